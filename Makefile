@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+# The commands of the project. The build itself is CMakeLists.txt; its presets can be used directly.
+JOBS ?= $(shell nproc)
+SOURCES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
+
+.PHONY: help build test demo check format format-check clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+build: ## installs what the build needs and builds build/release/mcpgate
+	@tools/deps build
+	cmake --preset release
+	cmake --build --preset release -j $(JOBS)
+
+test: build ## installs what the tests need and runs all of them under ASan and UBSan
+	@tools/deps test
+	cmake --preset asan
+	cmake --build --preset asan -j $(JOBS)
+	ctest --preset asan -j $(JOBS)
+
+demo: ## a real model answers through the gateway: installs, builds, runs
+	@tools/deps demo
+	@$(MAKE) --no-print-directory build
+	@tools/demo
+
+check: format-check ## layers, headers, vectors, tree and formatting (no build)
+	python3 tools/check_layers.py
+	python3 tools/check_headers.py
+	python3 tools/check_vectors.py
+	python3 tools/check_tree.py
+	python3 -m unittest discover -q -s tests/tools
+
+format-check:
+	$(if $(SOURCES),clang-format --dry-run -Werror $(SOURCES))
+
+format: ## formats the C sources in place
+	$(if $(SOURCES),clang-format -i $(SOURCES))
+
+clean: ## removes build/ (downloads and virtual environments stay in .cache/)
+	rm -rf build

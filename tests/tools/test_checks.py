@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each check of tools/ passes on a small good tree and fails, naming the file, when it should."""
+import pathlib
+import sys
+import tempfile
+import unittest
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "tools"))
+
+import check_headers  # noqa: E402
+import check_layers  # noqa: E402
+import check_tree  # noqa: E402
+import check_vectors  # noqa: E402
+
+SPDX = "/* SPDX-License-Identifier: Apache-2.0 */\n"
+LAYERS = """# comment
+@sans-io wire
+base     0
+wire     1  base
+reactor  1  base
+io       2  base wire reactor
+"""
+
+
+class Tree(unittest.TestCase):
+    def setUp(self):
+        temp = tempfile.TemporaryDirectory()
+        self.addCleanup(temp.cleanup)
+        self.root = pathlib.Path(temp.name, "repo")
+        self.write("src/layers.txt", LAYERS)
+
+    def write(self, name, text, mode=0o644):
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        path.chmod(mode)
+
+    def header(self, name, guard, body=""):
+        self.write(name, f"{SPDX}#ifndef {guard}\n#define {guard}\n{body}#endif\n")
+
+    def assert_errors(self, errors, *wanted):
+        self.assertEqual(len(errors), len(wanted), errors)
+        for error, want in zip(errors, wanted):
+            self.assertIn(want, error)
+
+
+class Layers(Tree):
+    def test_down_is_fine(self):
+        self.write("src/io/a.c", '#include "io/a.h"\n#include <unistd.h>\n#include "wire/b.h"\n')
+        self.write("src/wire/b.c", '#include "base/c.h"\n#include "mcp/errors.h"\n')
+        self.assert_errors(check_layers.check(self.root))
+
+    def test_up_and_sideways(self):
+        self.write("src/base/a.c", '#include "wire/b.h"\n')
+        self.write("src/wire/b.c", '  #  include "reactor/loop.h"\n')
+        self.assert_errors(check_layers.check(self.root), "src/base/a.c: includes wire/b.h",
+                           "src/wire/b.c: includes reactor/loop.h")
+
+    def test_headers_count_too(self):
+        self.write("src/wire/deep/b.h", '#include "reactor/loop.h"\n')
+        self.assert_errors(check_layers.check(self.root), "wire does not see reactor")
+
+    def test_sans_io(self):
+        self.write("src/wire/b.c", '#include <sys/socket.h>\n#include "base/log.h"\n')
+        self.assert_errors(check_layers.check(self.root), "sys/socket.h, but wire is sans-IO",
+                           "base/log.h, but wire is sans-IO")
+
+    def test_relative_include_and_unknown_folder(self):
+        self.write("src/base/a.c", '#include "a.h"\n')
+        self.write("src/other/a.c", "\n")
+        self.assert_errors(check_layers.check(self.root), '"a.h" is no path', "lies in no part")
+
+    def test_public_header(self):
+        self.write("include/mcp/mcp.h", '#include "base/buf.h"\n')
+        self.assert_errors(check_layers.check(self.root), "a public header includes base/buf.h")
+
+    def test_table(self):
+        self.write("src/layers.txt", "base 0 wire\nwire 1 nothing\n@sans-io gone\n")
+        self.assert_errors(check_layers.check(self.root), "base sees wire", "wire sees nothing",
+                           "@sans-io names gone")
+
+
+class Headers(Tree):
+    def test_good(self):
+        self.header("src/base/a.h", "MCP_BASE_A_H", "#include <stddef.h>\nsize_t base_a(void);\n")
+        self.header("src/base/v.h.in", "MCP_BASE_V_H")
+        self.header("src/wire/b.h", "MCP_WIRE_B_H", '#include "base/a.h"\n#include "base/v.h"\n')
+        self.assert_errors(check_headers.check(self.root, "cc"))
+
+    def test_needs_another(self):
+        self.header("src/base/a.h", "MCP_BASE_A_H", "size_t base_a(void);\n")
+        self.assert_errors(check_headers.check(self.root, "cc"), "src/base/a.h: does not compile")
+
+    def test_guards(self):
+        self.write("include/mcp/none.h", SPDX + "struct x;\n")
+        self.header("src/base/a.h", "MCP_BASE_B_H")
+        self.header("src/base/c.h", "MCP_C_H")
+        self.header("src/wire/c.h", "MCP_C_H")
+        self.assert_errors(check_headers.check(self.root, "cc"), "a.h: the guard MCP_BASE_B_H",
+                           "src/wire/c.h: has the guard of src/base/c.h", "none.h: no include guard")
+
+
+class Vectors(Tree):
+    def setUp(self):
+        super().setUp()
+        self.write("tests/vectors/wire.json", "{}\n")
+        self.write("tools/cleanroom", "#!/bin/sh\n", 0o755)
+
+    def test_alone(self):
+        self.assert_errors(check_vectors.check(self.root))
+        self.write("tests/vectors/wire.json", "{\n")
+        self.write("tools/cleanroom", "#!/bin/sh\n", 0o644)
+        self.assert_errors(check_vectors.check(self.root), "wire.json: ", "is not executable")
+
+    def test_missing(self):
+        (self.root / "tools/cleanroom").unlink()
+        self.assert_errors(check_vectors.check(self.root), "tools/cleanroom: is missing")
+
+    def test_beside_the_originals(self):
+        self.write("../shared/vectors/wire.json", "{}\n")
+        self.write("../shared/tools/cleanroom", "#!/bin/sh\n")
+        self.assert_errors(check_vectors.check(self.root))
+        self.write("../shared/vectors/wire.json", "{ }\n")
+        self.write("../shared/tools/cleanroom", "#!/bin/bash\n")
+        self.assert_errors(check_vectors.check(self.root), "wire.json: differs", "cleanroom: differs")
+
+
+class Whole(Tree):
+    def test_good(self):
+        self.write("src/base/a.c", SPDX + "int a;\n")
+        self.write("docs/a.md", "see ../shared/design and /tmp\n")
+        self.write("build/x.c", "int x;\n")
+        self.assert_errors(check_tree.check(self.root))
+
+    def test_spdx(self):
+        self.write("src/base/a.c", "int a;\n")
+        self.write("tools/run", "#!/bin/sh\nexit 0\n")
+        self.assert_errors(check_tree.check(self.root), "a.c: no SPDX", "tools/run: no SPDX")
+
+    def test_length(self):
+        self.write("src/base/a.c", SPDX + "\n" * 799)
+        self.assert_errors(check_tree.check(self.root))
+        self.write("src/base/a.c", SPDX + "\n" * 800)
+        self.assert_errors(check_tree.check(self.root), "a.c: 801 lines")
+
+    def test_text(self):
+        self.write("a.md", b"one\r\n")
+        self.write("b.md", b"no end")
+        self.write("c.md", b"\xff\n")
+        self.write("d.png", b"\0\r\n")
+        self.assert_errors(check_tree.check(self.root), "a.md: line endings", "b.md: no newline",
+                           "c.md: not UTF-8")
+
+    def test_places(self):
+        self.write("a.md", "in /ho" + "me/ann/x\nfrom pypi." + "org\n/wo" + "rk/main\n")
+        self.assert_errors(check_tree.check(self.root), "a.md:1: a path", "a.md:2: the host",
+                           "a.md:3: a path")
+
+
+if __name__ == "__main__":
+    unittest.main()
