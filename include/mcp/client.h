@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* libmcp: an MCP 1 client with blocking calls, many sessions on one connection.
+ *
+ * Threads: a client or an options object is used by one thread at a time; different ones are
+ * independent. Only mcp_client_interrupt may be called at any time. No callbacks, no global state,
+ * no signal; nothing here aborts, prints or exits. Errors: 0 or a negative code of mcp/error.h.
+ * Every call on a client may return MCP_ENOMEM, and MCP_EARGUMENT for a wrong argument; what else
+ * it may return stands with it. mcp_client_error has the words.
+ *
+ * A connection that breaks is made anew inside the next mcp_client_receive or mcp_client_heartbeat:
+ * after 2^i s + U(0,1) s, at most 5 times. A request is then sent again by itself, at most
+ * `retries` times, if no part of its answer has come, its operation may be repeated (push, create,
+ * copy, delete may not) and it needs nothing its session knew (own model, no "continue"). Any other
+ * exchange ends with an error part. */
+#ifndef MCP_CLIENT_H
+#define MCP_CLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mcp/error.h"
+
+/* Settings. The strings given are copied; a client copies all of it when it is made. */
+struct mcp_options;
+
+/* NULL: out of memory. */
+struct mcp_options *mcp_options_new(void);
+/* Nulls the pointer; NULL inside is fine. */
+void mcp_options_free(struct mcp_options **options);
+/* "host:port", "[v6]:port", "host" (port 8080) or "unix:PATH". Default: 127.0.0.1:8080.
+ * MCP_EARGUMENT, MCP_ENOMEM: the old value stays. */
+int mcp_options_set_address(struct mcp_options *options, const char *address);
+/* For one attempt to connect, all addresses of the name together (the look-up itself cannot be
+ * timed). Default: 5000. MCP_EARGUMENT: 0. */
+int mcp_options_set_timeout_ms(struct mcp_options *options, unsigned timeout_ms);
+/* How often connecting and sending are tried again; 0: nothing is repeated, and a lost connection
+ * is tried once, when there is something to send. Default: 3. MCP_EARGUMENT: over 30. */
+int mcp_options_set_retries(struct mcp_options *options, unsigned retries);
+/* The key put into each request that brings no "mcp":{"auth"} of its own; NULL: none (default).
+ * MCP_ENOMEM, or MCP_EARGUMENT where it is not UTF-8. */
+int mcp_options_set_auth(struct mcp_options *options, const char *key);
+
+struct mcp_client;
+
+/* A client, not yet connected; NULL: out of memory or descriptors. `options` may be NULL: the
+ * defaults. */
+struct mcp_client *mcp_client_new(const struct mcp_options *options);
+/* Closes first. Nulls the pointer; NULL inside is fine. */
+void mcp_client_free(struct mcp_client **client);
+
+/* Connects, with retries; returns when the connection stands. On a connected client: nothing.
+ * MCP_ECONNECT, MCP_ETIMEOUT, MCP_ECANCELLED (interrupted). */
+int mcp_client_connect(struct mcp_client *client);
+/* Drops the connection and every exchange without a word (the server cancels them); sessions are
+ * forgotten. The client may connect again. */
+void mcp_client_close(struct mcp_client *client);
+
+/* Starts an exchange: `json` is a request object (protocol, section 3), copied. Does not wait: what
+ * the socket does not take at once leaves during mcp_client_receive. `session` > 0, chosen by the
+ * caller. MCP_ECLOSED: never connected, or closed by mcp_client_close. MCP_ESESSION_BUSY: its
+ * exchange runs. MCP_EBAD_REQUEST, MCP_EUNSUPPORTED_OP, MCP_ETOO_LARGE (over 16 MiB): nothing was
+ * sent. */
+int mcp_client_request(struct mcp_client *client, uint32_t session, const void *json, size_t len);
+/* Exchanges whose last part has not been received. */
+size_t mcp_client_in_flight(const struct mcp_client *client);
+
+/* One part of an answer, in the order of arrival over all sessions. It belongs to the client and is
+ * valid until the next call that gets the client, but for the const ones. */
+struct mcp_part;
+
+/* Waits up to `timeout_ms` (-1: for ever, 0: not at all) for the next part. MCP_ETIMEOUT: none yet,
+ * call again. MCP_ECANCELLED: interrupted, call again. MCP_EARGUMENT: no exchange in flight. What
+ * ends an exchange, a lost connection too, comes as an error part, not as a code. */
+int mcp_client_receive(struct mcp_client *client, int timeout_ms, const struct mcp_part **part);
+
+/* 0: an error that concerns no running exchange. It is never the last part of one. */
+uint32_t mcp_part_session(const struct mcp_part *part);
+/* The JSON object as it came; not terminated. For an error found here, one of the same shape. */
+const char *mcp_part_data(const struct mcp_part *part, size_t *len);
+/* The exchange is over, the session is free. */
+bool mcp_part_last(const struct mcp_part *part);
+/* 0, or the code of an error part: the server's, or MCP_ECLOSED, MCP_ECONNECT, MCP_EPROTOCOL found
+ * here. */
+int mcp_part_error(const struct mcp_part *part);
+/* The error's text, terminated; "" where there is none. */
+const char *mcp_part_error_text(const struct mcp_part *part);
+/* When the server says a retry makes sense; 0: it does not say. */
+uint64_t mcp_part_retry_after_ms(const struct mcp_part *part);
+
+/* Sends a HEARTBEAT and waits for its echo; parts that arrive meanwhile are kept for
+ * mcp_client_receive. The round trip goes to `round_trip_us` (may be NULL). MCP_ETIMEOUT,
+ * MCP_ECANCELLED, MCP_ECLOSED, MCP_ECONNECT. */
+int mcp_client_heartbeat(struct mcp_client *client, int timeout_ms, uint64_t *round_trip_us);
+
+/* Makes the call that waits now, or else the next one that would, return MCP_ECANCELLED. From any
+ * thread and from a signal handler. */
+void mcp_client_interrupt(struct mcp_client *client);
+
+/* The last failure in words, "" when there was none; valid until the next call on the client. */
+const char *mcp_client_error(const struct mcp_client *client);
+/* The address the client talks to, as it was set. */
+const char *mcp_client_address(const struct mcp_client *client);
+
+#endif
