@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/buf.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+
+enum { FIRST_BYTES = 256 };
+
+void buf_init(struct buf *b, size_t max_bytes)
+{
+    *b = (struct buf){.max = max_bytes};
+}
+
+void buf_fini(struct buf *b)
+{
+    free(b->data);
+    *b = (struct buf){0};
+}
+
+static void move_to_front(struct buf *b)
+{
+    if (b->head > 0) {
+        memmove(b->data, b->data + b->head, buf_len(b));
+        b->tail -= b->head;
+        b->head = 0;
+    }
+}
+
+/* Doubles, so that n appends cost O(n). */
+static bool grow_to(struct buf *b, size_t need)
+{
+    size_t cap = b->cap < FIRST_BYTES ? FIRST_BYTES : b->cap;
+    char *data;
+
+    while (cap < need) {
+        if (cap > SIZE_MAX / 2) {
+            return false;
+        }
+        cap *= 2;
+    }
+    data = realloc(b->data, cap);
+    if (data == NULL) {
+        return false;
+    }
+    b->data = data;
+    b->cap = cap;
+    return true;
+}
+
+char *buf_reserve(struct buf *b, size_t n)
+{
+    size_t len = buf_len(b);
+
+    if (b->failed) {
+        return NULL;
+    }
+    if (n > SIZE_MAX - len || (b->max > 0 && len + n > b->max)) {
+        b->failed = true;
+        return NULL;
+    }
+    if (b->data == NULL || b->cap - b->tail < n) {
+        /* Moving is cheap while the consumed half is the larger one. */
+        if (b->head >= len && b->cap >= len + n && b->data != NULL) {
+            move_to_front(b);
+        } else {
+            if (b->data != NULL) {
+                move_to_front(b);
+            }
+            if ((b->data == NULL || b->cap < len + n) && !grow_to(b, len + n)) {
+                b->failed = true;
+                return NULL;
+            }
+        }
+    }
+    return b->data + b->tail;
+}
+
+void buf_commit(struct buf *b, size_t n)
+{
+    ASSERT(n <= b->cap - b->tail);
+    b->tail += n;
+}
+
+bool buf_append(struct buf *b, struct slice s)
+{
+    char *at = buf_reserve(b, s.len);
+
+    if (at == NULL) {
+        return false;
+    }
+    if (s.len > 0) {
+        memcpy(at, s.ptr, s.len);
+        b->tail += s.len;
+    }
+    return true;
+}
+
+bool buf_append_byte(struct buf *b, char c)
+{
+    return buf_append(b, slice_of(&c, 1));
+}
+
+bool buf_append_str(struct buf *b, const char *str)
+{
+    return buf_append(b, slice_str(str));
+}
+
+bool buf_vprintf(struct buf *b, const char *fmt, va_list args)
+{
+    va_list again;
+    char *at;
+    int len;
+
+    va_copy(again, args);
+    len = vsnprintf(NULL, 0, fmt, again);
+    va_end(again);
+    if (len < 0) {
+        b->failed = true;
+        return false;
+    }
+    at = buf_reserve(b, (size_t)len + 1);
+    if (at == NULL) {
+        return false;
+    }
+    (void)vsnprintf(at, (size_t)len + 1, fmt, args); /* the length was measured above */
+    b->tail += (size_t)len;
+    return true;
+}
+
+bool buf_printf(struct buf *b, const char *fmt, ...)
+{
+    va_list args;
+    bool ok;
+
+    va_start(args, fmt);
+    ok = buf_vprintf(b, fmt, args);
+    va_end(args);
+    return ok;
+}
+
+void buf_consume(struct buf *b, size_t n)
+{
+    ASSERT(n <= buf_len(b));
+    b->head += n;
+    if (b->head == b->tail) {
+        b->head = b->tail = 0;
+    }
+}
+
+void buf_clear(struct buf *b)
+{
+    b->head = b->tail = 0;
+    b->failed = false;
+}
+
+void buf_release(struct buf *b)
+{
+    size_t max = b->max;
+
+    buf_fini(b);
+    b->max = max;
+}
+
+void buf_move(struct buf *dst, struct buf *src)
+{
+    size_t max = src->max;
+
+    buf_fini(dst);
+    *dst = *src;
+    *src = (struct buf){.max = max};
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A borrowed run of bytes: pointer and length, passed by value, never owned, not terminated.
+ * Valid until the call that received it returns unless a header says longer. */
+#ifndef MCP_BASE_SLICE_H
+#define MCP_BASE_SLICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+#include <strings.h>
+
+struct slice {
+    const char *ptr;
+    size_t len;
+};
+
+/* A string literal as a slice. */
+#define SLICE(literal) ((struct slice){"" literal, sizeof(literal) - 1})
+/* For "%.*s". */
+#define SLICE_ARG(s) ((int)(s).len), ((s).ptr)
+
+static inline struct slice slice_of(const void *ptr, size_t len)
+{
+    return (struct slice){(const char *)ptr, len};
+}
+
+static inline struct slice slice_str(const char *str)
+{
+    return (struct slice){str, str == NULL ? 0 : strlen(str)};
+}
+
+static inline bool slice_eq(struct slice a, struct slice b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
+}
+
+/* ASCII letters compared without case. */
+static inline bool slice_eq_case(struct slice a, struct slice b)
+{
+    return a.len == b.len && (a.len == 0 || strncasecmp(a.ptr, b.ptr, a.len) == 0);
+}
+
+static inline bool slice_starts(struct slice s, struct slice prefix)
+{
+    return s.len >= prefix.len && (prefix.len == 0 || memcmp(s.ptr, prefix.ptr, prefix.len) == 0);
+}
+
+/* What follows the first `n` bytes; `n` is at most the length. */
+static inline struct slice slice_skip(struct slice s, size_t n)
+{
+    return (struct slice){s.ptr + n, s.len - n};
+}
+
+static inline struct slice slice_first(struct slice s, size_t n)
+{
+    return (struct slice){s.ptr, n < s.len ? n : s.len};
+}
+
+/* Without spaces and tabs at either end. */
+static inline struct slice slice_trim(struct slice s)
+{
+    while (s.len > 0 && (s.ptr[0] == ' ' || s.ptr[0] == '\t')) {
+        s = slice_skip(s, 1);
+    }
+    while (s.len > 0 && (s.ptr[s.len - 1] == ' ' || s.ptr[s.len - 1] == '\t')) {
+        s.len--;
+    }
+    return s;
+}
+
+#endif

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The one reading of a JSON request body (protocol.md section 3): which top-level keys the gateway reads
+ * or edits, where they stand, what `mcp` says; and the edited body as slices of the original. Sans-IO.
+ * Everything borrows the body, which must outlive it. */
+#ifndef MCP_CODEC_REQUEST_H
+#define MCP_CODEC_REQUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/json_scan.h"
+#include "base/slice.h"
+#include "codec/op.h"
+
+/* The guarded keys: KEY(NAME, "text"). A top-level key that folds to one of them and is not that plain,
+ * unescaped, lower-case key exactly once is bad_request. */
+#define REQUEST_KEYS(KEY)                                                                          \
+    KEY(MODEL, "model")                                                                            \
+    KEY(NAME, "name")                                                                              \
+    KEY(STREAM, "stream")                                                                          \
+    KEY(MESSAGES, "messages")                                                                      \
+    KEY(PROMPT, "prompt")                                                                          \
+    KEY(INPUT, "input")                                                                            \
+    KEY(OPTIONS, "options")                                                                        \
+    KEY(KEEP_ALIVE, "keep_alive")                                                                  \
+    KEY(FORMAT, "format")                                                                          \
+    KEY(TRUNCATE, "truncate")                                                                      \
+    KEY(DIMENSIONS, "dimensions")                                                                  \
+    KEY(SOURCE, "source")                                                                          \
+    KEY(DESTINATION, "destination")                                                                \
+    KEY(FROM, "from")                                                                              \
+    KEY(STREAM_OPTIONS, "stream_options")                                                          \
+    KEY(MCP, "mcp")
+
+enum request_key {
+#define KEY(name, text) REQUEST_##name,
+    REQUEST_KEYS(KEY)
+#undef KEY
+    REQUEST_KEY_COUNT
+};
+
+enum priority { PRIORITY_NONE, PRIORITY_INTERACTIVE, PRIORITY_NORMAL, PRIORITY_BATCH };
+
+/* The reserved member `mcp`. Slices are the JSON text of the value (strings with their quotes);
+ * a NULL pointer means absent. */
+struct request_mcp {
+    enum op op; /* OP_NONE: absent */
+    bool op_unknown; /* an `op` this gateway does not know */
+    bool has_deadline;
+    uint64_t deadline_ms;
+    enum priority priority;
+    struct slice tags;
+    bool continues; /* "continue": true */
+    bool resume;
+    struct slice idempotency_key;
+    struct slice traceparent;
+    struct slice auth;
+    struct slice tenant;
+    bool has_hops;
+    uint64_t hops;
+};
+
+struct request {
+    struct slice body;
+    struct json_member members[REQUEST_KEY_COUNT]; /* value.ptr is NULL: absent */
+    size_t open;                                   /* offset behind the object's '{' */
+    size_t member_count;                           /* of all top-level members */
+    size_t mcp_prev_end;   /* offset behind the member before `mcp`; 0: mcp is the first */
+    size_t mcp_next_start; /* offset of the member after `mcp`; 0: mcp is the last */
+    struct request_mcp mcp;
+};
+
+static inline bool request_has(const struct request *r, enum request_key key)
+{
+    return r->members[key].value.ptr != NULL;
+}
+
+enum request_source {
+    REQUEST_FROM_MCP, /* `mcp` is read; wrong types in it are bad_request */
+    REQUEST_FROM_HTTP /* `mcp` is only found, to be cut */
+};
+
+/* Reads `body`. 0, or MCP_EBAD_REQUEST with a text that names the key and the offset. */
+int request_read(struct request *r, struct slice body, enum request_source source, struct err *e);
+
+/* The operation by section 3: mcp.op, else messages, input, prompt. 0, MCP_EBAD_REQUEST (cannot be
+ * inferred; or show, pull, push, create, delete without a non-empty model or name, copy without source and
+ * destination), MCP_EUNSUPPORTED_OP. */
+int request_op(const struct request *r, enum op *op, struct err *e);
+
+/* The text of `model`, else `name` (show, pull, push, create, delete), else `source` (copy), unescaped,
+ * into `out` (may hold any byte, NUL included). 0 with out empty: absent. MCP_EBAD_REQUEST: not a string. */
+int request_model(const struct request *r, enum op op, struct buf *out, struct err *e);
+
+/* `stream`: as given, else the operation's default. MCP_EBAD_REQUEST: not a bool. */
+int request_stream(const struct request *r, enum op op, bool *streams, struct err *e);
+
+enum { REQUEST_PIECES_MAX = 12 };
+
+/* What the forwarded body differs in. Absent slices (NULL) change nothing. */
+struct request_edits {
+    struct slice model;          /* JSON text set as `model`, replacing one that is there */
+    struct slice options;        /* JSON text set as `options` where the body has none (inherited) */
+    struct slice stream;         /* "true" or "false" set as `stream`, replacing one that is there */
+    struct slice stream_options; /* JSON text set as `stream_options`, replacing one that is there */
+};
+
+struct request_pieces {
+    struct slice pieces[REQUEST_PIECES_MAX];
+    size_t count;
+    size_t len_bytes; /* sum */
+};
+
+/* The body with `mcp` cut out and the edits made, as slices of the body, of `edits` and of static text, in
+ * order. Everything else is byte for byte as it came. */
+void request_forward(const struct request *r, const struct request_edits *edits,
+                     struct request_pieces *out);
+
+#endif

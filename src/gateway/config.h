@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The configuration: one immutable snapshot, made at start from defaults, the YAML file and the command line (which wins), checked whole.
+ * Owned by who loaded it; read from any thread. */
+#ifndef MCP_GATEWAY_CONFIG_H
+#define MCP_GATEWAY_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/log.h"
+
+enum config_kind { CONFIG_KIND_AUTO, CONFIG_KIND_OLLAMA, CONFIG_KIND_OPENAI };
+
+struct config_header {
+    char *name;
+    char *value;
+};
+
+struct config_node {
+    char *url;
+    enum config_kind kind;
+    char *name;    /* host:port of the URL where none is given; unique */
+    char *api_key; /* sent as Authorization: Bearer; read from api_key_file; NULL: none */
+    struct config_header *headers;
+    size_t header_count;
+};
+
+struct config_key {
+    char *name; /* shown in logs */
+    char *key;  /* the secret; from `key` or `key_file` */
+};
+
+struct config {
+    struct config_node *nodes; /* at least one: http://127.0.0.1:11434 */
+    size_t node_count;
+    char *mcp_listen;   /* 127.0.0.1:8080; NULL: off ("off" in the file) */
+    char *http_listen;  /* 127.0.0.1:11435 */
+    char *admin_listen; /* 127.0.0.1:6060 */
+    struct config_key *keys;
+    size_t key_count;
+    bool insecure; /* --insecure: listening beyond loopback without keys is allowed */
+    enum log_level log_level;
+    char *access_log; /* NULL: stderr; "off"; else a path */
+    uint64_t max_frame_bytes;
+    uint64_t max_body_bytes;    /* one request body: 100 MiB */
+    uint64_t body_memory_bytes; /* all request bodies: 1 GiB */
+    uint64_t max_sessions;
+    uint64_t sessions_remembered;
+    uint64_t session_idle_ms;
+    uint64_t client_stall_ms;
+    uint64_t drain_timeout_ms;
+    uint64_t connect_timeout_ms;
+    uint64_t first_byte_timeout_ms;
+    uint64_t idle_timeout_ms; /* between parts of a node's answer */
+    uint64_t pool_idle;       /* idle connections kept per node */
+    uint64_t pool_idle_ms;
+};
+
+/* What the command line gave; NULL or 0 entries: not given. */
+struct config_args {
+    const char *path; /* -c */
+    const char *const *node_urls;
+    size_t node_count;
+    const char *mcp_listen;
+    const char *http_listen;
+    const char *admin_listen;
+    const char *access_log;
+    bool insecure;
+};
+
+/* Loads and checks; NULL with an error that names file, line, key and what was expected. */
+struct config *config_load(const struct config_args *args, struct err *e);
+void config_free(struct config **c);
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* HTTP/1.x messages, pulled event by event out of bytes as they come; llhttp (strict) does the parsing. Sans-IO.
+ * The head is collected in the parser's own memory and stays valid until the next head begins; body slices borrow the
+ * input. One parser serves the messages of one connection, one after the other. */
+#ifndef MCP_HTTP_PARSE_MESSAGE_H
+#define MCP_HTTP_PARSE_MESSAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/slice.h"
+
+enum { HTTP_HEAD_BYTES_MAX = 32 * 1024, HTTP_HEADERS_MAX = 128 };
+
+struct http_header {
+    struct slice name; /* as it came */
+    struct slice value;
+};
+
+struct http_head {
+    struct slice method; /* requests */
+    struct slice target;
+    unsigned status; /* responses */
+    struct slice reason;
+    unsigned minor; /* HTTP/1.minor */
+    const struct http_header *headers;
+    size_t header_count;
+    bool keep_alive; /* the connection may serve another message */
+    bool chunked;
+    bool has_length;
+    uint64_t content_length;
+    bool has_body;        /* a body follows (of unknown length for a response read until the end of the connection) */
+    bool expect_continue; /* Expect: 100-continue */
+};
+
+/* The value of the first header of that name (without case); ptr NULL: absent. */
+struct slice http_head_find(const struct http_head *head, struct slice name);
+/* Whether a comma-separated list header holds `token` (without case). */
+bool http_head_has_token(const struct http_head *head, struct slice name, struct slice token);
+/* Hop-by-hop: the fixed ones of RFC 9110 7.6.1 and those that Connection names. */
+bool http_header_is_hop_by_hop(const struct http_head *head, struct slice name);
+
+enum http_role { HTTP_REQUEST, HTTP_RESPONSE };
+
+enum http_event_kind {
+    HTTP_EV_MORE, /* everything was consumed, nothing to say yet */
+    HTTP_EV_HEAD, /* `head` */
+    HTTP_EV_BODY, /* `body` */
+    HTTP_EV_END   /* the message is complete; what follows in the input belongs to the next one */
+};
+
+struct http_event {
+    enum http_event_kind kind;
+    const struct http_head *head;
+    struct slice body;
+};
+
+struct http_parser;
+
+/* NULL: out of memory. */
+struct http_parser *http_parser_new(enum http_role role);
+void http_parser_free(struct http_parser **p);
+/* Consumes from `in` up to and including the next event; returns bytes consumed (0 is possible with an event), or
+ * MCP_EBAD_REQUEST, MCP_ETOO_LARGE (head limits; answer 431), MCP_ENOMEM with a text in `e`. An error repeats.
+ * 1xx responses are skipped. A message that ends with its head gives HEAD, then END. */
+ptrdiff_t http_parser_feed(struct http_parser *p, struct slice in, struct http_event *ev, struct err *e);
+/* The connection ended: HTTP_EV_END where that ends the message (a response without length), HTTP_EV_MORE between messages,
+ * else MCP_ECLOSED. */
+int http_parser_eof(struct http_parser *p, struct http_event *ev);
+/* The response that comes answers a HEAD: it has no body whatever its headers say. Call before its head. */
+void http_parser_no_body(struct http_parser *p);
+/* Nothing of a message has been seen since the last END. */
+bool http_parser_idle(const struct http_parser *p);
+
+#endif
