@@ -20,14 +20,15 @@ int err_set(struct err *e, int code, const char *fmt, ...)
 
 void err_prefix(struct err *e, const char *fmt, ...)
 {
-    char text[sizeof(e->text)];
+    char text[2 * sizeof(e->text) + 2];
     va_list args;
     size_t len;
 
     va_start(args, fmt);
-    (void)vsnprintf(text, sizeof(text), fmt, args); /* a longer text is cut */
+    (void)vsnprintf(text, sizeof(e->text), fmt, args); /* a longer text is cut */
     va_end(args);
     len = strlen(text);
     (void)snprintf(text + len, sizeof(text) - len, ": %s", e->text);
-    memcpy(e->text, text, sizeof(text));
+    text[sizeof(e->text) - 1] = '\0'; /* and so is a longer whole */
+    memcpy(e->text, text, sizeof(e->text));
 }
