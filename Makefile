@@ -33,7 +33,7 @@ check: format-check ## layers, headers, vectors, tree and formatting (no build)
 	python3 -m unittest discover -q -s tests/tools
 
 format-check:
-	$(if $(SOURCES),clang-format --dry-run -Werror $(SOURCES))
+	$(if $(SOURCES),clang-format --dry-run -Werror --ferror-limit=1 $(SOURCES))
 
 format: ## formats the C sources in place
 	$(if $(SOURCES),clang-format -i $(SOURCES))
