@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "alloc_fault.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *ptr, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *ptr, size_t size);
+
+static atomic_size_t calls;
+static atomic_size_t failing;
+
+void alloc_fault_at(size_t n)
+{
+    atomic_store(&calls, 0);
+    atomic_store(&failing, n);
+}
+
+size_t alloc_fault_count(void)
+{
+    return atomic_load(&calls);
+}
+
+static bool fails(void)
+{
+    return atomic_fetch_add(&calls, 1) + 1 == atomic_load(&failing);
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return fails() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *ptr, size_t size)
+{
+    return fails() ? NULL : __real_realloc(ptr, size);
+}
+
+void alloc_fault_each(void (*run)(void *arg), void *arg)
+{
+    bool reached = true;
+
+    for (size_t i = 1; reached; i++) {
+        alloc_fault_at(i);
+        run(arg);
+        reached = alloc_fault_count() >= i;
+    }
+    alloc_fault_at(0);
+}
