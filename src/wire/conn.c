@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "wire/conn.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "mcp/error.h"
+
+enum { KEPT_BYTES = 4096 }; /* memory for pieces that a connection keeps between frames */
+
+void wire_conn_init(struct wire_conn *c, const struct wire_config *config)
+{
+    *c = (struct wire_conn){.config = *config, .features = WIRE_SINCE_BASE};
+    c->authenticated = config->max_frame_unauthenticated_bytes == 0;
+}
+
+void wire_conn_fini(struct wire_conn *c)
+{
+    buf_fini(&c->collected);
+    c->payload = (struct slice){0};
+    c->state = WIRE_STATE_CLOSED;
+}
+
+void wire_conn_close(struct wire_conn *c)
+{
+    buf_release(&c->collected);
+    c->payload = (struct slice){0};
+    c->state = WIRE_STATE_CLOSED;
+}
+
+void wire_conn_authenticated(struct wire_conn *c)
+{
+    c->authenticated = true;
+}
+
+bool wire_conn_in_frame(const struct wire_conn *c)
+{
+    return c->header_len > 0 && c->state != WIRE_STATE_CLOSED;
+}
+
+/* --- events -------------------------------------------------------------------------------------
+ */
+
+static void __attribute__((format(printf, 2, 3)))
+set_text(struct wire_event *ev, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    (void)vsnprintf(ev->text, sizeof(ev->text), fmt, args); /* cut where it is too long */
+    va_end(args);
+}
+
+static void next_frame(struct wire_conn *c)
+{
+    c->header_len = 0;
+    c->state = WIRE_STATE_HEADER;
+}
+
+static void refuse(struct wire_conn *c, struct wire_event *ev, int code, bool close)
+{
+    ev->kind = WIRE_EVENT_REFUSE;
+    ev->session = c->header.session_id;
+    ev->payload = (struct slice){0};
+    ev->code = code;
+    ev->close = close;
+    if (close) {
+        wire_conn_close(c);
+    }
+}
+
+/* The frame is skipped; the 17th in 60 s closes. */
+static void refuse_frame(struct wire_conn *c, uint64_t now_ms, struct wire_event *ev)
+{
+    uint64_t *oldest = &c->refused_ms[c->refused_count % WIRE_REFUSALS_MAX];
+    bool too_many =
+        c->refused_count >= WIRE_REFUSALS_MAX && now_ms < *oldest + WIRE_REFUSALS_SPAN_MS;
+
+    *oldest = now_ms;
+    c->refused_count++;
+    c->state = WIRE_STATE_SKIP;
+    refuse(c, ev, MCP_EBAD_REQUEST, too_many);
+}
+
+static void deliver(struct wire_conn *c, struct slice payload, struct wire_event *ev)
+{
+    switch ((enum wire_opcode)c->header.opcode) {
+    case WIRE_OP_REQUEST:
+        ev->kind = WIRE_EVENT_REQUEST;
+        break;
+    case WIRE_OP_RESPONSE:
+        ev->kind = WIRE_EVENT_RESPONSE;
+        break;
+    case WIRE_OP_HEARTBEAT:
+        ev->kind = WIRE_EVENT_HEARTBEAT;
+        break;
+    }
+    ev->session = c->header.session_id;
+    ev->payload = c->payload = payload;
+    next_frame(c);
+}
+
+/* --- header -------------------------------------------------------------------------------------
+ */
+
+/* Section 9: what a lost browser or a TLS peer sends first; to a client, what their servers answer.
+ */
+static size_t read_first(struct wire_conn *c, uint8_t byte, struct wire_event *ev)
+{
+    enum { TLS_ALERT = 0x15, TLS_HANDSHAKE = 0x16 };
+
+    if (byte >= 'A' && byte <= 'Z') {
+        ev->kind = WIRE_EVENT_HTTP;
+    } else if (byte == TLS_HANDSHAKE || (byte == TLS_ALERT && c->config.role == WIRE_CLIENT)) {
+        ev->kind = WIRE_EVENT_TLS;
+    } else {
+        c->state = WIRE_STATE_HEADER;
+        return 0;
+    }
+    wire_conn_close(c);
+    return 1;
+}
+
+static uint32_t length_limit(const struct wire_conn *c)
+{
+    return c->authenticated ? c->config.max_frame_bytes : c->config.max_frame_unauthenticated_bytes;
+}
+
+/* The opcode's line, where this connection speaks it in this direction. */
+static const struct wire_opcode_info *known_opcode(const struct wire_conn *c)
+{
+    const struct wire_opcode_info *info = wire_opcode_info(c->header.opcode);
+    unsigned towards_us = c->config.role == WIRE_SERVER ? WIRE_TO_SERVER : WIRE_TO_CLIENT;
+
+    if (info == NULL || (c->features & info->since) == 0 || (info->direction & towards_us) == 0) {
+        return NULL;
+    }
+    return info;
+}
+
+/* Section 5: the first failure wins, in this order. True: the payload is wanted. */
+static bool check_header(struct wire_conn *c, uint64_t now_ms, struct wire_event *ev)
+{
+    const struct mcp_header *h = &c->header;
+    const struct wire_opcode_info *info;
+
+    if (h->version != WIRE_VERSION) {
+        set_text(ev, "version %u is not supported; supported: %d", h->version, WIRE_VERSION);
+        refuse(c, ev, MCP_EUNSUPPORTED_VERSION, true);
+        return false;
+    }
+    if (h->length > length_limit(c)) {
+        set_text(ev, "a frame of %u bytes is over the limit of %u%s", h->length, length_limit(c),
+                 c->authenticated ? "" : " before authentication");
+        refuse(c, ev, MCP_ETOO_LARGE, true);
+        return false;
+    }
+    info = known_opcode(c);
+    if (info == NULL) {
+        set_text(ev, "opcode 0x%02x is not known here", h->opcode);
+    } else if (info->session == WIRE_SESSION_POSITIVE && h->session_id == 0) {
+        set_text(ev, "%s needs a session id above 0", info->name);
+    } else if (info->payload_max_bytes > 0 && h->length > info->payload_max_bytes) {
+        set_text(ev, "%s of %u bytes, at most %u", info->name, h->length, info->payload_max_bytes);
+    } else {
+        return true;
+    }
+    refuse_frame(c, now_ms, ev);
+    return false;
+}
+
+static size_t read_header(struct wire_conn *c, struct slice in, uint64_t now_ms,
+                          struct wire_event *ev)
+{
+    size_t n = slice_first(in, WIRE_HEADER_BYTES - c->header_len).len;
+
+    if (c->header_len == 0) {
+        c->begun_ms = now_ms;
+    }
+    memcpy(c->header_bytes + c->header_len, in.ptr, n);
+    c->header_len += n;
+    if (c->header_len < WIRE_HEADER_BYTES) {
+        return n;
+    }
+    c->header = wire_header_decode(c->header_bytes);
+    c->left_bytes = c->header.length;
+    c->begun_ms = c->byte_ms = now_ms;
+    c->window_bytes = 0;
+    if (check_header(c, now_ms, ev)) {
+        c->state = WIRE_STATE_PAYLOAD;
+        if (c->left_bytes == 0) {
+            deliver(c, SLICE(""), ev);
+        }
+    } else if (c->state == WIRE_STATE_SKIP && c->left_bytes == 0) {
+        next_frame(c);
+    }
+    return n;
+}
+
+/* --- payload ------------------------------------------------------------------------------------
+ */
+
+static struct slice payload_bytes(struct wire_conn *c, struct slice in, uint64_t now_ms)
+{
+    struct slice piece = slice_first(in, c->left_bytes);
+
+    c->left_bytes -= (uint32_t)piece.len;
+    c->byte_ms = now_ms;
+    c->window_bytes += piece.len;
+    return piece;
+}
+
+static size_t read_payload(struct wire_conn *c, struct slice in, uint64_t now_ms,
+                           struct wire_event *ev)
+{
+    bool first = c->left_bytes == c->header.length;
+    struct slice piece = payload_bytes(c, in, now_ms);
+
+    if (c->left_bytes == 0 && first) {
+        deliver(c, piece, ev);
+    } else if (!buf_append(&c->collected, piece)) {
+        set_text(ev, "out of memory");
+        refuse(c, ev, c->config.role == WIRE_SERVER ? MCP_EINTERNAL : MCP_ENOMEM, false);
+        buf_release(&c->collected);
+        if (c->left_bytes > 0) {
+            c->state = WIRE_STATE_SKIP;
+        } else {
+            next_frame(c);
+        }
+    } else if (c->left_bytes == 0) {
+        deliver(c, buf_slice(&c->collected), ev);
+    }
+    return piece.len;
+}
+
+static size_t read_skipped(struct wire_conn *c, struct slice in, uint64_t now_ms)
+{
+    struct slice piece = payload_bytes(c, in, now_ms);
+
+    if (c->left_bytes == 0) {
+        next_frame(c);
+    }
+    return piece.len;
+}
+
+/* The last event's payload is over; a large one must not stay with an idle connection. */
+static void forget_payload(struct wire_conn *c)
+{
+    c->payload = (struct slice){0};
+    if (c->state == WIRE_STATE_PAYLOAD) {
+        return; /* what is collected is a payload still to come */
+    }
+    if (c->collected.cap > KEPT_BYTES) {
+        buf_release(&c->collected);
+    } else {
+        buf_clear(&c->collected);
+    }
+}
+
+ptrdiff_t wire_conn_recv(struct wire_conn *c, struct slice in, uint64_t now_ms,
+                         struct wire_event *ev)
+{
+    size_t used = 0;
+
+    ev->kind = WIRE_EVENT_NONE;
+    forget_payload(c);
+    while (used < in.len && ev->kind == WIRE_EVENT_NONE) {
+        struct slice rest = slice_skip(in, used);
+
+        switch (c->state) {
+        case WIRE_STATE_FIRST:
+            used += read_first(c, (uint8_t)rest.ptr[0], ev);
+            break;
+        case WIRE_STATE_HEADER:
+            used += read_header(c, rest, now_ms, ev);
+            break;
+        case WIRE_STATE_PAYLOAD:
+            used += read_payload(c, rest, now_ms, ev);
+            break;
+        case WIRE_STATE_SKIP:
+            used += read_skipped(c, rest, now_ms);
+            break;
+        case WIRE_STATE_CLOSED:
+            return 0;
+        }
+    }
+    return ev->kind == WIRE_EVENT_NONE ? 0 : (ptrdiff_t)used;
+}
+
+int wire_conn_take_payload(struct wire_conn *c, struct buf *out)
+{
+    struct slice payload = c->payload;
+
+    c->payload = (struct slice){0};
+    if (payload.len > 0 && payload.ptr == buf_slice(&c->collected).ptr) {
+        buf_move(out, &c->collected);
+        return 0;
+    }
+    buf_release(out);
+    return buf_append(out, payload) ? 0 : MCP_ENOMEM;
+}
+
+/* --- time ---------------------------------------------------------------------------------------
+ */
+
+uint64_t wire_conn_deadline_ms(const struct wire_conn *c)
+{
+    uint64_t stall_ms = c->byte_ms + WIRE_STALL_MS;
+    uint64_t rate_ms = c->begun_ms + WIRE_RATE_SPAN_MS;
+
+    if (c->paused) {
+        return 0;
+    }
+    switch (c->state) {
+    case WIRE_STATE_HEADER:
+        return c->header_len == 0 ? 0 : c->begun_ms + WIRE_HEADER_MS;
+    case WIRE_STATE_PAYLOAD:
+    case WIRE_STATE_SKIP:
+        return stall_ms < rate_ms ? stall_ms : rate_ms;
+    case WIRE_STATE_FIRST:
+    case WIRE_STATE_CLOSED:
+        break;
+    }
+    return 0;
+}
+
+/* The average over the window that began at begun_ms; a good one begins the next. */
+static bool rate_is_low(struct wire_conn *c, uint64_t now_ms)
+{
+    uint64_t span_ms = now_ms - c->begun_ms;
+
+    if (c->window_bytes * 1000 < WIRE_RATE_BYTES_PER_S * span_ms) {
+        return true;
+    }
+    c->begun_ms = now_ms;
+    c->window_bytes = 0;
+    return false;
+}
+
+bool wire_conn_tick(struct wire_conn *c, uint64_t now_ms, struct wire_event *ev)
+{
+    uint64_t deadline_ms = wire_conn_deadline_ms(c);
+
+    ev->kind = WIRE_EVENT_NONE;
+    if (deadline_ms == 0 || now_ms < deadline_ms) {
+        return false;
+    }
+    if (c->state == WIRE_STATE_HEADER) {
+        set_text(ev, "header incomplete for %d s", WIRE_HEADER_MS / 1000);
+    } else if (now_ms >= c->byte_ms + WIRE_STALL_MS) {
+        set_text(ev, "no byte for %d s inside a frame", WIRE_STALL_MS / 1000);
+    } else if (rate_is_low(c, now_ms)) {
+        set_text(ev, "less than %d bytes/s over %d s inside a frame", WIRE_RATE_BYTES_PER_S,
+                 WIRE_RATE_SPAN_MS / 1000);
+    } else {
+        return false;
+    }
+    ev->kind = WIRE_EVENT_CLOSE;
+    ev->session = 0;
+    ev->payload = (struct slice){0};
+    wire_conn_close(c);
+    return true;
+}
+
+void wire_conn_paused(struct wire_conn *c, uint64_t now_ms)
+{
+    if (!c->paused) {
+        c->paused = true;
+        c->paused_ms = now_ms;
+    }
+}
+
+void wire_conn_resumed(struct wire_conn *c, uint64_t now_ms)
+{
+    if (c->paused) {
+        c->paused = false;
+        c->begun_ms += now_ms - c->paused_ms;
+        c->byte_ms += now_ms - c->paused_ms;
+    }
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "feed.h"
+
+#include <ctype.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "mcp/error.h"
+
+static int digit(char c)
+{
+    return isdigit((unsigned char)c) ? c - '0' : tolower((unsigned char)c) - 'a' + 10;
+}
+
+void feed_hex(struct buf *out, const char *hex)
+{
+    while (*hex != '\0') {
+        if (*hex == ' ') {
+            hex++;
+            continue;
+        }
+        assert_true(isxdigit((unsigned char)hex[0]) && isxdigit((unsigned char)hex[1]));
+        assert_true(buf_append_byte(out, (char)(digit(hex[0]) * 16 + digit(hex[1]))));
+        hex += 2;
+    }
+}
+
+static void write_event(const struct wire_event *ev, struct buf *log)
+{
+    static const char *const NAMES[] = {
+        [WIRE_EVENT_REQUEST] = "REQUEST",     [WIRE_EVENT_RESPONSE] = "RESPONSE",
+        [WIRE_EVENT_HEARTBEAT] = "HEARTBEAT", [WIRE_EVENT_REFUSE] = "REFUSE",
+        [WIRE_EVENT_HTTP] = "HTTP",           [WIRE_EVENT_TLS] = "TLS",
+        [WIRE_EVENT_CLOSE] = "CLOSE",
+    };
+
+    buf_append_str(log, NAMES[ev->kind]);
+    switch (ev->kind) {
+    case WIRE_EVENT_REQUEST:
+    case WIRE_EVENT_RESPONSE:
+    case WIRE_EVENT_HEARTBEAT:
+        buf_printf(log, " %u ", ev->session);
+        buf_append(log, ev->payload);
+        break;
+    case WIRE_EVENT_REFUSE:
+        buf_printf(log, " %u %s%s", ev->session, mcp_error_name(ev->code),
+                   ev->close ? " close" : "");
+        assert_true(ev->text[0] != '\0');
+        break;
+    default:
+        break;
+    }
+    assert_true(buf_append_byte(log, '\n'));
+}
+
+void feed_piece(struct wire_conn *c, struct slice piece, uint64_t now_ms, struct buf *log)
+{
+    char *block = calloc(1, piece.len == 0 ? 1 : piece.len);
+    struct slice rest = slice_of(block, piece.len);
+    struct wire_event ev;
+    ptrdiff_t used;
+
+    assert_non_null(block);
+    memcpy(block, piece.ptr, piece.len);
+    while ((used = wire_conn_recv(c, rest, now_ms, &ev)) != 0) {
+        assert_true(used > 0 && (size_t)used <= rest.len);
+        assert_int_not_equal(ev.kind, WIRE_EVENT_NONE);
+        write_event(&ev, log);
+        rest = slice_skip(rest, (size_t)used);
+    }
+    assert_int_equal(ev.kind, WIRE_EVENT_NONE);
+    free(block);
+}
+
+/* Cut into pieces of `step` bytes, the first one `first` long. */
+static void feed_cut(const struct wire_config *config, struct slice bytes, size_t first,
+                     size_t step, struct buf *log)
+{
+    struct wire_conn c;
+
+    wire_conn_init(&c, config);
+    buf_clear(log);
+    for (size_t piece = first; bytes.len > 0; piece = step) {
+        struct slice head = slice_first(bytes, piece);
+
+        feed_piece(&c, head, 1000, log);
+        bytes = slice_skip(bytes, head.len);
+    }
+    wire_conn_fini(&c);
+}
+
+static void assert_same_log(const struct buf *a, const struct buf *b)
+{
+    struct slice x = buf_slice(a), y = buf_slice(b);
+
+    if (!slice_eq(x, y)) {
+        fail_msg("the cut makes a difference:\n%.*s\n---\n%.*s", SLICE_ARG(x), SLICE_ARG(y));
+    }
+}
+
+void feed_all_ways(const struct wire_config *config, struct slice bytes, struct buf *log)
+{
+    size_t stride = bytes.len <= 300 ? 1 : bytes.len / 97 + 1;
+    struct buf other = {0};
+
+    feed_cut(config, bytes, bytes.len, 1, log);
+    feed_cut(config, bytes, 1, 1, &other);
+    assert_same_log(log, &other);
+    for (size_t at = 1; at < bytes.len; at += at < 40 ? 1 : stride) {
+        feed_cut(config, bytes, at, bytes.len, &other);
+        assert_same_log(log, &other);
+    }
+    buf_fini(&other);
+}
