@@ -52,6 +52,16 @@ set_text(struct wire_event *ev, const char *fmt, ...)
     va_end(args);
 }
 
+static void set_none(struct wire_event *ev)
+{
+    ev->kind = WIRE_EVENT_NONE;
+    ev->session = 0;
+    ev->payload = (struct slice){0};
+    ev->code = 0;
+    ev->close = false;
+    ev->text[0] = '\0';
+}
+
 static void next_frame(struct wire_conn *c)
 {
     c->header_len = 0;
@@ -62,7 +72,6 @@ static void refuse(struct wire_conn *c, struct wire_event *ev, int code, bool cl
 {
     ev->kind = WIRE_EVENT_REFUSE;
     ev->session = c->header.session_id;
-    ev->payload = (struct slice){0};
     ev->code = code;
     ev->close = close;
     if (close) {
@@ -118,6 +127,7 @@ static size_t read_first(struct wire_conn *c, uint8_t byte, struct wire_event *e
         c->state = WIRE_STATE_HEADER;
         return 0;
     }
+    ev->close = true;
     wire_conn_close(c);
     return 1;
 }
@@ -263,7 +273,7 @@ ptrdiff_t wire_conn_recv(struct wire_conn *c, struct slice in, uint64_t now_ms,
 {
     size_t used = 0;
 
-    ev->kind = WIRE_EVENT_NONE;
+    set_none(ev);
     forget_payload(c);
     while (used < in.len && ev->kind == WIRE_EVENT_NONE) {
         struct slice rest = slice_skip(in, used);
@@ -342,7 +352,7 @@ bool wire_conn_tick(struct wire_conn *c, uint64_t now_ms, struct wire_event *ev)
 {
     uint64_t deadline_ms = wire_conn_deadline_ms(c);
 
-    ev->kind = WIRE_EVENT_NONE;
+    set_none(ev);
     if (deadline_ms == 0 || now_ms < deadline_ms) {
         return false;
     }
@@ -357,8 +367,7 @@ bool wire_conn_tick(struct wire_conn *c, uint64_t now_ms, struct wire_event *ev)
         return false;
     }
     ev->kind = WIRE_EVENT_CLOSE;
-    ev->session = 0;
-    ev->payload = (struct slice){0};
+    ev->close = true;
     wire_conn_close(c);
     return true;
 }

@@ -49,9 +49,9 @@ enum wire_event_kind {
     WIRE_EVENT_RESPONSE,  /* client: session, payload */
     WIRE_EVENT_HEARTBEAT, /* session, payload: to be echoed (server), an echo (client) */
     WIRE_EVENT_REFUSE,    /* session, code, text, close: the answer to send (server) */
-    WIRE_EVENT_HTTP,      /* the peer speaks HTTP; it closes */
-    WIRE_EVENT_TLS,       /* the peer speaks TLS; it closes */
-    WIRE_EVENT_CLOSE,     /* text says why; nothing is sent: too slow */
+    WIRE_EVENT_HTTP,      /* the peer speaks HTTP; closes */
+    WIRE_EVENT_TLS,       /* the peer speaks TLS; closes */
+    WIRE_EVENT_CLOSE,     /* too slow: nothing is sent, text says why; closes */
 };
 
 struct wire_event {
@@ -59,7 +59,7 @@ struct wire_event {
     uint32_t session; /* of REFUSE: what the error is about; see wire/session.h for where it goes */
     struct slice payload;     /* borrowed: of the input, or of the conn until its next call */
     int code;                 /* MCP_E... of REFUSE */
-    bool close;               /* of REFUSE: no further frame is handled */
+    bool close;               /* no further frame is handled */
     char text[WIRE_TEXT_MAX]; /* of REFUSE and CLOSE */
 };
 

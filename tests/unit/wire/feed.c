@@ -51,6 +51,8 @@ static void write_event(const struct wire_event *ev, struct buf *log)
         assert_true(ev->text[0] != '\0');
         break;
     default:
+        assert_true(ev->close);
+        assert_int_equal(ev->payload.len, 0);
         break;
     }
     assert_true(buf_append_byte(log, '\n'));

@@ -416,6 +416,7 @@ static void assert_closes_at(struct wire_conn *c, uint64_t deadline_ms, const ch
     assert_false(wire_conn_tick(c, deadline_ms - 1, &ev));
     assert_true(wire_conn_tick(c, deadline_ms, &ev));
     assert_int_equal(ev.kind, WIRE_EVENT_CLOSE);
+    assert_true(ev.close);
     assert_string_equal(ev.text, text);
     assert_int_equal(wire_conn_deadline_ms(c), 0);
     assert_false(wire_conn_tick(c, deadline_ms + 100000, &ev));

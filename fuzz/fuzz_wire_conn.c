@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* libFuzzer target: frames in any bytes. However they are cut, the events are the same. Input: role
+ * and limit, seed of the cuts, then the stream. The vectors are good seeds.
+ * clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -D_GNU_SOURCE -Isrc
+ *     -Iinclude fuzz/fuzz_wire_conn.c src/wire/conn.c src/wire/frame.c
+ *     src/base/buf.c src/base/check.c src/base/error.c */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/check.h"
+#include "wire/conn.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* One line of bytes per event, payload included. */
+static void run(const struct wire_config *config, struct slice in, uint8_t seed, struct buf *log)
+{
+    struct wire_event ev;
+    struct wire_conn c;
+    size_t cut = in.len;
+
+    wire_conn_init(&c, config);
+    for (size_t at = 0; at < in.len; at += cut) {
+        if (seed != 0) {
+            seed = (uint8_t)(seed * 5 + 1); /* full period: 0 too, which means one byte */
+            cut = seed % 16 == 0 ? 1 + seed : 1 + seed % 16;
+        }
+        struct slice rest = slice_first(slice_skip(in, at), cut);
+        char *block = malloc(rest.len); /* reading past a piece is an error of its own */
+        ptrdiff_t used;
+
+        memcpy(block, rest.ptr, rest.len);
+        rest.ptr = block;
+        while ((used = wire_conn_recv(&c, rest, 0, &ev)) > 0) {
+            ASSERT((size_t)used <= rest.len && ev.kind != WIRE_EVENT_NONE);
+            buf_printf(log, "%d %u %zu ", (int)ev.kind, ev.session, ev.payload.len);
+            if (ev.kind == WIRE_EVENT_REFUSE) {
+                buf_printf(log, "%d %d %s", ev.code, ev.close, ev.text);
+            } else {
+                buf_append(log, ev.payload);
+            }
+            rest = slice_skip(rest, (size_t)used);
+        }
+        ASSERT(used == 0 && c.collected.cap <= 2 * (at + cut) + 256);
+        free(block);
+    }
+    buf_printf(log, "end %d", wire_conn_in_frame(&c));
+    wire_conn_fini(&c);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct wire_config config = {.max_frame_bytes = 4096};
+    struct buf whole = {0}, cut = {0};
+
+    if (size < 2) {
+        return 0;
+    }
+    config.role = (data[0] & 1) != 0 ? WIRE_CLIENT : WIRE_SERVER;
+    config.max_frame_unauthenticated_bytes = (data[0] & 2) != 0 ? 100 : 0;
+    run(&config, slice_of(data + 2, size - 2), 0, &whole);
+    run(&config, slice_of(data + 2, size - 2), data[1] | 1, &cut);
+    ASSERT(slice_eq(buf_slice(&whole), buf_slice(&cut)));
+    buf_fini(&whole);
+    buf_fini(&cut);
+    return 0;
+}
