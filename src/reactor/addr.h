@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Socket addresses: `host:port`, `[v6]:port`, `:port` (all interfaces), `unix:PATH`. Plain values. */
+/* Socket addresses: `host:port`, `[v6]:port`, `:port` (all interfaces), `unix:PATH`.
+ * Plain values. */
 #ifndef MCP_REACTOR_ADDR_H
 #define MCP_REACTOR_ADDR_H
 
@@ -16,11 +17,13 @@ struct addr {
     socklen_t len;
 };
 
-/* A numeric address or `localhost` (127.0.0.1); never looks a name up. 0, or MCP_EARGUMENT with what was expected. */
+/* A numeric address or `localhost` (127.0.0.1); never looks a name up. `:PORT` is [::], which takes
+ * IPv4 too. 0, or MCP_EARGUMENT with what was expected. */
 int addr_parse(struct addr *a, struct slice text, struct err *e);
-/* A unix socket path or an IP and port. */
+/* The unix socket at that path. 0 or MCP_EARGUMENT. */
 int addr_from_unix(struct addr *a, const char *path, struct err *e);
-/* Blocking look-up of a host name, for loop_offload or start-up. The first answer, IPv4 before IPv6 for localhost. */
+/* Blocking look-up of a host name, for loop_offload or start-up: the first answer; localhost is
+ * 127.0.0.1 without one. 0, MCP_EARGUMENT (port) or MCP_ECONNECT (the look-up failed). */
 int addr_resolve(struct addr *a, const char *host, unsigned port, struct err *e);
 /* As it would be written: "127.0.0.1:8080", "[::1]:80", "unix:/run/x". */
 void addr_format(const struct addr *a, char out[ADDR_TEXT_MAX]);

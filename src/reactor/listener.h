@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A listening socket on a loop. Unix socket paths left behind by a dead process are removed first, live ones are not.
- * When descriptors run out, accepting pauses for 100 ms and is counted (COUNTER_ACCEPT_FAILED). */
+/* A listening socket on a loop. Unix socket paths left behind by a dead process are removed first,
+ * live ones are not. When descriptors run out, accepting pauses for 100 ms and is counted
+ * (COUNTER_ACCEPT_FAILED). */
 #ifndef MCP_REACTOR_LISTENER_H
 #define MCP_REACTOR_LISTENER_H
 
@@ -10,11 +11,13 @@
 
 struct listener;
 
-/* A connection came; `fd` now belongs to the callback (non-blocking, close-on-exec, TCP_NODELAY set). */
+/* A connection came; `fd` now belongs to the callback (non-blocking, close-on-exec, TCP_NODELAY
+ * set). */
 typedef void (*listener_cb)(void *owner, int fd, const struct addr *peer);
 
-/* NULL with the error: address in use names the process that holds it where /proc lets us see:
- * "127.0.0.1:8080 is in use by llama-server (pid 123)". */
+/* NULL with the error: MCP_ENOMEM, or MCP_ECONNECT and why the kernel refuses. Address in use names
+ * the process that holds it where /proc lets us see: "127.0.0.1:8080 is in use by llama-server (pid
+ * 123)". */
 struct listener *listener_new(struct loop *loop, const struct addr *at, listener_cb cb, void *owner,
                               struct err *e);
 /* Stops accepting and closes; removes its unix path. */

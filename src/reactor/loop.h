@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One event loop: timers, deferred work, signals, and the sockets of sock.h and listener.h on a backend (epoll here;
- * io_uring and virtual time later, behind struct loop_backend). Everything but loop_post runs on the loop's thread,
- * and every callback is called from loop_run, never from inside the call that caused it. A turn is:
- * wait, I/O callbacks, timers that are due, posted and deferred work, flush of all unsent output, graveyard. */
+/* One event loop: timers, deferred work, signals, and the sockets of sock.h and listener.h on a
+ * backend (epoll here; io_uring and virtual time later, behind backend.h). Everything but
+ * loop_post runs on the loop's thread, and every callback is called from loop_run, never from
+ * inside the call that caused it. A turn is: wait, I/O callbacks, timers that are due, posted and
+ * deferred work, flush of all unsent output, graveyard. */
 #ifndef MCP_REACTOR_LOOP_H
 #define MCP_REACTOR_LOOP_H
 
@@ -10,12 +11,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/list.h"
+
 struct loop;
 
 typedef void (*loop_cb)(void *owner);
 
 /* NULL with errno when the kernel refuses. */
 struct loop *loop_new(void);
+/* After every sock and listener on it was closed. Sockets still being closed gently are written to
+ * once more and cut; posted and offloaded calls that have not run are dropped. Waits for offloaded
+ * work that is running. */
 void loop_free(struct loop **loop);
 /* Returns after loop_stop, once the running turn is over. */
 void loop_run(struct loop *loop);
@@ -32,28 +38,34 @@ uint64_t loop_clock_us(const struct loop *loop);
 /* Wall clock in microseconds since 1970, for what people and Ollama's created_at read. */
 uint64_t loop_wall_us(const struct loop *loop);
 
-/* A timer, embedded in its owner; zeroed is disarmed. Fires once. Arming again moves it. */
+/* A timer, embedded in its owner; zeroed is disarmed. Fires once. Arming again moves it. Timers due
+ * at the same time fire in the order they were armed; one armed by a timer callback fires in a
+ * later turn. Arming cannot fail. */
 struct timer {
     loop_cb cb;
     void *owner;
     uint64_t due_us;
-    size_t slot; /* place in the loop's heap, 1-based; 0: disarmed */
+    uint64_t order;
+    struct timer *child; /* the loop's pairing heap: first child, */
+    struct timer *next;  /* next sibling, */
+    struct timer *prev;  /* previous sibling, or the parent of a first child */
+    bool armed;
 };
 void timer_init(struct timer *t, loop_cb cb, void *owner);
 void timer_arm(struct loop *loop, struct timer *t, uint64_t delay_ms);
 void timer_cancel(struct loop *loop, struct timer *t);
 static inline bool timer_armed(const struct timer *t)
 {
-    return t->slot != 0;
+    return t->armed;
 }
 
-/* Runs `cb` once in the deferred phase of this turn (of the next one when called from that phase). Deferring what is
- * deferred does nothing. Embedded in its owner; cancel before freeing the owner. */
+/* Runs `cb` once in the deferred phase of this turn (of the next one when called from that phase).
+ * Deferring what is deferred does nothing. Embedded; cancel before freeing the owner. */
 struct task {
     loop_cb cb;
     void *owner;
-    struct task *next;
-    bool queued;
+    struct list_link link;
+    uint64_t phase; /* deferred for this deferred phase of the loop */
 };
 void task_init(struct task *t, loop_cb cb, void *owner);
 void task_defer(struct loop *loop, struct task *t);
@@ -62,13 +74,21 @@ void task_cancel(struct loop *loop, struct task *t);
 /* Frees `ptr` with `destroy` at the end of the turn: nothing is freed inside its own callback. */
 void loop_bury(struct loop *loop, void *ptr, void (*destroy)(void *ptr));
 
-/* `cb` runs on the loop when `signal` arrives (signalfd; the signal is blocked in this thread). */
+/* Sockets handed to sock_close_gently that are not closed yet; a process that ends well waits for
+ * 0. */
+size_t loop_gentle_count(const struct loop *loop);
+
+/* `cb` runs on the loop when `signal` arrives. 0, or -1 with errno. The signal is blocked in this
+ * thread, and stays so after loop_free; call it before other threads are started, so that they
+ * inherit that. */
 int loop_signal(struct loop *loop, int signal, loop_cb cb, void *owner);
 
-/* From any thread: `cb` runs on the loop in a later turn. 0 or MCP_ENOMEM. */
+/* From any thread: `cb` runs on the loop in a later turn, in the order posted. 0 or MCP_ENOMEM. */
 int loop_post(struct loop *loop, loop_cb cb, void *owner);
 
-/* Runs `work` on a helper thread (what blocks: DNS, files), then `done` on the loop. `done` always runs, unless the loop is freed first. 0 or MCP_ENOMEM. */
+/* Runs `work` on a helper thread (what blocks: DNS, files), then `done` on the loop. `done` always
+ * runs, unless the loop is freed first. 0, or MCP_ENOMEM (no memory, or not a single thread can be
+ * had). */
 int loop_offload(struct loop *loop, loop_cb work, loop_cb done, void *owner);
 
 #endif

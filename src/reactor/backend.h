@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a loop asks of the kernel, and what it is told: one file per backend (epoll.c). The contract
+ * is that of a completion backend, "these bytes arrived", "that much of the writev was taken",
+ * which a readiness backend fulfils by making the call itself. Private to src/reactor and its
+ * tests; all on the loop's thread.
+ *
+ * A backend tells through io_ops, only from `dispatch` and (released) from `sweep`. */
+#ifndef MCP_REACTOR_BACKEND_H
+#define MCP_REACTOR_BACKEND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "base/list.h"
+#include "base/slice.h"
+#include "reactor/addr.h"
+
+struct epoll_event;
+struct io;
+struct loop;
+
+enum io_kind {
+    IO_STREAM,   /* connected, or connecting */
+    IO_LISTENER, /* told: accepted, accept_failed */
+    IO_EVENT,    /* an eventfd or signalfd; told: readable, until it was read */
+};
+
+struct io_ops {
+    void (*connected)(struct io *io);
+    /* Borrowed until it returns. Never after recv_stop: what a completion backend receives
+     * meanwhile it keeps. */
+    void (*received)(struct io *io, struct slice in);
+    /* The peer's FIN, behind the last byte. Once. */
+    void (*ended)(struct io *io);
+    /* The peer's FIN is there, but receiving is stopped and bytes may be left. Once; `ended`
+     * follows. */
+    void (*hangup)(struct io *io);
+    /* After a `send` that took less than it was given: `taken` more bytes of that call are gone (0
+     * on a readiness backend), send again. */
+    void (*sent)(struct io *io, size_t taken);
+    /* Broken, errno. Nothing follows but released. */
+    void (*failed)(struct io *io, int error);
+    void (*accepted)(struct io *io, int fd, const struct addr *peer);
+    void (*accept_failed)(struct io *io, int error);
+    void (*readable)(struct io *io);
+    /* After `close`: the kernel holds nothing of it any more, its memory (and what was being sent)
+     * may go. */
+    void (*released)(struct io *io);
+};
+
+/* One descriptor, embedded in its owner, who sets the first three. The rest is the backend's. */
+struct io {
+    const struct io_ops *ops;
+    enum io_kind kind;
+    int fd; /* -1: closed, or not yet made by connect or listen */
+
+    struct list_link
+        link; /* on the backend's list of those with news not from the kernel, or closed */
+    uint32_t mask;
+    int error; /* to be told as failed */
+    bool receiving;
+    bool connecting;
+    bool send_blocked;
+    bool got_end;
+    bool told_hangup;
+    bool told_failed;
+};
+
+struct backend {
+    const struct backend_ops *ops;
+};
+
+struct loop_sys;
+
+struct backend_ops {
+    const char *name;
+    /* NULL with errno. */
+    struct backend *(*create)(const struct loop_sys *sys);
+    void (*destroy)(struct backend *b);
+    uint64_t (*clock_us)(struct backend *b);
+    uint64_t (*wall_us)(struct backend *b);
+    /* Waits until there is something to tell, `timeout_us` at most (UINT64_MAX: no limit). */
+    void (*wait)(struct backend *b, uint64_t timeout_us);
+    /* Tells it. */
+    void (*dispatch)(struct backend *b);
+    /* End of the turn: tells released. */
+    void (*sweep)(struct backend *b);
+
+    /* 0 or -errno. Takes io->fd (made non-blocking) and watches it; streams and listeners begin
+     * stopped. */
+    int (*open)(struct backend *b, struct io *io);
+    /* 0 or -errno when no socket can be made. connected or failed follows. */
+    int (*connect)(struct backend *b, struct io *io, const struct addr *to);
+    /* 0 or -errno. Listens there; `bound` is where, port 0 resolved. */
+    int (*listen)(struct backend *b, struct io *io, const struct addr *at, struct addr *bound);
+    void (*peer)(struct backend *b, const struct io *io, struct addr *peer);
+    /* Receiving bytes, or accepting. */
+    void (*recv_start)(struct backend *b, struct io *io);
+    void (*recv_stop)(struct backend *b, struct io *io);
+    /* Bytes taken at once, or -errno. Less than given (0 too): the rest is under way or waits for
+     * room, `sent` comes; until then no other send, and the bytes stay where they are. */
+    ssize_t (*send)(struct backend *b, struct io *io, const struct iovec *iov, int count);
+    /* FIN behind what was sent. */
+    void (*shutdown)(struct backend *b, struct io *io);
+    /* failed(error) follows in a later dispatch; what had arrived before is told first, unless
+     * receiving is stopped. */
+    void (*fail)(struct backend *b, struct io *io, int error);
+    /* `released` follows, nothing else. `reset`: with RST. */
+    void (*close)(struct backend *b, struct io *io, bool reset);
+};
+
+extern const struct backend_ops backend_epoll;
+
+/* The system calls that can come back short or fail at any time, so that a test can make them. */
+struct loop_sys {
+    ssize_t (*recv)(int fd, void *buf, size_t len, int flags);
+    ssize_t (*sendmsg)(int fd, const struct msghdr *msg, int flags);
+    int (*accept4)(int fd, struct sockaddr *sa, socklen_t *len, int flags);
+    int (*connect)(int fd, const struct sockaddr *sa, socklen_t len);
+    int (*epoll_wait)(int epfd, struct epoll_event *events, int max, int timeout_ms);
+};
+
+extern const struct loop_sys loop_sys_real;
+
+/* As loop_new, on a chosen backend. */
+struct loop *loop_new_on(const struct backend_ops *ops, const struct loop_sys *sys);
+
+#endif

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "reactor/listener.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/counter.h"
+#include "base/log.h"
+#include "reactor/loop_internal.h"
+#include "reactor/net.h"
+#include "reactor/port_owner.h"
+
+enum { LISTENER_MAGIC = 0x115e, PAUSE_MS = 100 };
+
+struct listener {
+    unsigned magic;
+    struct io io;
+    struct loop *loop;
+    listener_cb cb;
+    void *owner;
+    struct addr at;
+    struct timer pause;
+    bool exhausted; /* until a connection is accepted: one log line for one shortage */
+    dev_t path_dev; /* our unix path, so that another's is not removed */
+    ino_t path_ino;
+};
+
+static struct listener *listener_of(struct io *io)
+{
+    struct listener *l = (struct listener *)(void *)((char *)io - offsetof(struct listener, io));
+
+    OBJ_CHECK(l, LISTENER_MAGIC);
+    return l;
+}
+
+static void on_accepted(struct io *io, int fd, const struct addr *peer)
+{
+    struct listener *l = listener_of(io);
+
+    l->exhausted = false;
+    l->cb(l->owner, fd, peer);
+}
+
+static void on_accept_failed(struct io *io, int error)
+{
+    struct listener *l = listener_of(io);
+
+    counter_add(COUNTER_ACCEPT_FAILED, 1);
+    if (error == ECONNABORTED || error == EPROTO) {
+        return; /* that one left while it waited */
+    }
+    if (!l->exhausted) {
+        char at[ADDR_TEXT_MAX];
+
+        addr_format(&l->at, at);
+        LOG_WARN("accept_failed", "listener=%s error=\"%s\" pause_ms=%d", at, strerror(error),
+                 PAUSE_MS);
+        l->exhausted = true;
+    }
+    /* The connection stays in the kernel's queue; trying again at once would spin. */
+    l->loop->backend->ops->recv_stop(l->loop->backend, io);
+    timer_arm(l->loop, &l->pause, PAUSE_MS);
+}
+
+static void on_pause_over(void *owner)
+{
+    struct listener *l = owner;
+
+    OBJ_CHECK(l, LISTENER_MAGIC);
+    l->loop->backend->ops->recv_start(l->loop->backend, &l->io);
+}
+
+static void on_released(struct io *io)
+{
+    struct listener *l = listener_of(io);
+
+    l->magic = 0;
+    free(l);
+}
+
+static const struct io_ops listener_ops = {
+    .accepted = on_accepted,
+    .accept_failed = on_accept_failed,
+    .released = on_released,
+};
+
+static const char *unix_path(const struct addr *at, struct sockaddr_un *un)
+{
+    memcpy(un, &at->ss, sizeof(*un));
+    return un->sun_path;
+}
+
+/* A socket in the file system that nobody listens on any more. */
+static bool is_stale(const struct addr *at)
+{
+    struct sockaddr_un un;
+    struct stat st;
+    int fd;
+    bool refused;
+
+    if (at->ss.ss_family != AF_UNIX || lstat(unix_path(at, &un), &st) < 0 ||
+        !S_ISSOCK(st.st_mode)) {
+        return false;
+    }
+    fd = net_socket(AF_UNIX);
+    if (fd < 0) {
+        return false;
+    }
+    refused = connect(fd, (const struct sockaddr *)&at->ss, at->len) < 0 && errno == ECONNREFUSED;
+    net_close(fd, false);
+    return refused;
+}
+
+static void explain(const struct addr *at, int error, struct err *e)
+{
+    char text[ADDR_TEXT_MAX];
+    char owner[PORT_OWNER_TEXT_MAX];
+
+    addr_format(at, text);
+    if (error == EADDRINUSE) {
+        (void)err_set(e, MCP_ECONNECT, "%s is in use by %s", text,
+                      port_owner_find(at, owner) ? owner : "another process");
+    } else {
+        (void)err_set(e, MCP_ECONNECT, "cannot listen on %s: %s", text, strerror(error));
+    }
+}
+
+static int start_listening(struct listener *l, const struct addr *at)
+{
+    struct backend *b = l->loop->backend;
+    struct sockaddr_un un;
+    struct stat st;
+    int rv = b->ops->listen(b, &l->io, at, &l->at);
+
+    if (rv == -EADDRINUSE && is_stale(at) && unlink(unix_path(at, &un)) == 0) {
+        rv = b->ops->listen(b, &l->io, at, &l->at);
+    }
+    if (rv == 0 && at->ss.ss_family == AF_UNIX && stat(unix_path(at, &un), &st) == 0) {
+        l->path_dev = st.st_dev;
+        l->path_ino = st.st_ino;
+    }
+    return rv;
+}
+
+struct listener *listener_new(struct loop *loop, const struct addr *at, listener_cb cb, void *owner,
+                              struct err *e)
+{
+    struct listener *l = calloc(1, sizeof(*l));
+    int rv;
+
+    if (l == NULL) {
+        (void)err_set(e, MCP_ENOMEM, "out of memory");
+        return NULL;
+    }
+    l->magic = LISTENER_MAGIC;
+    l->io = (struct io){.ops = &listener_ops, .kind = IO_LISTENER, .fd = -1};
+    l->loop = loop;
+    l->cb = cb;
+    l->owner = owner;
+    timer_init(&l->pause, on_pause_over, l);
+    rv = start_listening(l, at);
+    if (rv < 0) {
+        explain(at, -rv, e);
+        free(l);
+        return NULL;
+    }
+    loop->backend->ops->recv_start(loop->backend, &l->io);
+    return l;
+}
+
+void listener_free(struct listener **lp)
+{
+    struct listener *l = *lp;
+    struct sockaddr_un un;
+    struct stat st;
+
+    if (l == NULL) {
+        return;
+    }
+    OBJ_CHECK(l, LISTENER_MAGIC);
+    *lp = NULL;
+    timer_cancel(l->loop, &l->pause);
+    if (l->at.ss.ss_family == AF_UNIX && lstat(unix_path(&l->at, &un), &st) == 0 &&
+        st.st_dev == l->path_dev && st.st_ino == l->path_ino) {
+        (void)unlink(un.sun_path); /* it stays behind then, as stale */
+    }
+    l->loop->backend->ops->close(l->loop->backend, &l->io, false);
+}
+
+const struct addr *listener_addr(const struct listener *l)
+{
+    return &l->at;
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The loop as its own files see it: loop.c, timer.c, mailbox.c, signals.c, offload.c, sock.c,
+ * sock_gentle.c. */
+#ifndef MCP_REACTOR_LOOP_INTERNAL_H
+#define MCP_REACTOR_LOOP_INTERNAL_H
+
+#include <pthread.h>
+
+#include "base/list.h"
+#include "reactor/backend.h"
+#include "reactor/loop.h"
+#include "reactor/outq.h"
+#include "reactor/sock_internal.h"
+
+LIST_DECLARE(task_list, struct task, link);
+LIST_DECLARE(sock_dirty_list, struct sock, dirty_link);
+LIST_DECLARE(sock_gentle_list, struct sock, gentle_link);
+
+struct grave {
+    void *ptr;
+    void (*destroy)(void *ptr);
+};
+
+/* A call on its way to the loop, or to a helper thread first. */
+struct post {
+    struct post *next;
+    loop_cb work; /* NULL: posted, not offloaded */
+    loop_cb cb;
+    void *owner;
+};
+
+struct post_queue {
+    struct post *first;
+    struct post **last;
+};
+
+struct signal_hook {
+    loop_cb cb;
+    void *owner;
+};
+
+struct offload;
+
+struct loop {
+    struct backend *backend;
+    uint64_t now_us;
+    bool stopping;
+
+    struct timer *timers;  /* root of the heap */
+    uint64_t timers_armed; /* ever: the order of timers due at the same time */
+
+    struct task_list tasks;
+    uint64_t phase; /* number of the deferred phase that runs or comes next */
+
+    struct grave *graves;
+    size_t grave_count;
+    size_t grave_cap;
+
+    pthread_mutex_t post_lock; /* guards `posts` */
+    struct post_queue posts;
+    struct io post_io; /* an eventfd */
+    bool posted;       /* it has rung */
+
+    struct io signal_io;
+    struct signal_hook *signals; /* by number; NULL until the first */
+
+    struct offload *offload; /* NULL until the first */
+
+    struct sock_dirty_list dirty;
+    struct sock_gentle_list gentle;
+    struct chunk_pool chunks;
+};
+
+/* timer.c */
+void timers_run(struct loop *loop);
+/* When the next is due; UINT64_MAX: none is armed. */
+uint64_t timers_next_us(const struct loop *loop);
+
+/* mailbox.c */
+int mailbox_init(struct loop *loop);
+void mailbox_fini(struct loop *loop);
+void mailbox_run(struct loop *loop);
+/* Takes a post that is already allocated. Any thread. */
+void mailbox_put(struct loop *loop, struct post *p);
+void post_queue_init(struct post_queue *q);
+void post_queue_put(struct post_queue *q, struct post *p);
+struct post *post_queue_pop(struct post_queue *q);
+/* Frees what is left, uncalled. */
+void post_queue_fini(struct post_queue *q);
+
+/* signals.c */
+void signals_fini(struct loop *loop);
+
+/* offload.c: ends the helper threads, after the work they are in. */
+void offload_free(struct loop *loop);
+
+#endif

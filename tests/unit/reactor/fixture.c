@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fixture.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct loop *loop;
+static size_t fds_before;
+
+static size_t count_fds(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    size_t count = 0;
+
+    assert_non_null(dir);
+    while (readdir(dir) != NULL) {
+        count++;
+    }
+    assert_int_equal(closedir(dir), 0);
+    return count;
+}
+
+int fixture_setup(void **state)
+{
+    (void)state;
+    fds_before = count_fds();
+    loop = loop_new();
+    assert_non_null(loop);
+    return 0;
+}
+
+int fixture_teardown(void **state)
+{
+    (void)state;
+    loop_free(&loop);
+    assert_null(loop);
+    assert_int_equal(count_fds(), fds_before);
+    return 0;
+}
+
+struct waiter {
+    condition_fn condition;
+    void *arg;
+    struct timer tick;
+    struct task task;
+    uint64_t deadline_us;
+    unsigned turns;
+    bool held;
+};
+
+static void look(void *owner)
+{
+    struct waiter *w = owner;
+
+    w->held = w->condition(w->arg);
+    if (w->held || loop_now_us(loop) > w->deadline_us) {
+        loop_stop(loop);
+    } else {
+        timer_arm(loop, &w->tick, 1);
+    }
+}
+
+void run_until(condition_fn condition, void *arg)
+{
+    struct waiter w = {.condition = condition, .arg = arg};
+
+    w.deadline_us = loop_clock_us(loop) + 10 * 1000 * 1000;
+    timer_init(&w.tick, look, &w);
+    timer_arm(loop, &w.tick, 0);
+    loop_run(loop);
+    timer_cancel(loop, &w.tick);
+    assert_true(w.held);
+}
+
+static void stop(void *owner)
+{
+    (void)owner;
+    loop_stop(loop);
+}
+
+void run_for_ms(unsigned ms)
+{
+    struct timer t;
+
+    timer_init(&t, stop, NULL);
+    timer_arm(loop, &t, ms);
+    loop_run(loop);
+}
+
+static void count_turn(void *owner)
+{
+    struct waiter *w = owner;
+
+    if (--w->turns == 0) {
+        loop_stop(loop);
+    } else {
+        task_defer(loop, &w->task);
+    }
+}
+
+void run_turns(unsigned n)
+{
+    struct waiter w = {.turns = n};
+
+    task_init(&w.task, count_turn, &w);
+    task_defer(loop, &w.task);
+    loop_run(loop);
+}
+
+/* --- ends
+ * ------------------------------------------------------------------------------------------- */
+
+static void told(struct end *e, char what)
+{
+    bool more_data = what == 'd' && e->told_len > 0 && e->told[e->told_len - 1] == 'd';
+
+    assert_non_null(e->sock); /* nothing comes after closing */
+    if (!more_data) {
+        assert_true(e->told_len + 1 < sizeof(e->told));
+        e->told[e->told_len++] = what;
+        e->told[e->told_len] = '\0';
+    }
+    if (e->on_told != NULL) {
+        e->on_told(e, what);
+    }
+    if (e->close_in == what && e->sock != NULL) {
+        if (e->how == 'g') {
+            sock_close_gently(&e->sock);
+        } else {
+            sock_close(&e->sock, e->how == 'r');
+        }
+        assert_null(e->sock);
+    }
+}
+
+static void on_connected(void *owner)
+{
+    told(owner, 'c');
+}
+
+static void on_data(void *owner, struct slice in)
+{
+    struct end *e = owner;
+
+    assert_true(in.len > 0);
+    assert_true(buf_append(&e->in, in));
+    if (e->pause_in_data) {
+        sock_pause(e->sock);
+    }
+    told(e, 'd');
+}
+
+static void on_eof(void *owner)
+{
+    told(owner, 'e');
+}
+
+static void on_hangup(void *owner)
+{
+    told(owner, 'h');
+}
+
+static void on_drained(void *owner)
+{
+    told(owner, 'l');
+}
+
+static void on_sent(void *owner)
+{
+    told(owner, 's');
+}
+
+static void on_closed(void *owner, int error)
+{
+    struct end *e = owner;
+
+    assert_int_not_equal(error, 0);
+    e->error = error;
+    told(e, 'x');
+}
+
+const struct sock_ops end_ops = {
+    .connected = on_connected,
+    .data = on_data,
+    .eof = on_eof,
+    .hangup = on_hangup,
+    .drained = on_drained,
+    .sent = on_sent,
+    .closed = on_closed,
+};
+
+void end_adopt(struct end *e, int fd)
+{
+    e->sock = sock_adopt(loop, fd, &end_ops, e);
+    assert_non_null(e->sock);
+}
+
+void end_connect(struct end *e, const struct addr *to)
+{
+    e->sock = sock_connect(loop, to, &end_ops, e);
+    assert_non_null(e->sock);
+}
+
+void end_fini(struct end *e)
+{
+    sock_close(&e->sock, false);
+    buf_fini(&e->in);
+}
+
+bool end_was_told(const struct end *e, char what)
+{
+    return memchr(e->told, what, e->told_len) != NULL;
+}
+
+void pair_fds(int fds[2], int family)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(in);
+    int listening;
+
+    if (family == AF_UNIX) {
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+        return;
+    }
+    listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(listening, (struct sockaddr *)&in, sizeof(in)), 0);
+    assert_int_equal(listen(listening, 1), 0);
+    assert_int_equal(getsockname(listening, (struct sockaddr *)&in, &len), 0);
+    fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fds[0], (struct sockaddr *)&in, sizeof(in)), 0);
+    fds[1] = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+    assert_true(fds[1] >= 0);
+    assert_int_equal(close(listening), 0);
+}
+
+void pair_open(struct end *a, struct end *b, int family)
+{
+    int fds[2];
+
+    pair_fds(fds, family);
+    end_adopt(a, fds[0]);
+    end_adopt(b, fds[1]);
+}
+
+bool end_has_eof(void *end)
+{
+    return end_was_told(end, 'e');
+}
+
+bool end_is_closed(void *end)
+{
+    return end_was_told(end, 'x');
+}
+
+bool end_is_connected(void *end)
+{
+    return end_was_told(end, 'c');
+}
+
+bool gentle_is_done(void *unused)
+{
+    (void)unused;
+    return loop_gentle_count(loop) == 0;
+}
+
+static char pattern_byte(size_t i)
+{
+    return (char)(i * 2654435761U >> 13);
+}
+
+void pattern_fill(struct buf *b, size_t n)
+{
+    char *at = buf_reserve(b, n);
+
+    assert_non_null(at);
+    for (size_t i = 0; i < n; i++) {
+        at[i] = pattern_byte(i);
+    }
+    buf_commit(b, n);
+}
+
+bool pattern_matches(struct slice s, size_t n)
+{
+    if (s.len != n) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (s.ptr[i] != pattern_byte(i)) {
+            return false;
+        }
+    }
+    return true;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A loop per test, sockets that write down what they are told, and waiting for a condition.
+ * Teardown fails the test when a descriptor was left open. */
+#ifndef MCP_TEST_REACTOR_FIXTURE_H
+#define MCP_TEST_REACTOR_FIXTURE_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "base/counter.h"
+#include "reactor/listener.h"
+#include "reactor/loop.h"
+#include "reactor/sock.h"
+
+extern struct loop *loop;
+
+int fixture_setup(void **state);
+int fixture_teardown(void **state);
+#define REACTOR_TEST(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
+
+typedef bool (*condition_fn)(void *arg);
+/* Runs the loop until the condition holds; fails after 10 s. */
+void run_until(condition_fn condition, void *arg);
+/* Runs it for that long, without anything that would wake it in between. */
+void run_for_ms(unsigned ms);
+/* Exactly `n` turns. */
+void run_turns(unsigned n);
+
+/* The owner of a sock. `close_in` names the callback ('c'onnected, 'd'ata, 'e'of, 'h'angup, 'l'ow
+ * mark, 's'ent, e'x'it) that closes it, by `how`: 'c'lose, 'r'eset, 'g'ently. */
+struct end {
+    struct sock *sock;
+    struct buf in;
+    char told[64]; /* one letter for each callback but data, and 'd' for the first of a run of data
+                    */
+    size_t told_len;
+    int error;
+    char close_in;
+    char how;
+    bool pause_in_data;
+    void (*on_told)(struct end *e, char what);
+};
+
+extern const struct sock_ops end_ops;
+
+void end_adopt(struct end *e, int fd);
+void end_connect(struct end *e, const struct addr *to);
+/* Closes what is open. */
+void end_fini(struct end *e);
+bool end_was_told(const struct end *e, char what);
+
+/* Both ends on the loop. */
+void pair_open(struct end *a, struct end *b, int family);
+/* A connected pair, blocking descriptors; AF_UNIX or AF_INET. */
+void pair_fds(int fds[2], int family);
+
+/* Conditions. */
+bool end_has_eof(void *end);
+bool end_is_closed(void *end);
+bool end_is_connected(void *end);
+bool gentle_is_done(void *unused);
+
+/* Bytes that differ by position. */
+void pattern_fill(struct buf *b, size_t n);
+bool pattern_matches(struct slice s, size_t n);
+
+#endif
