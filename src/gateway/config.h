@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The configuration: one immutable snapshot, made at start from defaults, the YAML file and the command line (which wins), checked whole.
- * Owned by who loaded it; read from any thread. */
+/* The configuration: one immutable snapshot, made at start from defaults, the YAML file and the
+ * command line (which wins), checked whole. Owned by who loaded it; read from any thread. The keys
+ * are in config.def, what they mean for people in docs/configuration.md. */
 #ifndef MCP_GATEWAY_CONFIG_H
 #define MCP_GATEWAY_CONFIG_H
 
@@ -56,12 +57,14 @@ struct config {
     uint64_t idle_timeout_ms; /* between parts of a node's answer */
     uint64_t pool_idle;       /* idle connections kept per node */
     uint64_t pool_idle_ms;
+    char **warnings; /* what is allowed but not wise, one line each */
+    size_t warning_count;
 };
 
 /* What the command line gave; NULL or 0 entries: not given. */
 struct config_args {
-    const char *path; /* -c */
-    const char *const *node_urls;
+    const char *path;             /* -c */
+    const char *const *node_urls; /* instead of all nodes of the file */
     size_t node_count;
     const char *mcp_listen;
     const char *http_listen;
@@ -70,7 +73,8 @@ struct config_args {
     bool insecure;
 };
 
-/* Loads and checks; NULL with an error that names file, line, key and what was expected. */
+/* Loads and checks; NULL with an error that names file, line, key and what was expected, or the
+ * option. Blocking (reads files, looks no names up); for start-up. */
 struct config *config_load(const struct config_args *args, struct err *e);
 void config_free(struct config **c);
 

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Puts the configuration together: defaults, then the file (config_yaml.c), then the command line,
+ * each value through the table (config_item.c); then the rules that concern several of them. */
+#include "gateway/config.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+#include "base/check.h"
+#include "gateway/config_load.h"
+
+enum { WHERE_MAX = 160 };
+
+const struct config_listen config_listens[CONFIG_LISTEN_COUNT] = {
+    {CONFIG_ITEM_MCP_LISTEN, "mcp.listen", "--mcp"},
+    {CONFIG_ITEM_HTTP_LISTEN, "http.listen", "--http"},
+    {CONFIG_ITEM_ADMIN_LISTEN, "admin.listen", "--admin"},
+};
+
+const char *config_listen_arg(const struct config_args *args, size_t i)
+{
+    const char *const given[CONFIG_LISTEN_COUNT] = {args->mcp_listen, args->http_listen,
+                                                    args->admin_listen};
+
+    return given[i];
+}
+
+char **config_listen_member(struct config *c, size_t i)
+{
+    return (char **)(void *)((char *)c + config_items[config_listens[i].item].offset);
+}
+
+int config_fail(const struct config_load *l, const char *key, const char *fmt, ...)
+{
+    char where[WHERE_MAX] = "";
+    char text[256];
+    va_list args;
+
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, args); /* a longer text is cut */
+    va_end(args);
+    if (l->yaml != NULL && key[0] != '-') {
+        config_yaml_locate(l->yaml, key, where, sizeof(where));
+    }
+    return err_set(l->e, MCP_EARGUMENT, "%s%s: %s", where, key, text);
+}
+
+static void warn(struct config_load *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void warn(struct config_load *l, const char *fmt, ...)
+{
+    struct config *c = l->c;
+    char **warnings = realloc(c->warnings, (c->warning_count + 1) * sizeof(char *));
+    va_list args;
+
+    ASSERT(warnings != NULL); /* at start-up */
+    c->warnings = warnings;
+    va_start(args, fmt);
+    ASSERT(vasprintf(&c->warnings[c->warning_count], fmt, args) >= 0);
+    va_end(args);
+    c->warning_count++;
+}
+
+static int set_item(struct config_load *l, enum config_item_id id, void *owner, const char *text,
+                    const char *key)
+{
+    bool exposed = false;
+    struct err why;
+    const char *dir = key[0] == '-' ? NULL : l->dir;
+
+    if (config_item_set(&config_items[id], owner, text, dir, &exposed, &why) != MCP_OK) {
+        return config_fail(l, key, "%s", why.text);
+    }
+    if (exposed) {
+        warn(l, "%s: other users can read '%s'; chmod 600 it", key, text);
+    }
+    return MCP_OK;
+}
+
+/* --- defaults, file, command line ------------------------------------------------------------- */
+
+static bool is_of_config(const struct config_item *item)
+{
+    return strcmp(item->section, "nodes") != 0 && strcmp(item->section, "headers") != 0 &&
+           strcmp(item->section, "keys") != 0;
+}
+
+/* The values of an entry of a list, or of the whole (`prefix` ""), into their structure. */
+static int set_values(struct config_load *l, const char *section, char *const *values, void *owner,
+                      const char *prefix)
+{
+    for (size_t i = 0; i < CONFIG_ITEM_COUNT; i++) {
+        const struct config_item *item = &config_items[i];
+        bool here = section == NULL ? is_of_config(item) : strcmp(item->section, section) == 0;
+        char key[CONFIG_KEY_MAX];
+
+        if (!here || values[i] == NULL) {
+            continue;
+        }
+        (void)snprintf(key, sizeof(key), "%s.%s", section == NULL ? item->section : prefix,
+                       item->key);
+        if (set_item(l, (enum config_item_id)i, owner, values[i], key) != MCP_OK) {
+            return MCP_EARGUMENT;
+        }
+    }
+    return MCP_OK;
+}
+
+static int set_defaults(struct config_load *l)
+{
+    char *values[CONFIG_ITEM_COUNT] = {0};
+    int rc;
+
+    for (size_t i = 0; i < CONFIG_ITEM_COUNT; i++) {
+        values[i] = config_items[i].initial == NULL ? NULL : xstrdup(config_items[i].initial);
+    }
+    rc = set_values(l, NULL, values, l->c, "");
+    for (size_t i = 0; i < CONFIG_ITEM_COUNT; i++) {
+        free(values[i]);
+    }
+    return rc;
+}
+
+static int set_headers(struct config_load *l, struct config_node *node,
+                       const struct config_yaml_entry *from, const char *prefix)
+{
+    node->headers = xcalloc(from->header_count, sizeof(*node->headers));
+    for (unsigned i = 0; i < from->header_count; i++) {
+        struct config_header *h = &node->headers[node->header_count++];
+        char key[CONFIG_KEY_MAX];
+
+        (void)snprintf(key, sizeof(key), "%s.headers[%u]", prefix, i);
+        if (set_values(l, "headers", from->headers[i].value, h, key) != MCP_OK) {
+            return MCP_EARGUMENT;
+        }
+        if (h->name == NULL || h->value == NULL) {
+            return config_fail(l, key, "expected a name and a value");
+        }
+        if (node->api_key != NULL && strcasecmp(h->name, "Authorization") == 0) {
+            return config_fail(l, key, "api_key_file sets this header already");
+        }
+    }
+    return MCP_OK;
+}
+
+static int add_node(struct config_load *l, const struct config_yaml_entry *from, const char *prefix)
+{
+    struct config_node *node = &l->c->nodes[l->c->node_count++];
+
+    if (set_values(l, "nodes", from->value, node, prefix) != MCP_OK) {
+        return MCP_EARGUMENT;
+    }
+    if (node->url == NULL) {
+        return config_fail(l, prefix, "the key 'url' is missing");
+    }
+    return from->header_count == 0 ? MCP_OK : set_headers(l, node, from, prefix);
+}
+
+static int add_file_nodes(struct config_load *l, const struct config_yaml_values *values)
+{
+    char prefix[CONFIG_KEY_MAX];
+
+    if (config_yaml_has(l->yaml, "node")) {
+        if (values->node_count > 0) {
+            return config_fail(l, "nodes", "expected node or nodes, not both");
+        }
+        l->c->nodes = xcalloc(1, sizeof(*l->c->nodes));
+        return add_node(l, &values->node, "node");
+    }
+    if (values->node_count == 0) {
+        return MCP_OK;
+    }
+    l->c->nodes = xcalloc(values->node_count, sizeof(*l->c->nodes));
+    for (unsigned i = 0; i < values->node_count; i++) {
+        (void)snprintf(prefix, sizeof(prefix), "nodes[%u]", i);
+        if (add_node(l, &values->nodes[i], prefix) != MCP_OK) {
+            return MCP_EARGUMENT;
+        }
+    }
+    return MCP_OK;
+}
+
+static int add_keys(struct config_load *l, const struct config_yaml_values *values)
+{
+    l->c->keys = values->key_count == 0 ? NULL : xcalloc(values->key_count, sizeof(*l->c->keys));
+    for (unsigned i = 0; i < values->key_count; i++) {
+        char *const *value = values->keys[i].value;
+        struct config_key *k = &l->c->keys[l->c->key_count++];
+        char prefix[CONFIG_KEY_MAX];
+
+        (void)snprintf(prefix, sizeof(prefix), "keys[%u]", i);
+        if (value[CONFIG_ITEM_KEY_KEY] != NULL && value[CONFIG_ITEM_KEY_KEY_FILE] != NULL) {
+            return config_fail(l, prefix, "expected key or key_file, not both");
+        }
+        if (set_values(l, "keys", value, k, prefix) != MCP_OK) {
+            return MCP_EARGUMENT;
+        }
+        if (k->name == NULL || k->key == NULL) {
+            return config_fail(l, prefix, "expected a name, and key or key_file");
+        }
+        for (struct config_key *other = l->c->keys; other < k; other++) {
+            if (strcmp(other->name, k->name) == 0 || strcmp(other->key, k->key) == 0) {
+                return config_fail(l, prefix, "has the %s of keys[%zu]",
+                                   strcmp(other->name, k->name) == 0 ? "name" : "key",
+                                   (size_t)(other - l->c->keys));
+            }
+        }
+    }
+    return MCP_OK;
+}
+
+/* A key may stand in the file itself. */
+static void warn_of_exposed_file(struct config_load *l, const struct config_yaml_values *values)
+{
+    bool secret = false;
+    struct stat st;
+
+    for (unsigned i = 0; i < values->key_count; i++) {
+        secret = secret || values->keys[i].value[CONFIG_ITEM_KEY_KEY] != NULL;
+    }
+    if (secret && stat(l->args->path, &st) == 0 && S_ISREG(st.st_mode) &&
+        (st.st_mode & (S_IROTH | S_IWOTH)) != 0) {
+        warn(l, "keys: other users can read '%s', which holds a key; chmod 600 it", l->args->path);
+    }
+}
+
+static int set_from_file(struct config_load *l)
+{
+    const struct config_yaml_values *values = config_yaml_values(l->yaml);
+    int rc = set_values(l, NULL, values->value, l->c, "");
+
+    if (rc == MCP_OK && l->args->node_count == 0) {
+        rc = add_file_nodes(l, values);
+    }
+    if (rc == MCP_OK) {
+        rc = add_keys(l, values);
+    }
+    if (rc == MCP_OK) {
+        warn_of_exposed_file(l, values);
+    }
+    return rc;
+}
+
+static int set_from_args(struct config_load *l)
+{
+    static const char *const first[] = {"http://127.0.0.1:11434"};
+    const char *const *urls = l->args->node_urls;
+    size_t count = l->args->node_count;
+
+    for (size_t i = 0; i < CONFIG_LISTEN_COUNT; i++) {
+        if (config_listen_arg(l->args, i) != NULL &&
+            set_item(l, config_listens[i].item, l->c, config_listen_arg(l->args, i),
+                     config_listens[i].option) != MCP_OK) {
+            return MCP_EARGUMENT;
+        }
+    }
+    if (l->args->access_log != NULL &&
+        set_item(l, CONFIG_ITEM_LOG_ACCESS, l->c, l->args->access_log, "--access-log") != MCP_OK) {
+        return MCP_EARGUMENT;
+    }
+    l->c->insecure = l->args->insecure;
+    if (count == 0 && l->c->node_count == 0) {
+        urls = first;
+        count = 1;
+    }
+    if (count > 0) {
+        l->c->nodes = xcalloc(count, sizeof(*l->c->nodes));
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct config_node *node = &l->c->nodes[l->c->node_count++];
+
+        if (set_item(l, CONFIG_ITEM_NODE_URL, node, urls[i], "--node") != MCP_OK) {
+            return MCP_EARGUMENT;
+        }
+    }
+    return MCP_OK;
+}
+
+/* --- the whole -------------------------------------------------------------------------------- */
+
+struct config *config_load(const struct config_args *args, struct err *e)
+{
+    struct config_load l = {.args = args, .e = e, .c = xcalloc(1, sizeof(struct config))};
+    int rc = set_defaults(&l);
+
+    if (rc == MCP_OK && args->path != NULL) {
+        const char *slash = strrchr(args->path, '/');
+
+        l.dir = slash == NULL ? NULL : strndup(args->path, (size_t)(slash - args->path));
+        l.yaml = config_yaml_load(args->path, e);
+        rc = l.yaml == NULL ? MCP_EARGUMENT : set_from_file(&l);
+    }
+    if (rc == MCP_OK) {
+        rc = set_from_args(&l);
+    }
+    if (rc == MCP_OK) {
+        rc = config_check(&l);
+    }
+    config_yaml_free(&l.yaml);
+    free(l.dir);
+    if (rc != MCP_OK) {
+        config_free(&l.c);
+    }
+    return l.c;
+}
+
+static void free_secret(char *secret)
+{
+    if (secret != NULL) {
+        explicit_bzero(secret, strlen(secret));
+        free(secret);
+    }
+}
+
+static void free_node(struct config_node *node)
+{
+    for (size_t i = 0; i < node->header_count; i++) {
+        free(node->headers[i].name);
+        free_secret(node->headers[i].value);
+    }
+    free(node->headers);
+    free(node->url);
+    free(node->name);
+    free_secret(node->api_key);
+}
+
+void config_free(struct config **c)
+{
+    if (*c == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < (*c)->node_count; i++) {
+        free_node(&(*c)->nodes[i]);
+    }
+    for (size_t i = 0; i < (*c)->key_count; i++) {
+        free((*c)->keys[i].name);
+        free_secret((*c)->keys[i].key);
+    }
+    for (size_t i = 0; i < (*c)->warning_count; i++) {
+        free((*c)->warnings[i]);
+    }
+    for (size_t i = 0; i < CONFIG_LISTEN_COUNT; i++) {
+        free(*config_listen_member(*c, i));
+    }
+    free((*c)->nodes);
+    free((*c)->keys);
+    free((*c)->warnings);
+    free((*c)->access_log);
+    free(*c);
+    *c = NULL;
+}

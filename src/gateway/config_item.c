@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gateway/config_item.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "gateway/config.h"
+#include "http/parse/url.h"
+#include "reactor/addr.h"
+
+enum { SECRET_MAX = 4096, NAME_MAX_BYTES = 64 };
+
+const struct config_item config_items[CONFIG_ITEM_COUNT] = {
+#define CONFIG_ITEM(id, section_, key_, type_, initial_, least_, most_, structure_, member_,       \
+                    help_)                                                                         \
+    {                                                                                              \
+        .section = section_,                                                                       \
+        .key = key_,                                                                               \
+        .type = CONFIG_TYPE_##type_,                                                               \
+        .initial = initial_,                                                                       \
+        .least = least_,                                                                           \
+        .most = most_,                                                                             \
+        .offset = offsetof(struct structure_, member_),                                            \
+        .help = help_,                                                                             \
+    },
+#include "gateway/config.def"
+#undef CONFIG_ITEM
+};
+
+struct unit {
+    const char *name;
+    uint64_t factor;
+};
+static const struct unit size_units[] = {{"TiB", UINT64_C(1) << 40},
+                                         {"GiB", UINT64_C(1) << 30},
+                                         {"MiB", UINT64_C(1) << 20},
+                                         {"KiB", UINT64_C(1) << 10},
+                                         {"B", 1}};
+static const struct unit time_units[] = {{"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}};
+
+struct choice {
+    const char *name;
+    int value;
+};
+static const struct choice kinds[] = {
+    {"auto", CONFIG_KIND_AUTO}, {"ollama", CONFIG_KIND_OLLAMA}, {"openai", CONFIG_KIND_OPENAI}};
+static const struct choice levels[] = {{"debug", LOG_LEVEL_DEBUG},
+                                       {"info", LOG_LEVEL_INFO},
+                                       {"warn", LOG_LEVEL_WARN},
+                                       {"error", LOG_LEVEL_ERROR}};
+
+/* --- what is expected ------------------------------------------------------------------------- */
+
+/* In the largest unit that divides it, "90s" rather than "1.5m". */
+static void print_number(uint64_t value, enum config_type type, char *out, size_t cap)
+{
+    const struct unit *units = type == CONFIG_TYPE_SIZE ? size_units : time_units;
+
+    if (type == CONFIG_TYPE_COUNT) {
+        (void)snprintf(out, cap, "%" PRIu64, value); /* 20 digits fit */
+        return;
+    }
+    while (units->factor > 1 && (value < units->factor || value % units->factor != 0)) {
+        units++;
+    }
+    (void)snprintf(out, cap, "%" PRIu64 "%s", value / units->factor, units->name);
+}
+
+static const char *expected_form(enum config_type type)
+{
+    switch (type) {
+    case CONFIG_TYPE_ADDRESS:
+        return "host:port, [v6]:port, unix:PATH or off";
+    case CONFIG_TYPE_COUNT:
+        return "a whole number";
+    case CONFIG_TYPE_HEADER_NAME:
+        return "a header's name";
+    case CONFIG_TYPE_HEADER_VALUE:
+        return "a header's value, in one line";
+    case CONFIG_TYPE_KIND:
+        return "ollama, openai or auto";
+    case CONFIG_TYPE_LEVEL:
+        return "debug, info, warn or error";
+    case CONFIG_TYPE_LOG:
+        return "stderr, off or the path of a file";
+    case CONFIG_TYPE_NAME:
+        return "a name of at most 64 printable ASCII characters without blanks";
+    case CONFIG_TYPE_SECRET:
+        return "a key of printable ASCII characters without blanks";
+    case CONFIG_TYPE_SECRET_FILE:
+        return "the path of a file that holds a key";
+    case CONFIG_TYPE_SIZE:
+        return "a size such as 512B, 64KiB, 16MiB or 1GiB";
+    case CONFIG_TYPE_TIME:
+        return "a time such as 500ms, 30s, 10m or 1h";
+    case CONFIG_TYPE_URL:
+        return "http://host:port or unix:PATH";
+    }
+    return "";
+}
+
+void config_item_expected(const struct config_item *item, char out[CONFIG_EXPECTED_MAX])
+{
+    char least[32], most[32];
+
+    if (item->most == 0) {
+        (void)snprintf(out, CONFIG_EXPECTED_MAX, "%s", expected_form(item->type));
+        return;
+    }
+    print_number(item->least, item->type, least, sizeof(least));
+    print_number(item->most, item->type, most, sizeof(most));
+    (void)snprintf(out, CONFIG_EXPECTED_MAX, "%s, from %s to %s", expected_form(item->type), least,
+                   most);
+}
+
+static int refuse(const struct config_item *item, const char *text, struct err *e)
+{
+    char expected[CONFIG_EXPECTED_MAX];
+    /* A secret in the wrong place stays out of the message. */
+    bool hidden = item->type == CONFIG_TYPE_SECRET || item->type == CONFIG_TYPE_HEADER_VALUE;
+
+    config_item_expected(item, expected);
+    if (hidden) {
+        return err_set(e, MCP_EARGUMENT, "expected %s", expected);
+    }
+    return err_set(e, MCP_EARGUMENT, "expected %s, not '%.40s%s'", expected, text,
+                   strlen(text) > 40 ? "..." : "");
+}
+
+/* --- one type each ---------------------------------------------------------------------------- */
+
+static bool read_number(const char *text, const struct unit *units, size_t unit_count,
+                        uint64_t *value)
+{
+    size_t digits = strspn(text, "0123456789");
+    uint64_t n = 0;
+
+    if (digits == 0) {
+        return false;
+    }
+    for (size_t i = 0; i < digits; i++) {
+        if (__builtin_mul_overflow(n, 10, &n) ||
+            __builtin_add_overflow(n, (uint64_t)(text[i] - '0'), &n)) {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < unit_count; i++) {
+        if (strcmp(text + digits, units[i].name) == 0) {
+            return !__builtin_mul_overflow(n, units[i].factor, value);
+        }
+    }
+    return false;
+}
+
+static int set_number(const struct config_item *item, uint64_t *member, const char *text,
+                      struct err *e)
+{
+    static const struct unit pieces[] = {{"", 1}};
+    uint64_t value = 0;
+    bool ok;
+
+    if (item->type == CONFIG_TYPE_SIZE) {
+        ok = read_number(text, size_units, sizeof(size_units) / sizeof(size_units[0]), &value);
+    } else if (item->type == CONFIG_TYPE_TIME) {
+        ok = read_number(text, time_units, sizeof(time_units) / sizeof(time_units[0]), &value);
+    } else {
+        ok = read_number(text, pieces, 1, &value);
+    }
+    if (!ok || value < item->least || value > item->most) {
+        return refuse(item, text, e);
+    }
+    *member = value;
+    return MCP_OK;
+}
+
+static const struct choice *find_choice(const struct choice *choices, size_t count,
+                                        const char *text)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(choices[i].name, text) == 0) {
+            return &choices[i];
+        }
+    }
+    return NULL;
+}
+
+static void set_string(char **member, const char *text)
+{
+    free(*member);
+    *member = text == NULL ? NULL : xstrdup(text);
+}
+
+/* Bytes from `first` to 0x7e only, and at least one. */
+static bool is_printable(const char *text, char first)
+{
+    const char *c = text;
+
+    while (*c >= first && *c <= '~') {
+        c++;
+    }
+    return *c == '\0' && c != text;
+}
+
+static bool is_header_name(const char *text)
+{
+    return text[0] != '\0' && text[strspn(text, "!#$%&'*+-.^_`|~0123456789"
+                                                "abcdefghijklmnopqrstuvwxyz"
+                                                "ABCDEFGHIJKLMNOPQRSTUVWXYZ")] == '\0';
+}
+
+/* Those that say where a message ends or who it is for are the gateway's own. */
+static bool is_own_header(const char *name)
+{
+    static const char *const own[] = {"Connection", "Content-Length", "Content-Type",      "Expect",
+                                      "Host",       "Keep-Alive",     "Transfer-Encoding", "TE",
+                                      "Upgrade"};
+
+    for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
+        if (strcasecmp(own[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int set_header_name(const struct config_item *item, char **member, const char *text,
+                           struct err *e)
+{
+    if (!is_header_name(text)) {
+        return refuse(item, text, e);
+    }
+    if (is_own_header(text)) {
+        return err_set(e, MCP_EARGUMENT, "the gateway sets '%.40s' itself", text);
+    }
+    set_string(member, text);
+    return MCP_OK;
+}
+
+/* --- secrets ---------------------------------------------------------------------------------- */
+
+/* The whole file in `text` without blanks and line ends behind it; at most SECRET_MAX bytes. */
+static int read_secret(const char *path, char text[SECRET_MAX + 1], bool *exposed, struct err *e)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    size_t len = 0;
+    ssize_t n = 0;
+
+    if (fd < 0) {
+        return err_set(e, MCP_EARGUMENT, "cannot read %.120s: %s", path, strerror(errno));
+    }
+    while (len < SECRET_MAX + 1 && (n = read(fd, text + len, SECRET_MAX + 1 - len)) > 0) {
+        len += (size_t)n;
+    }
+    if (n < 0) {
+        (void)err_set(e, MCP_EARGUMENT, "cannot read %.120s: %s", path, strerror(errno));
+        (void)close(fd);
+        return MCP_EARGUMENT;
+    }
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & (S_IROTH | S_IWOTH)) != 0) {
+        *exposed = true;
+    }
+    (void)close(fd);
+    if (len > SECRET_MAX || memchr(text, '\0', len) != NULL) {
+        return err_set(e, MCP_EARGUMENT, "%.120s does not hold a key", path);
+    }
+    while (len > 0 && strchr(" \t\r\n", text[len - 1]) != NULL) {
+        len--;
+    }
+    text[len] = '\0';
+    return MCP_OK;
+}
+
+static int set_secret_file(char **member, const char *name, const char *dir, bool *exposed,
+                           struct err *e)
+{
+    char text[SECRET_MAX + 1];
+    char *joined = NULL;
+    const char *path = name;
+    int rc;
+
+    if (dir != NULL && name[0] != '/' && name[0] != '\0') {
+        if (asprintf(&joined, "%s/%s", dir, name) < 0) {
+            return err_set(e, MCP_ENOMEM, "out of memory");
+        }
+        path = joined;
+    }
+    rc = read_secret(path, text, exposed, e);
+    if (rc == MCP_OK && !is_printable(text, '!')) {
+        rc =
+            err_set(e, MCP_EARGUMENT, "%.120s holds no %s", path,
+                    text[0] == '\0' ? "key, it is empty" : "key of printable ASCII without blanks");
+    }
+    if (rc == MCP_OK) {
+        set_string(member, text);
+    }
+    explicit_bzero(text, sizeof(text));
+    free(joined);
+    return rc;
+}
+
+/* --- all of them ------------------------------------------------------------------------------ */
+
+static int set_address(const struct config_item *item, char **member, const char *text,
+                       struct err *e)
+{
+    struct addr a;
+
+    if (strcmp(text, "off") == 0) {
+        set_string(member, NULL);
+        return MCP_OK;
+    }
+    if (addr_parse(&a, slice_str(text), NULL) != MCP_OK) {
+        return refuse(item, text, e);
+    }
+    set_string(member, text);
+    return MCP_OK;
+}
+
+static int set_url(char **member, const char *text, struct err *e)
+{
+    struct url u;
+
+    if (url_parse(&u, slice_str(text), e) != MCP_OK) {
+        err_prefix(e, "'%.60s'", text);
+        return MCP_EARGUMENT;
+    }
+    set_string(member, text);
+    return MCP_OK;
+}
+
+static int set_checked(const struct config_item *item, char **member, const char *text, bool ok,
+                       struct err *e)
+{
+    if (!ok) {
+        return refuse(item, text, e);
+    }
+    set_string(member, text);
+    return MCP_OK;
+}
+
+static int set_choice(const struct config_item *item, void *member, const char *text, struct err *e)
+{
+    const struct choice *choice =
+        item->type == CONFIG_TYPE_KIND
+            ? find_choice(kinds, sizeof(kinds) / sizeof(kinds[0]), text)
+            : find_choice(levels, sizeof(levels) / sizeof(levels[0]), text);
+
+    if (choice == NULL) {
+        return refuse(item, text, e);
+    }
+    if (item->type == CONFIG_TYPE_KIND) {
+        *(enum config_kind *)member = (enum config_kind)choice->value;
+    } else {
+        *(enum log_level *)member = (enum log_level)choice->value;
+    }
+    return MCP_OK;
+}
+
+int config_item_set(const struct config_item *item, void *owner, const char *text, const char *dir,
+                    bool *exposed, struct err *e)
+{
+    void *member = (char *)owner + item->offset;
+
+    switch (item->type) {
+    case CONFIG_TYPE_ADDRESS:
+        return set_address(item, member, text, e);
+    case CONFIG_TYPE_COUNT:
+    case CONFIG_TYPE_SIZE:
+    case CONFIG_TYPE_TIME:
+        return set_number(item, member, text, e);
+    case CONFIG_TYPE_KIND:
+    case CONFIG_TYPE_LEVEL:
+        return set_choice(item, member, text, e);
+    case CONFIG_TYPE_HEADER_NAME:
+        return set_header_name(item, member, text, e);
+    case CONFIG_TYPE_HEADER_VALUE:
+        return set_checked(item, member, text, text[0] == '\0' || is_printable(text, ' '), e);
+    case CONFIG_TYPE_LOG:
+        return set_checked(item, member, strcmp(text, "stderr") == 0 ? NULL : text, text[0] != '\0',
+                           e);
+    case CONFIG_TYPE_NAME:
+        return set_checked(item, member, text,
+                           strlen(text) <= NAME_MAX_BYTES && is_printable(text, '!'), e);
+    case CONFIG_TYPE_SECRET:
+        return set_checked(item, member, text, is_printable(text, '!'), e);
+    case CONFIG_TYPE_SECRET_FILE:
+        return set_secret_file(member, text, dir, exposed, e);
+    case CONFIG_TYPE_URL:
+        return set_url(member, text, e);
+    }
+    return err_set(e, MCP_EINTERNAL, "%s.%s has no type", item->section, item->key);
+}

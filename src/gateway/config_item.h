@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The keys of the configuration (config.def) as a table, and how the text of one becomes a value.
+ * Constant data and pure functions, but for the secrets that are read from files. */
+#ifndef MCP_GATEWAY_CONFIG_ITEM_H
+#define MCP_GATEWAY_CONFIG_ITEM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+enum config_type {
+    CONFIG_TYPE_ADDRESS,      /* char *; NULL for "off" */
+    CONFIG_TYPE_COUNT,        /* uint64_t */
+    CONFIG_TYPE_HEADER_NAME,  /* char * */
+    CONFIG_TYPE_HEADER_VALUE, /* char * */
+    CONFIG_TYPE_KIND,         /* enum config_kind */
+    CONFIG_TYPE_LEVEL,        /* enum log_level */
+    CONFIG_TYPE_LOG,          /* char *; NULL for "stderr" */
+    CONFIG_TYPE_NAME,         /* char * */
+    CONFIG_TYPE_SECRET,       /* char * */
+    CONFIG_TYPE_SECRET_FILE,  /* char *, what the file holds */
+    CONFIG_TYPE_SIZE,         /* uint64_t, bytes */
+    CONFIG_TYPE_TIME,         /* uint64_t, milliseconds */
+    CONFIG_TYPE_URL,          /* char * */
+};
+
+enum config_item_id {
+#define CONFIG_ITEM(id, section, key, type, initial, least, most, structure, member, help)         \
+    CONFIG_ITEM_##id,
+#include "gateway/config.def"
+#undef CONFIG_ITEM
+    CONFIG_ITEM_COUNT
+};
+
+struct config_item {
+    const char *section;
+    const char *key;
+    enum config_type type;
+    const char *initial; /* NULL: none */
+    uint64_t least;
+    uint64_t most;
+    size_t offset; /* of the member in its structure */
+    const char *help;
+};
+
+extern const struct config_item config_items[CONFIG_ITEM_COUNT];
+
+/* Sets the member of `owner` that `item` describes from its text, freeing what it held. Relative
+ * names of files start at `dir` (NULL: as they are). 0, or MCP_EARGUMENT with the text that is
+ * wrong and what was expected. `*exposed` is set where other users may read a file of secrets. */
+int config_item_set(const struct config_item *item, void *owner, const char *text, const char *dir,
+                    bool *exposed, struct err *e);
+
+enum { CONFIG_EXPECTED_MAX = 128 };
+/* What a value of the item looks like: "a time such as 500ms, 30s or 10m, from 10ms to 24h". */
+void config_item_expected(const struct config_item *item, char out[CONFIG_EXPECTED_MAX]);
+
+#endif

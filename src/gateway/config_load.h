@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the halves of config_load share: config.c, which reads, and config_check.c. */
+#ifndef MCP_GATEWAY_CONFIG_LOAD_H
+#define MCP_GATEWAY_CONFIG_LOAD_H
+
+#include "base/err.h"
+#include "gateway/config.h"
+#include "gateway/config_item.h"
+#include "gateway/config_yaml.h"
+
+struct config_load {
+    const struct config_args *args;
+    struct config_yaml *yaml; /* NULL: no file */
+    char *dir;                /* of the file, for names of files in it */
+    struct config *c;
+    struct err *e;
+};
+
+/* The listeners: which key and which option set them. */
+struct config_listen {
+    enum config_item_id item;
+    const char *key;
+    const char *option;
+};
+enum { CONFIG_LISTEN_COUNT = 3, CONFIG_KEY_MAX = 64 /* a path such as keys[3].name */ };
+extern const struct config_listen config_listens[CONFIG_LISTEN_COUNT];
+
+/* What the command line gave for a listener, or NULL. */
+const char *config_listen_arg(const struct config_args *args, size_t i);
+/* Where its address is kept. */
+char **config_listen_member(struct config *c, size_t i);
+
+/* MCP_EARGUMENT with "FILE:LINE: KEY: TEXT", or "KEY: TEXT" where no file gave it. A `key` that
+ * begins with a dash is an option. */
+int config_fail(const struct config_load *l, const char *key, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* The rules that concern several values; also names the nodes that have no name. */
+int config_check(const struct config_load *l);
+
+#endif

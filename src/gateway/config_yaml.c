@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* libcyaml checks structure and keys, by a schema made from the table of keys. All values are
+ * loaded as text, because its own numbers take "-1" for 2^64-1 and its booleans take any word for
+ * true. It does not say where a value stood, and names the wrong line for an unknown key; so the
+ * events of libyaml are walked once before, giving path and line of each, and the events libcyaml
+ * has read (one debug line each) are counted: the last one read is the one it stumbled over. */
+#include "gateway/config_yaml.h"
+
+#include <cyaml/cyaml.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/check.h"
+#include "gateway/config_marks.h"
+
+enum {
+    FILE_MAX_BYTES = 1 << 20,
+    DEPTH_MAX = 8,
+    SECTION_KEYS_MAX = 8,
+    PATH_MAX_BYTES = 96,
+    FILE_SHOWN = 80
+};
+
+/* The schema: fields of each mapping, ended by a NULL key. */
+struct schema {
+    cyaml_schema_field_t sections[6][SECTION_KEYS_MAX + 1];
+    cyaml_schema_field_t header[SECTION_KEYS_MAX + 1];
+    cyaml_schema_field_t node[SECTION_KEYS_MAX + 1];
+    cyaml_schema_field_t key[SECTION_KEYS_MAX + 1];
+    cyaml_schema_field_t top[6 + 3 + 1];
+    cyaml_schema_value_t header_entry;
+    cyaml_schema_value_t node_entry;
+    cyaml_schema_value_t key_entry;
+    cyaml_schema_value_t root;
+};
+
+static const char *const sections[6] = {"mcp", "http", "admin", "limits", "timeouts", "log"};
+
+struct config_yaml {
+    char *shown; /* the end of the path: in a long one it says more, and the error must fit */
+    struct config_marks marks;
+    struct schema schema;
+    struct config_yaml_values *values;
+    struct config_yaml_values none; /* where the file gives nothing at all */
+};
+
+/* --- the schema ------------------------------------------------------------------------------- */
+
+/* The keys of `section` as fields of a structure that has its values at `offset`. */
+static size_t add_items(cyaml_schema_field_t *fields, const char *section, size_t offset)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < CONFIG_ITEM_COUNT; i++) {
+        if (strcmp(config_items[i].section, section) == 0) {
+            ASSERT(count < SECTION_KEYS_MAX);
+            fields[count++] = (cyaml_schema_field_t){
+                .key = config_items[i].key,
+                .data_offset = (uint32_t)(offset + i * sizeof(char *)),
+                .value = {CYAML_VALUE_STRING(CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, char, 0,
+                                             CYAML_UNLIMITED)},
+            };
+        }
+    }
+    ASSERT(count > 0);
+    return count;
+}
+
+static cyaml_schema_field_t list_field(const char *name, const cyaml_schema_value_t *entry,
+                                       size_t offset, size_t count_offset)
+{
+    return (cyaml_schema_field_t){
+        .key = name,
+        .data_offset = (uint32_t)offset,
+        .count_offset = (uint32_t)count_offset,
+        .count_size = sizeof(unsigned),
+        .value = {.type = CYAML_SEQUENCE,
+                  .flags = (enum cyaml_flag)(CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL),
+                  .data_size = sizeof(struct config_yaml_entry),
+                  .sequence = {.entry = entry, .min = 1, .max = CYAML_UNLIMITED}},
+    };
+}
+
+static cyaml_schema_value_t mapping(enum cyaml_flag flags, size_t size,
+                                    const cyaml_schema_field_t *fields)
+{
+    return (cyaml_schema_value_t){.type = CYAML_MAPPING,
+                                  .flags = flags,
+                                  .data_size = (uint32_t)size,
+                                  .mapping = {.fields = fields}};
+}
+
+static void make_schema(struct schema *s)
+{
+    size_t top = 0, count;
+
+    (void)add_items(s->header, "headers", offsetof(struct config_yaml_entry, value));
+    s->header_entry = mapping(CYAML_FLAG_DEFAULT, sizeof(struct config_yaml_entry), s->header);
+    count = add_items(s->node, "nodes", offsetof(struct config_yaml_entry, value));
+    s->node[count] =
+        list_field("headers", &s->header_entry, offsetof(struct config_yaml_entry, headers),
+                   offsetof(struct config_yaml_entry, header_count));
+    s->node_entry = mapping(CYAML_FLAG_DEFAULT, sizeof(struct config_yaml_entry), s->node);
+    (void)add_items(s->key, "keys", offsetof(struct config_yaml_entry, value));
+    s->key_entry = mapping(CYAML_FLAG_DEFAULT, sizeof(struct config_yaml_entry), s->key);
+
+    s->top[top++] = (cyaml_schema_field_t){
+        .key = "node",
+        .data_offset = offsetof(struct config_yaml_values, node),
+        .value = mapping(CYAML_FLAG_OPTIONAL, sizeof(struct config_yaml_entry), s->node),
+    };
+    s->top[top++] = list_field("nodes", &s->node_entry, offsetof(struct config_yaml_values, nodes),
+                               offsetof(struct config_yaml_values, node_count));
+    for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {
+        (void)add_items(s->sections[i], sections[i], offsetof(struct config_yaml_values, value));
+        /* At the offset 0: the fields of a section lie in the whole. */
+        s->top[top++] = (cyaml_schema_field_t){
+            .key = sections[i],
+            .value =
+                mapping(CYAML_FLAG_OPTIONAL, sizeof(struct config_yaml_values), s->sections[i]),
+        };
+    }
+    s->top[top++] = list_field("keys", &s->key_entry, offsetof(struct config_yaml_values, keys),
+                               offsetof(struct config_yaml_values, key_count));
+    s->root = mapping(CYAML_FLAG_POINTER, sizeof(struct config_yaml_values), s->top);
+}
+
+/* What the schema says about `path`; NULL: nothing, it is unknown. For a single value, `*item` is
+ * its line of the table. */
+static const cyaml_schema_value_t *find_schema(const struct schema *s, const char *path,
+                                               const struct config_item **item)
+{
+    const cyaml_schema_value_t *at = &s->root;
+
+    *item = NULL;
+    while (*path != '\0') {
+        size_t len = strcspn(path, ".[");
+        const cyaml_schema_field_t *f;
+
+        if (*path == '[') {
+            if (at->type != CYAML_SEQUENCE) {
+                return NULL;
+            }
+            at = at->sequence.entry;
+            path += strcspn(path, "]") + 1;
+        } else {
+            if (at->type != CYAML_MAPPING) {
+                return NULL;
+            }
+            for (f = at->mapping.fields; f->key != NULL; f++) {
+                if (strlen(f->key) == len && memcmp(f->key, path, len) == 0) {
+                    break;
+                }
+            }
+            if (f->key == NULL) {
+                return NULL;
+            }
+            at = &f->value;
+            *item =
+                at->type == CYAML_STRING ? &config_items[f->data_offset / sizeof(char *)] : NULL;
+            path += len;
+        }
+        path += *path == '.';
+    }
+    return at;
+}
+
+/* --- libcyaml --------------------------------------------------------------------------------- */
+
+/* libcyaml writes one such line for each event that it has taken. */
+static void count_event(cyaml_log_t level, void *ctx, const char *fmt, va_list args)
+{
+    size_t *count = ctx;
+
+    (void)level;
+    (void)args;
+    *count += strncmp(fmt, "Load: Event:", 12) == 0;
+}
+
+static void append_keys(struct buf *text, const cyaml_schema_value_t *map)
+{
+    const char *comma = "";
+
+    for (const cyaml_schema_field_t *f = map->mapping.fields; f->key != NULL; f++) {
+        (void)buf_printf(text, "%s%s", comma, f->key);
+        comma = ", ";
+    }
+}
+
+static void append_expected(struct buf *text, const cyaml_schema_value_t *schema,
+                            const struct config_item *item)
+{
+    char expected[CONFIG_EXPECTED_MAX];
+
+    if (schema->type == CYAML_MAPPING) {
+        (void)buf_append_str(text, "expected keys below it: ");
+        append_keys(text, schema);
+    } else if (schema->type == CYAML_SEQUENCE) {
+        (void)buf_append_str(text, "expected a list of entries with the keys ");
+        append_keys(text, schema->sequence.entry);
+    } else if (item != NULL) {
+        config_item_expected(item, expected);
+        (void)buf_printf(text, "expected %s", expected);
+    }
+}
+
+static const char *kind_of(yaml_event_type_t type)
+{
+    return type == YAML_SEQUENCE_START_EVENT  ? "a list"
+           : type == YAML_MAPPING_START_EVENT ? "a mapping"
+                                              : "a single value";
+}
+
+/* The error of libcyaml in words, at the event that it stumbled over. */
+static int explain(const struct config_yaml *y, cyaml_err_t code, size_t events_read, struct err *e)
+{
+    const struct config_mark *at = &y->marks.marks[events_read - 1];
+    const char *path = at->path;
+    const struct config_item *item;
+    const cyaml_schema_value_t *schema = find_schema(&y->schema, path, &item);
+    char above[PATH_MAX_BYTES];
+    struct buf text = {0};
+
+    (void)buf_printf(&text, "%s:%zu: %s%s", y->shown, at->line, path, *path == '\0' ? "" : ": ");
+    if (code == CYAML_ERR_INVALID_KEY) {
+        (void)snprintf(above, sizeof(above), "%.*s", (int)at->parent_len, path);
+        schema = find_schema(&y->schema, above, &item);
+        (void)buf_append_str(&text, "unknown key; expected one of ");
+        if (schema != NULL && schema->type == CYAML_MAPPING) {
+            append_keys(&text, schema);
+        }
+    } else if (code == CYAML_ERR_UNEXPECTED_EVENT) {
+        (void)buf_append_str(&text, "given twice");
+    } else if (code == CYAML_ERR_SEQUENCE_ENTRIES_MIN) {
+        (void)buf_append_str(&text, "an empty list; give an entry or leave it out");
+    } else if (code == CYAML_ERR_INVALID_VALUE && schema != NULL) {
+        append_expected(&text, schema, item);
+        (void)buf_printf(&text, ", not %s", kind_of(at->type));
+    } else {
+        (void)buf_append_str(&text, cyaml_strerror(code));
+    }
+    (void)err_set(e, MCP_EARGUMENT, "%.*s", SLICE_ARG(buf_slice(&text)));
+    buf_fini(&text);
+    return MCP_EARGUMENT;
+}
+
+static cyaml_config_t cyaml_settings(size_t *events_read)
+{
+    return (cyaml_config_t){
+        .log_fn = events_read == NULL ? NULL : count_event,
+        .log_ctx = events_read,
+        .log_level = CYAML_LOG_DEBUG,
+        .mem_fn = cyaml_mem,
+        .flags = CYAML_CFG_NO_ALIAS,
+    };
+}
+
+static int load_values(struct config_yaml *y, struct slice text, struct err *e)
+{
+    size_t events_read = 0;
+    cyaml_config_t config = cyaml_settings(&events_read);
+    void *values = NULL;
+    cyaml_err_t code;
+
+    make_schema(&y->schema);
+    code = cyaml_load_data((const uint8_t *)text.ptr, text.len, &config, &y->schema.root, &values,
+                           NULL);
+    if (code == CYAML_OK) {
+        y->values = values;
+        return MCP_OK;
+    }
+    if (events_read == 0 || events_read > y->marks.count) {
+        return err_set(e, MCP_EARGUMENT, "%s: %s", y->shown, cyaml_strerror(code));
+    }
+    return explain(y, code, events_read, e);
+}
+
+/* --- the file --------------------------------------------------------------------------------- */
+
+static int read_file(const char *path, struct buf *text, struct err *e)
+{
+    FILE *f = fopen(path, "re");
+    size_t n = 0;
+    char *at;
+    int rc = MCP_OK;
+
+    if (f == NULL) {
+        return err_set(e, MCP_EARGUMENT, "%s: %s", path, strerror(errno));
+    }
+    do {
+        at = buf_reserve(text, 4096);
+        if (at == NULL) {
+            rc = err_set(e, MCP_EARGUMENT, "%s: larger than 1 MiB", path);
+            break;
+        }
+        n = fread(at, 1, 4096, f);
+        buf_commit(text, n);
+    } while (n > 0);
+    if (rc == MCP_OK && ferror(f)) {
+        rc = err_set(e, MCP_EARGUMENT, "%s: %s", path, strerror(errno));
+    }
+    (void)fclose(f);
+    return rc;
+}
+
+struct config_yaml *config_yaml_load(const char *path, struct err *e)
+{
+    struct config_yaml *y = xcalloc(1, sizeof(*y));
+    struct buf text;
+    int rc;
+
+    buf_init(&text, FILE_MAX_BYTES);
+    y->shown = xstrdup(strlen(path) > FILE_SHOWN ? path + strlen(path) - FILE_SHOWN : path);
+    rc = read_file(path, &text, e);
+    if (rc == MCP_OK) {
+        rc = config_marks_read(&y->marks, y->shown, buf_slice(&text), e);
+    }
+    if (rc == MCP_OK) {
+        rc = load_values(y, buf_slice(&text), e);
+    }
+    if (text.data != NULL) {
+        explicit_bzero(text.data, text.cap); /* it may hold keys */
+    }
+    buf_fini(&text);
+    if (rc != MCP_OK) {
+        config_yaml_free(&y);
+    }
+    return y;
+}
+
+void config_yaml_free(struct config_yaml **y)
+{
+    cyaml_config_t config = cyaml_settings(NULL);
+
+    if (*y == NULL) {
+        return;
+    }
+    if ((*y)->values != NULL) {
+        (void)cyaml_free(&config, &(*y)->schema.root, (*y)->values, 0); /* fails on bad arguments */
+    }
+    config_marks_fini(&(*y)->marks);
+    free((*y)->shown);
+    free(*y);
+    *y = NULL;
+}
+
+const struct config_yaml_values *config_yaml_values(const struct config_yaml *y)
+{
+    return y->values == NULL ? &y->none : y->values;
+}
+
+bool config_yaml_has(const struct config_yaml *y, const char *key)
+{
+    return config_marks_find(&y->marks, key, strlen(key)) != NULL;
+}
+
+void config_yaml_locate(const struct config_yaml *y, const char *key, char *out, size_t cap)
+{
+    const struct config_mark *at = NULL;
+    size_t len = strlen(key);
+
+    while (len > 0 && (at = config_marks_find(&y->marks, key, len)) == NULL) {
+        do {
+            len--;
+        } while (len > 0 && key[len] != '.' && key[len] != '[');
+    }
+    if (at == NULL) {
+        (void)snprintf(out, cap, "%s: ", y->shown);
+    } else {
+        (void)snprintf(out, cap, "%s:%zu: ", y->shown, at->line);
+    }
+}
