@@ -21,7 +21,8 @@ enum mcp_error {
 #undef MCP_ERROR
 };
 
-/* The code's name on the wire, "bad_request"; "ok" for 0, "internal" for a code not in the table. */
+/* The code's name on the wire, "bad_request"; "ok" for 0, "internal" for a code not in the table.
+ */
 const char *mcp_error_name(int code);
 /* One short phrase for people. */
 const char *mcp_error_text(int code);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A growable byte queue: appended at the tail, consumed at the head. Embedded (`buf_init`/`buf_fini`);
- * owns its memory, one thread. A failed append (out of memory, or beyond `max`) is sticky: the
- * content stays as it was, later appends fail too, and `buf_failed` tells, so that a writer may
- * check once at the end. Zero-initialised is a valid empty buf without a limit. */
+/* A growable byte queue: appended at the tail, consumed at the head. Embedded
+ * (`buf_init`/`buf_fini`); owns its memory, one thread. A failed append (out of memory, or beyond
+ * `max`) is sticky: the content stays as it was, later appends fail too, and `buf_failed` tells, so
+ * that a writer may check once at the end. Zero-initialised is a valid empty buf without a limit.
+ */
 #ifndef MCP_BASE_BUF_H
 #define MCP_BASE_BUF_H
 
@@ -51,7 +52,8 @@ bool buf_append(struct buf *b, struct slice s);
 bool buf_append_byte(struct buf *b, char c);
 bool buf_append_str(struct buf *b, const char *str);
 bool buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-bool buf_vprintf(struct buf *b, const char *fmt, va_list args) __attribute__((format(printf, 2, 0)));
+bool buf_vprintf(struct buf *b, const char *fmt, va_list args)
+    __attribute__((format(printf, 2, 0)));
 
 /* Drops `n` bytes at the head; `n` is at most the length. An emptied buf keeps its memory. */
 void buf_consume(struct buf *b, size_t n);

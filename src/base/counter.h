@@ -35,7 +35,8 @@ struct counters {
     struct histogram histograms[HISTOGRAM_COUNT];
 };
 
-/* The set this thread writes from now on; NULL: the spare one. The set outlives the thread's use. */
+/* The set this thread writes from now on; NULL: the spare one. The set outlives the thread's use.
+ */
 void counters_attach(struct counters *set);
 /* The set this thread writes, for reading it. */
 const struct counters *counters_current(void);

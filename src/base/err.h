@@ -11,7 +11,8 @@ struct err {
     char text[256];
 };
 
-/* Sets both and returns `code`, so that `return err_set(e, MCP_E..., "...")` reads well; `e` may be NULL. */
+/* Sets both and returns `code`, so that `return err_set(e, MCP_E..., "...")` reads well; `e` may be
+ * NULL. */
 int err_set(struct err *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* Puts "prefix: " before the text; cuts at the end what no longer fits. */
 void err_prefix(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Intrusive doubly linked lists, typed by macro: LIST_DECLARE(conn_list, struct conn, link) makes
- * `struct conn_list` and conn_list_push/pop/remove/first/next, so that the wrong list does not compile.
- * An element embeds `struct list_link link`; zeroed means "on no list". */
+ * `struct conn_list` and conn_list_push/pop/remove/first/next, so that the wrong list does not
+ * compile. An element embeds `struct list_link link`; zeroed means "on no list". */
 #ifndef MCP_BASE_LIST_H
 #define MCP_BASE_LIST_H
 

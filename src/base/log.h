@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The log call; where lines go is the sink's business (src/obs). A line has a constant event name, so
- * that lines can be counted, and a text of key=value pairs. Never payloads, prompts or keys; lengths
- * and ids are fine. The level is tested before arguments are built. Any thread may call. */
+/* The log call; where lines go is the sink's business (src/obs). A line has a constant event name,
+ * so that lines can be counted, and a text of key=value pairs. Never payloads, prompts or keys;
+ * lengths and ids are fine. The level is tested before arguments are built. Any thread may call. */
 #ifndef MCP_BASE_LOG_H
 #define MCP_BASE_LOG_H
 
