@@ -41,7 +41,8 @@ def read_line(stream, deadline_s):
 
 class Engine:
     def __init__(self, parallel=4, embeddings=True, ctx=2048):
-        command = [TOOLS / "serve", "--port", "0", "--parallel", str(parallel), "--ctx", str(ctx)]
+        command = [TOOLS / "serve", "--port", "0", "--parallel", str(parallel), "--ctx", str(ctx),
+                   "--threads", "1"]  # a core remains for what is tested
         command += ["--embeddings"] if embeddings else []
         self.model, self.parallel = MODEL, parallel
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL,

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The processes the demo starts: each with a log of its own, all stopped at the end, last first."""
+import ctypes
+import os
+import signal
+import subprocess
+import time
+
+STOP_S = 5
+
+
+class Children:
+    def __init__(self, log_dir, keep):
+        self.log_dir, self.keep, self.running = log_dir, keep, []
+        log_dir.mkdir(parents=True, exist_ok=True)
+        self.libc = ctypes.CDLL(None)
+
+    def die_with_parent(self):
+        PR_SET_PDEATHSIG = 1
+        self.libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+    def start(self, name, command, env=None):
+        """Its own session: Ctrl-C reaches the demo alone, which then stops all in order."""
+        out, err = self.log_dir / f"{name}.out", self.log_dir / f"{name}.log"
+        with open(out, "wb") as stdout, open(err, "wb") as stderr:
+            process = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=stdout,
+                                       stderr=stderr, start_new_session=True, env=env,
+                                       preexec_fn=None if self.keep else self.die_with_parent)
+        child = Child(name, process, out, err)
+        self.running.append(child)
+        return child
+
+    def foreground(self, command):
+        """One that has the terminal and gets its Ctrl-C itself; returns its status."""
+        child = Child(os.path.basename(str(command[0])), subprocess.Popen([str(c) for c in command]), None, None)
+        self.running.append(child)
+        status = child.process.wait()
+        self.done(child)
+        return status
+
+    def run(self, command):
+        """A short-lived one whose output is read here; it is in the list while it runs."""
+        process = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
+                                   start_new_session=True, preexec_fn=self.die_with_parent)
+        child = Child(os.path.basename(str(command[0])), process, None, None)
+        self.running.append(child)
+        return child
+
+    def done(self, child):
+        self.running.remove(child)
+
+    def stop(self):
+        while self.running:
+            child = self.running.pop()
+            child.stop()
+
+
+class Child:
+    def __init__(self, name, process, out, err):
+        self.name, self.process, self.out, self.err = name, process, out, err
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def lines(self):
+        """What it has printed so far, whole lines only."""
+        return self.out.read_text(errors="replace").split("\n")[:-1]
+
+    def last_words(self):
+        text = self.err.read_text(errors="replace").strip() or self.out.read_text(errors="replace").strip()
+        return text.splitlines()[-1] if text else f"status {self.process.returncode}, no output"
+
+    def stop(self):
+        if not self.alive():
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def wait_for(check, deadline_s, tick=lambda: None, step_s=0.05):
+    """The first true result of check(), else None at the deadline."""
+    end = time.monotonic() + deadline_s
+    while not (result := check()):
+        if time.monotonic() > end:
+            return None
+        tick()
+        time.sleep(step_s)
+    return result
