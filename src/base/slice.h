@@ -48,7 +48,7 @@ static inline bool slice_starts(struct slice s, struct slice prefix)
 /* What follows the first `n` bytes; `n` is at most the length. */
 static inline struct slice slice_skip(struct slice s, size_t n)
 {
-    return (struct slice){s.ptr + n, s.len - n};
+    return n == 0 ? s : (struct slice){s.ptr + n, s.len - n}; /* NULL + 0 is undefined in C */
 }
 
 static inline struct slice slice_first(struct slice s, size_t n)

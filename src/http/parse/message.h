@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* HTTP/1.x messages, pulled event by event out of bytes as they come; llhttp (strict) does the parsing. Sans-IO.
- * The head is collected in the parser's own memory and stays valid until the next head begins; body slices borrow the
- * input. One parser serves the messages of one connection, one after the other. */
+/* HTTP/1.0 and 1.1 messages, pulled event by event out of bytes as they come; llhttp (strict) does
+ * the parsing, what it leaves to its user is refused here (RFC 9112: two Hosts, other transfer
+ * codings, Transfer-Encoding in 1.0...). Sans-IO. The head is collected in the parser's own memory
+ * and stays valid until the first byte of the next message is fed; body slices borrow the input.
+ * One parser serves the messages of one connection, one after the other. */
 #ifndef MCP_HTTP_PARSE_MESSAGE_H
 #define MCP_HTTP_PARSE_MESSAGE_H
 
@@ -9,9 +11,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/check.h"
 #include "base/err.h"
 #include "base/slice.h"
 
+/* HTTP_HEAD_BYTES_MAX also bounds what stands between two body bytes (chunk extensions, trailers).
+ */
 enum { HTTP_HEAD_BYTES_MAX = 32 * 1024, HTTP_HEADERS_MAX = 128 };
 
 struct http_header {
@@ -31,7 +36,8 @@ struct http_head {
     bool chunked;
     bool has_length;
     uint64_t content_length;
-    bool has_body;        /* a body follows (of unknown length for a response read until the end of the connection) */
+    bool has_body;        /* a body follows (of unknown length for a response that ends with the
+                             connection) */
     bool expect_continue; /* Expect: 100-continue */
 };
 
@@ -42,12 +48,12 @@ bool http_head_has_token(const struct http_head *head, struct slice name, struct
 /* Hop-by-hop: the fixed ones of RFC 9110 7.6.1 and those that Connection names. */
 bool http_header_is_hop_by_hop(const struct http_head *head, struct slice name);
 
-enum http_role { HTTP_REQUEST, HTTP_RESPONSE };
+enum http_role { HTTP_PARSE_REQUESTS, HTTP_PARSE_RESPONSES };
 
 enum http_event_kind {
     HTTP_EV_MORE, /* everything was consumed, nothing to say yet */
     HTTP_EV_HEAD, /* `head` */
-    HTTP_EV_BODY, /* `body` */
+    HTTP_EV_BODY, /* `body`: never empty */
     HTTP_EV_END   /* the message is complete; what follows in the input belongs to the next one */
 };
 
@@ -62,14 +68,18 @@ struct http_parser;
 /* NULL: out of memory. */
 struct http_parser *http_parser_new(enum http_role role);
 void http_parser_free(struct http_parser **p);
-/* Consumes from `in` up to and including the next event; returns bytes consumed (0 is possible with an event), or
- * MCP_EBAD_REQUEST, MCP_ETOO_LARGE (head limits; answer 431), MCP_ENOMEM with a text in `e`. An error repeats.
- * 1xx responses are skipped. A message that ends with its head gives HEAD, then END. */
-ptrdiff_t http_parser_feed(struct http_parser *p, struct slice in, struct http_event *ev, struct err *e);
-/* The connection ended: HTTP_EV_END where that ends the message (a response without length), HTTP_EV_MORE between messages,
- * else MCP_ECLOSED. */
-int http_parser_eof(struct http_parser *p, struct http_event *ev);
-/* The response that comes answers a HEAD: it has no body whatever its headers say. Call before its head. */
+/* Consumes from `in` up to and including the next event; returns bytes consumed, or
+ * MCP_EBAD_REQUEST, MCP_ETOO_LARGE (head limits; answer 431), MCP_ENOMEM with a text in `e`. An
+ * error repeats. Call again until HTTP_EV_MORE, with the rest of the input even where that is
+ * empty: a message that ends with its head gives HEAD, then END, both without needing a further
+ * byte. 1xx responses are skipped. */
+MUST_CHECK ptrdiff_t http_parser_feed(struct http_parser *p, struct slice in, struct http_event *ev,
+                                      struct err *e);
+/* The connection ended: 0 with HTTP_EV_END where that ends the message (a response without length)
+ * or with HTTP_EV_MORE between messages, else MCP_ECLOSED. */
+MUST_CHECK int http_parser_eof(struct http_parser *p, struct http_event *ev);
+/* The response that comes answers a HEAD: it has no body whatever its headers say. Call before its
+ * head. */
 void http_parser_no_body(struct http_parser *p);
 /* Nothing of a message has been seen since the last END. */
 bool http_parser_idle(const struct http_parser *p);

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* libFuzzer target: a stream of HTTP responses gives the same events however it is cut. The first
+ * two bytes say how: size of the first piece (odd: it answers a HEAD), size of the others.
+ * clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -D_GNU_SOURCE -Isrc
+ *     -Iinclude -Itests/unit/http/parse fuzz/fuzz_http_response.c tests/unit/http/parse/trace.c
+ *     src/http/parse/{message,head,split,sse}.c src/base/{buf,check,err,error}.c -lllhttp */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "trace.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct buf whole = {0};
+    struct buf cut = {0};
+    struct slice in;
+    bool no_body;
+
+    if (size < 2) {
+        return 0;
+    }
+    in = slice_of(data + 2, size - 2);
+    no_body = (data[0] & 1) != 0;
+    http_trace(&whole, HTTP_PARSE_RESPONSES, no_body, in, (struct cuts){in.len, 0});
+    http_trace(&cut, HTTP_PARSE_RESPONSES, no_body, in, (struct cuts){data[0], data[1]});
+    if (!slice_eq(buf_slice(&whole), buf_slice(&cut))) {
+        (void)fprintf(stderr, "whole:\n%.*s\ncut:\n%.*s\n", SLICE_ARG(buf_slice(&whole)),
+                      SLICE_ARG(buf_slice(&cut)));
+        abort();
+    }
+    buf_fini(&whole);
+    buf_fini(&cut);
+    return 0;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Look-ups in a message's head. */
+#include "http/parse/message.h"
+
+/* RFC 9110 7.6.1, and the older ones a gateway must not pass on either. */
+static const char *const hop_by_hop[] = {
+    "Connection",
+    "Keep-Alive",
+    "Proxy-Authenticate",
+    "Proxy-Authorization",
+    "Proxy-Connection",
+    "TE",
+    "Trailer",
+    "Transfer-Encoding",
+    "Upgrade",
+};
+
+struct slice http_head_find(const struct http_head *head, struct slice name)
+{
+    for (size_t i = 0; i < head->header_count; i++) {
+        if (slice_eq_case(head->headers[i].name, name)) {
+            return head->headers[i].value;
+        }
+    }
+    return (struct slice){NULL, 0};
+}
+
+static bool list_has(struct slice list, struct slice token)
+{
+    while (list.len > 0) {
+        const char *comma = memchr(list.ptr, ',', list.len);
+        size_t len = comma == NULL ? list.len : (size_t)(comma - list.ptr);
+
+        if (slice_eq_case(slice_trim(slice_first(list, len)), token)) {
+            return true;
+        }
+        list = slice_skip(list, comma == NULL ? len : len + 1);
+    }
+    return false;
+}
+
+bool http_head_has_token(const struct http_head *head, struct slice name, struct slice token)
+{
+    for (size_t i = 0; i < head->header_count; i++) {
+        if (slice_eq_case(head->headers[i].name, name) && list_has(head->headers[i].value, token)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool http_header_is_hop_by_hop(const struct http_head *head, struct slice name)
+{
+    for (size_t i = 0; i < sizeof(hop_by_hop) / sizeof(hop_by_hop[0]); i++) {
+        if (slice_eq_case(slice_str(hop_by_hop[i]), name)) {
+            return true;
+        }
+    }
+    return http_head_has_token(head, SLICE("Connection"), name);
+}
