@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gateway/answer.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/counter.h"
+#include "codec/error_body.h"
+#include "codec/part.h"
+#include "gateway/exchange.h"
+#include "gateway/gateway.h"
+#include "http/parse/sse.h"
+
+enum { NODE_ERROR_BYTES_MAX = 1024 * 1024 };
+
+void answer_fini(struct exchange *x)
+{
+    splitter_fini(&x->splitter);
+    buf_fini(&x->collect);
+    buf_fini(&x->scratch);
+}
+
+static bool content_type_is(const struct http_head *head, struct slice type)
+{
+    struct slice value = http_head_find(head, SLICE("content-type"));
+
+    return value.ptr != NULL && slice_eq_case(slice_first(value, type.len), type);
+}
+
+static void start_splitting(struct exchange *x, enum split_kind kind)
+{
+    splitter_init(&x->splitter, kind, x->max_part_bytes);
+    x->splitting = true;
+}
+
+static void start_collecting(struct exchange *x, size_t max_bytes)
+{
+    buf_init(&x->collect, max_bytes);
+}
+
+static void begin_relay(struct exchange *x, const struct http_head *head)
+{
+    /* Held until something follows, so that a node that dies first can still be answered for with a
+     * status. */
+    x->held_head = head;
+    if (content_type_is(head, SLICE("application/x-ndjson"))) {
+        start_splitting(x, SPLIT_NDJSON);
+    } else if (content_type_is(head, SLICE("text/event-stream"))) {
+        start_splitting(x, SPLIT_SSE);
+    }
+}
+
+static void begin_parts(struct exchange *x, const struct http_head *head)
+{
+    if (head->status >= 400) {
+        x->answer = ANSWER_NODE_ERROR;
+        start_collecting(x, NODE_ERROR_BYTES_MAX);
+        return;
+    }
+    switch ((enum answer_mode)x->answer) {
+    case ANSWER_NATIVE_STREAM:
+        /* Loading and unloading answer one plain object, whatever `stream` says. */
+        if (content_type_is(head, SLICE("application/x-ndjson"))) {
+            start_splitting(x, SPLIT_NDJSON);
+        } else {
+            x->answer = ANSWER_NATIVE_WHOLE;
+            start_collecting(x, x->max_part_bytes);
+        }
+        break;
+    case ANSWER_OPENAI_STREAM:
+        start_splitting(x, SPLIT_SSE);
+        break;
+    default:
+        start_collecting(x, x->max_part_bytes);
+        break;
+    }
+}
+
+static void on_head(void *owner, const struct http_head *head)
+{
+    struct exchange *x = owner;
+
+    OBJ_CHECK(x, EXCHANGE_MAGIC);
+    x->node_status = head->status;
+    if (x->answer == ANSWER_RELAY) {
+        begin_relay(x, head);
+    } else {
+        begin_parts(x, head);
+    }
+}
+
+static void release_head(struct exchange *x)
+{
+    if (x->held_head != NULL) {
+        const struct http_head *head = x->held_head;
+
+        x->held_head = NULL;
+        x->sink->head(x->owner, head);
+    }
+}
+
+static bool event_is_error(struct slice data, struct slice event)
+{
+    struct json_member m;
+
+    if (slice_eq(event, SLICE("error")) || slice_eq(event, SLICE("response.failed"))) {
+        return true;
+    }
+    return memmem(data.ptr, data.len, "\"error\"", 7) != NULL &&
+           json_find(data, SLICE("error"), &m) == JSON_OK && m.kind != JSON_NULL &&
+           slice_starts(data, SLICE("{"));
+}
+
+static bool event_is_last(const struct exchange *x, const struct sse_event *ev)
+{
+    switch (x->stream_end) {
+    case STREAM_END_SSE_DONE:
+        return slice_eq(ev->data, SLICE("[DONE]"));
+    case STREAM_END_SSE_MESSAGE:
+        return slice_eq(ev->event, SLICE("message_stop"));
+    case STREAM_END_SSE_RESPONSE:
+        return slice_eq(ev->event, SLICE("response.completed")) ||
+               slice_eq(ev->event, SLICE("response.incomplete")) ||
+               slice_eq(ev->event, SLICE("response.failed"));
+    default:
+        return false;
+    }
+}
+
+/* Notes in x whether a relayed part is the end of the stream, or an error. */
+static bool watch_part(struct exchange *x, struct slice part)
+{
+    struct sse_event ev;
+
+    if (x->splitter.kind == SPLIT_NDJSON) {
+        enum part_kind kind = part_classify(part_trim(part));
+
+        x->saw_end = x->saw_end || (kind == PART_LAST && x->stream_end == STREAM_END_DONE);
+        x->saw_error = x->saw_error || kind == PART_ERROR;
+        return true;
+    }
+    buf_clear(&x->scratch);
+    if (!sse_event_read(part, &x->scratch, &ev)) {
+        return false;
+    }
+    x->saw_end = x->saw_end || event_is_last(x, &ev);
+    x->saw_error = x->saw_error || (ev.has_data && event_is_error(ev.data, ev.event));
+    return true;
+}
+
+static void relay_part(struct exchange *x, struct slice part)
+{
+    if (!watch_part(x, part)) {
+        exchange_fail(x, MCP_ENOMEM, "out of memory");
+        return;
+    }
+    release_head(x);
+    if (!x->over) {
+        exchange_note_part(x, part.len);
+        x->sink->bytes(x->owner, part);
+    }
+}
+
+static void native_line(struct exchange *x, struct slice part)
+{
+    struct slice line = part_trim(part);
+    enum part_kind kind = part_classify(line);
+    bool last = kind == PART_LAST && x->stream_end == STREAM_END_DONE;
+
+    if (line.len == 0) {
+        return;
+    }
+    if (kind == PART_ERROR) {
+        x->result_from_node = true;
+        buf_clear(&x->collect);
+        if (!buf_append(&x->collect, line)) {
+            exchange_fail(x, MCP_ENOMEM, "out of memory");
+            return;
+        }
+        exchange_fail(x, MCP_EUPSTREAM_ERROR, "the node reported an error");
+        return;
+    }
+    if (kind == PART_INVALID) {
+        counter_add(COUNTER_NODE_BAD_ANSWER, 1);
+        exchange_fail(x, MCP_EUPSTREAM_ERROR, "the node's stream is not JSON");
+        return;
+    }
+    exchange_note_part(x, line.len);
+    x->sink->part(x->owner, line, last);
+    if (last && !x->over) {
+        exchange_succeed(x);
+    }
+}
+
+/* What a translation gave: hand it on. */
+static void translated(struct exchange *x, int result)
+{
+    struct slice out = buf_slice(&x->collect);
+
+    switch (result) {
+    case OPENAI_NOTHING:
+        return;
+    case OPENAI_PART:
+    case OPENAI_LAST:
+        exchange_note_part(x, out.len);
+        x->sink->part(x->owner, out, result == OPENAI_LAST);
+        if (result == OPENAI_LAST && !x->over) {
+            exchange_succeed(x);
+        }
+        return;
+    case OPENAI_ERROR: {
+        char text[512];
+
+        (void)snprintf(text, sizeof(text), "%.*s", SLICE_ARG(slice_first(out, sizeof(text) - 1)));
+        exchange_fail(x, MCP_EUPSTREAM_ERROR, text);
+        return;
+    }
+    default:
+        counter_add(COUNTER_NODE_BAD_ANSWER, 1);
+        exchange_fail(x, result,
+                      result == MCP_ENOMEM ? "out of memory" : "the node's answer cannot be read");
+        return;
+    }
+}
+
+static struct openai_clock clock_of(const struct exchange *x)
+{
+    const struct loop *loop = x->gateway->loop;
+
+    return (struct openai_clock){.now_us = loop_now_us(loop), .wall_us = loop_wall_us(loop)};
+}
+
+static void openai_block(struct exchange *x, struct slice block)
+{
+    struct sse_event ev;
+
+    buf_clear(&x->scratch);
+    buf_clear(&x->collect);
+    if (!sse_event_read(block, &x->scratch, &ev)) {
+        exchange_fail(x, MCP_ENOMEM, "out of memory");
+    } else if (ev.has_data) {
+        translated(x, openai_event(x->openai, ev.data, clock_of(x), &x->collect));
+    }
+}
+
+static void split_part(struct exchange *x, struct slice part)
+{
+    switch ((enum answer_mode)x->answer) {
+    case ANSWER_RELAY:
+        relay_part(x, part);
+        break;
+    case ANSWER_OPENAI_STREAM:
+        openai_block(x, part);
+        break;
+    default:
+        native_line(x, part);
+        break;
+    }
+}
+
+static void split_body(struct exchange *x, struct slice bytes)
+{
+    while (bytes.len > 0 && !x->over) {
+        struct slice part;
+        ptrdiff_t used = splitter_feed(&x->splitter, bytes, &part);
+
+        if (used < 0) {
+            exchange_fail(x, (int)used,
+                          used == MCP_ETOO_LARGE ? "a part of the node's answer is too large"
+                                                 : "out of memory");
+            return;
+        }
+        bytes = slice_skip(bytes, (size_t)used);
+        if (part.ptr != NULL) {
+            split_part(x, part);
+        }
+    }
+}
+
+static void on_body(void *owner, struct slice bytes)
+{
+    struct exchange *x = owner;
+
+    OBJ_CHECK(x, EXCHANGE_MAGIC);
+    if (x->splitting) {
+        split_body(x, bytes);
+    } else if (x->answer == ANSWER_RELAY) {
+        release_head(x);
+        if (!x->over) {
+            exchange_note_part(x, bytes.len);
+            x->sink->bytes(x->owner, bytes);
+        }
+    } else if (!buf_append(&x->collect, bytes) && x->answer != ANSWER_NODE_ERROR) {
+        exchange_fail(x, MCP_ETOO_LARGE, "the node's answer is too large for one frame");
+    }
+}
+
+static void end_relay(struct exchange *x)
+{
+    if (x->splitting) {
+        struct slice rest = splitter_rest(&x->splitter);
+
+        if (rest.len > 0) {
+            relay_part(x, rest);
+        }
+    }
+    if (x->over) {
+        return;
+    }
+    release_head(x);
+    if (x->over) {
+        return;
+    }
+    if (x->splitting && x->node_status < 400 && x->stream_end != STREAM_END_FRAMING &&
+        !x->saw_end && !x->saw_error) {
+        exchange_fail(x, MCP_ESTREAM_INTERRUPTED, "the node ended its stream without saying so");
+        return;
+    }
+    exchange_succeed(x);
+}
+
+static void end_native_stream(struct exchange *x)
+{
+    struct slice rest = splitter_rest(&x->splitter);
+
+    if (rest.len > 0) {
+        native_line(x, rest);
+    }
+    if (x->over) {
+        return;
+    }
+    if (x->stream_end == STREAM_END_FRAMING) {
+        x->sink->part(x->owner, SLICE("{\"done\":true}"), true);
+        exchange_succeed(x);
+        return;
+    }
+    exchange_fail(x, MCP_ESTREAM_INTERRUPTED, "the node ended its stream without saying so");
+}
+
+static void end_native_whole(struct exchange *x)
+{
+    struct slice body = part_trim(buf_slice(&x->collect));
+
+    if (body.len == 0) {
+        body = SLICE("{}");
+    }
+    if (part_classify_whole(body) == PART_INVALID) {
+        counter_add(COUNTER_NODE_BAD_ANSWER, 1);
+        exchange_fail(x, MCP_EUPSTREAM_ERROR, "the node's answer is not a JSON object");
+        return;
+    }
+    exchange_note_part(x, body.len);
+    x->sink->part(x->owner, body, true);
+    if (!x->over) {
+        exchange_succeed(x);
+    }
+}
+
+static void end_openai_whole(struct exchange *x)
+{
+    struct buf body = {0};
+    int result;
+
+    buf_move(&body, &x->collect);
+    result = openai_whole(x->openai, buf_slice(&body), clock_of(x), &x->collect);
+    buf_fini(&body);
+    translated(x, result);
+}
+
+static void on_end(void *owner)
+{
+    struct exchange *x = owner;
+
+    OBJ_CHECK(x, EXCHANGE_MAGIC);
+    x->call = NULL;
+    switch ((enum answer_mode)x->answer) {
+    case ANSWER_RELAY:
+        end_relay(x);
+        break;
+    case ANSWER_NATIVE_STREAM:
+        end_native_stream(x);
+        break;
+    case ANSWER_NATIVE_WHOLE:
+        end_native_whole(x);
+        break;
+    case ANSWER_OPENAI_WHOLE:
+        end_openai_whole(x);
+        break;
+    case ANSWER_NODE_ERROR:
+        x->result_from_node = true;
+        exchange_fail(x, error_code_from_status((int)x->node_status),
+                      "the node answered with an error");
+        break;
+    case ANSWER_OPENAI_STREAM:
+        exchange_fail(x, MCP_ESTREAM_INTERRUPTED, "the node ended its stream without saying so");
+        break;
+    }
+}
+
+static void on_failed(void *owner, int code, const char *text, bool sent_nothing)
+{
+    struct exchange *x = owner;
+
+    OBJ_CHECK(x, EXCHANGE_MAGIC);
+    x->call = NULL;
+    x->held_head = NULL;
+    if (sent_nothing && exchange_try_again(x)) {
+        return;
+    }
+    /* Nothing of the answer went out: it can still be an error of its own. */
+    if (code == MCP_ESTREAM_INTERRUPTED && x->parts == 0 && !x->splitting) {
+        code = MCP_EUPSTREAM_ERROR;
+    }
+    exchange_fail(x, code, text);
+}
+
+static void on_drained(void *owner)
+{
+    struct exchange *x = owner;
+
+    OBJ_CHECK(x, EXCHANGE_MAGIC);
+    if (x->sink->drained != NULL) {
+        x->sink->drained(x->owner);
+    }
+}
+
+const struct node_call_ops answer_ops = {
+    .head = on_head,
+    .body = on_body,
+    .end = on_end,
+    .failed = on_failed,
+    .drained = on_drained,
+};

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gateway/banner.h"
+
+#include <stdio.h>
+
+#include "base/version.h"
+#include "gateway/face/admin.h"
+#include "gateway/face/http.h"
+#include "gateway/face/mcp.h"
+#include "gateway/gateway.h"
+
+enum { MODELS_SHOWN = 8 };
+
+static void print_address(const char *what, const struct addr *at)
+{
+    char text[ADDR_TEXT_MAX];
+
+    addr_format(at, text);
+    (void)printf("%-6s listening on %s\n", what, text);
+}
+
+void banner_listening(const struct gateway *g)
+{
+    (void)printf("mcpgate " MCPGATE_VERSION "\n");
+    if (g->mcp != NULL) {
+        print_address("mcp", mcp_face_addr(g->mcp));
+    }
+    if (g->http != NULL) {
+        print_address("http", http_face_addr(g->http));
+    }
+    if (g->admin != NULL) {
+        print_address("admin", admin_face_addr(g->admin));
+    }
+    (void)fflush(stdout);
+}
+
+static void print_models(const struct catalogue *c)
+{
+    for (size_t i = 0; i < c->count && i < MODELS_SHOWN; i++) {
+        (void)printf("%s %s", i == 0 ? "" : ",", c->models[i].name);
+    }
+    if (c->count > MODELS_SHOWN) {
+        (void)printf(", and %zu more", c->count - MODELS_SHOWN);
+    }
+    if (c->count == 0) {
+        (void)printf(" no models");
+    }
+}
+
+void banner_nodes(const struct gateway *g)
+{
+    for (size_t i = 0; i < nodes_count(g->nodes); i++) {
+        const struct node *n = nodes_at(g->nodes, i);
+
+        (void)printf("node   %s %s", n->name, node_state_name(n->state));
+        if (n->state == NODE_UP) {
+            (void)printf(" (%s%s%s):", node_kind_name(n->kind), n->version[0] == '\0' ? "" : " ",
+                         n->version);
+            print_models(&n->catalogue);
+            (void)printf("\n");
+        } else {
+            (void)printf(": %s\n", n->why_down);
+        }
+    }
+    (void)printf("%s\n", nodes_up(g->nodes) > 0
+                             ? "ready"
+                             : "not ready: no node is up; trying again, 5 s apart at most");
+    (void)fflush(stdout);
+}

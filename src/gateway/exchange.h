@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One request and its answer, from the face that read it to its end. A face makes it, fills in what
+ * it read and starts it; it then runs through the steps admit -> resolve -> choose -> forward,
+ * waits for the node, and ends in exactly one way (exchange_end in exchange.c): `ended` is called
+ * once, or never where the face itself cancelled. Everything on the loop's thread; callbacks never
+ * come from inside a call of the face.
+ *
+ * answers   NATIVE: parts in Ollama's format, whatever the node speaks; RELAY: the node's own HTTP
+ * answer, cut into its parts. */
+#ifndef MCP_GATEWAY_EXCHANGE_H
+#define MCP_GATEWAY_EXCHANGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "base/slice.h"
+#include "codec/op.h"
+#include "codec/request.h"
+#include "http/parse/message.h"
+#include "http/parse/split.h"
+#include "node/call.h"
+#include "node/openai.h"
+#include "node/registry.h"
+#include "reactor/loop.h"
+
+struct gateway;
+struct exchange;
+
+enum exchange_face { FACE_MCP, FACE_HTTP };
+
+/* How a streamed answer says that it is complete. */
+enum stream_end {
+    STREAM_END_FRAMING,      /* the HTTP message ends: pull, push, create, and what is no stream */
+    STREAM_END_DONE,         /* top-level "done": true (NDJSON) */
+    STREAM_END_SSE_DONE,     /* data: [DONE] */
+    STREAM_END_SSE_MESSAGE,  /* event: message_stop (Anthropic) */
+    STREAM_END_SSE_RESPONSE, /* event: response.completed, .incomplete or .failed */
+};
+
+/* How an exchange ended. */
+struct exchange_result {
+    int code;               /* MCP_OK, or the error */
+    struct slice text;      /* of the error, for people */
+    struct slice node_body; /* NATIVE: the node's own error body, where the error is one */
+};
+
+struct exchange_sink {
+    /* Admitted: a node was chosen (x->node_id); the request is about to be sent. May be NULL. */
+    void (*admitted)(void *owner, struct exchange *x);
+    /* RELAY: the node's status and headers; comes with the first bytes, or with the end. */
+    void (*head)(void *owner, const struct http_head *head);
+    /* RELAY: one complete part with its delimiter, or bytes of a body that has no parts. */
+    void (*bytes)(void *owner, struct slice bytes);
+    /* NATIVE: one object, without newline. `last`: the exchange ends well right after it. */
+    void (*part)(void *owner, struct slice part, bool last);
+    /* The end; the exchange is gone when this returns. */
+    void (*ended)(void *owner, const struct exchange_result *result);
+    /* Uploads: more of the body may come. May be NULL. */
+    void (*drained)(void *owner);
+};
+
+enum { EXCHANGE_MAGIC = 0x65786368, EXCHANGE_ID_MAX = 64 };
+
+struct exchange {
+    uint32_t magic;
+    struct gateway *gateway;
+    struct list_link link;
+    enum exchange_face face;
+    const struct exchange_sink *sink;
+    void *owner;
+
+    /* What the face read. */
+    char id[EXCHANGE_ID_MAX + 1]; /* request id */
+    char client[ADDR_TEXT_MAX];   /* the peer's address, for the log */
+    enum op op;                   /* OP_NONE: an HTTP request without a counterpart in MCP */
+    bool native;                  /* NATIVE answers wanted */
+    bool native_only; /* Ollama's API over HTTP: RELAY from an Ollama node, NATIVE from any other */
+    bool streams;     /* the client wants parts */
+    bool needs_model; /* runs a model: only a node that lists it will do */
+    size_t max_part_bytes; /* a longer part is too_large */
+    bool has_key;          /* a credential came */
+    struct buf key;        /* the credential */
+    struct buf body;       /* as it came */
+    bool body_is_json;     /* `request` is valid */
+    struct request request;
+    struct buf model;             /* unescaped; empty: none */
+    struct buf inherited_model;   /* JSON text to splice in as model; empty: none */
+    struct buf inherited_options; /* JSON text; empty: none */
+    uint64_t prefer_node_id;      /* the session's last; 0: none */
+    bool has_deadline;
+    uint64_t deadline_ms; /* after `received_us` */
+    struct slice method;  /* RELAY; borrowed from `http` */
+    struct slice path;
+    struct http_header *headers; /* end-to-end ones; borrowed from `http` */
+    size_t header_count;
+    struct buf http;     /* memory of the four above */
+    bool relay_any_kind; /* RELAY paths every node kind serves: /v1 */
+    bool once;
+    bool upload; /* the body is streamed through exchange_body */
+    int64_t upload_length;
+    bool is_head;
+    enum stream_end stream_end;
+
+    /* What happened. */
+    uint64_t received_us;
+    uint64_t first_part_us; /* 0: none yet */
+    uint64_t parts;
+    uint64_t bytes_in;
+    uint64_t bytes_out;
+    uint64_t node_id; /* 0: none chosen */
+    char node_name[64];
+    char key_name[64]; /* of the configured key that matched */
+    unsigned node_status;
+
+    /* The machine. */
+    uint8_t step; /* index into the steps of exchange.c */
+    bool started;
+    bool refused; /* its end waits for the deferred phase */
+    bool over;    /* ended or cancelled */
+    bool paused;
+    unsigned attempts;
+    struct task run;
+    struct task end_task;
+    struct timer deadline;
+    struct nodes_refresh refresh;
+    bool refreshing;
+    bool refreshed;
+    struct node_call *call;
+    struct openai_call *openai;
+    struct buf openai_path;
+    struct buf openai_body;
+
+    /* The answer. */
+    uint8_t answer; /* enum answer_mode in answer.c */
+    const struct http_head *held_head;
+    struct splitter splitter;
+    bool splitting;
+    bool saw_end;   /* the stream's own end mark */
+    bool saw_error; /* the node reported an error in the stream */
+    struct buf collect;
+    struct buf scratch;
+    int result_code;
+    char result_text[256];
+    bool result_from_node;
+};
+
+LIST_DECLARE(exchange_list, struct exchange, link);
+
+/* NULL: out of memory. Counted as running from here on. `peer` may be NULL. */
+struct exchange *exchange_new(struct gateway *g, enum exchange_face face,
+                              const struct exchange_sink *sink, void *owner);
+/* Runs it; the first step comes later in this turn. */
+void exchange_start(struct exchange *x);
+/* Whether its credential is good, or none is needed. */
+bool exchange_authorized(struct exchange *x);
+void exchange_refuse_unauthorized(struct exchange *x);
+/* Ends it, started or not, with an error of the face's own reading; `ended` comes later in this
+ * turn. */
+void exchange_refuse(struct exchange *x, int code, const char *text);
+/* The client left or cancelled: the node connection closes at once, no callback comes any more.
+ * Nulls the pointer. */
+void exchange_cancel(struct exchange **x);
+/* Ends it from outside the face (shutdown): like an error found inside. */
+void exchange_abort(struct exchange *x, int code, const char *text);
+/* Uploads: more body, its end. Before the call exists the face must not send (it waits for
+ * `drained`). */
+void exchange_body(struct exchange *x, struct slice bytes);
+void exchange_body_end(struct exchange *x);
+bool exchange_body_ready(const struct exchange *x);
+bool exchange_body_over_high(const struct exchange *x);
+/* Back-pressure: stops and restarts reading the node's answer. */
+void exchange_pause(struct exchange *x);
+void exchange_resume(struct exchange *x);
+/* loop_clock_us when the bytes now handed to the sink were read from the node. */
+uint64_t exchange_read_us(const struct exchange *x);
+
+/* For answer.c. The node never saw the request: choose again, at most a few times; false: no more.
+ */
+bool exchange_try_again(struct exchange *x);
+/* A failure inside, and the good end. The exchange is over when these return (its memory lasts
+ * until the end of the turn). */
+void exchange_fail(struct exchange *x, int code, const char *text);
+void exchange_succeed(struct exchange *x);
+/* One part for the client; counts, and notes the time of the first. */
+void exchange_note_part(struct exchange *x, size_t bytes);
+
+#endif

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A request becomes an exchange as soon as its head is read, so that whatever happens to it ends
+ * and is logged in one place; the reply side is http_reply.c. */
+#include "gateway/face/http.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/counter.h"
+#include "gateway/exchange.h"
+#include "gateway/face/http_reply.h"
+#include "gateway/face/routes.h"
+#include "gateway/gateway.h"
+#include "gateway/keys.h"
+#include "http/io/server.h"
+#include "node/poll.h"
+#include "reactor/listener.h"
+
+enum {
+    HEAD_TIMEOUT_MS = 30000,
+    BODY_TIMEOUT_MS = 120000,
+    IDLE_TIMEOUT_MS = 120000,
+    STATUS_LOOP = 508
+};
+
+struct http_face {
+    struct gateway *gateway;
+    struct listener *listener;
+    struct http_server *server;
+};
+
+static void count_bad(const struct http_face *f)
+{
+    (void)f;
+    counter_add(COUNTER_HTTP_BAD, 1);
+}
+
+/* As gin answers what it has no route for. */
+static void reply_plain(struct http_request *q, unsigned status, struct slice text)
+{
+    http_reply_simple(&q, status, SLICE("text/plain"), text);
+}
+
+static struct slice without_query(struct slice target)
+{
+    const char *query = target.len == 0 ? NULL : memchr(target.ptr, '?', target.len);
+
+    return query == NULL ? target : slice_first(target, (size_t)(query - target.ptr));
+}
+
+/* True: answered without an exchange. */
+static bool reply_at_once(struct http_face *f, struct http_request *q, const struct http_head *head,
+                          const struct route **route)
+{
+    struct slice path = without_query(head->target);
+    struct slice probe = http_head_find(head, SLICE(NODE_PROBE_HEADER));
+    bool reads = slice_eq(head->method, SLICE("GET")) || slice_eq(head->method, SLICE("HEAD"));
+
+    if (probe.ptr != NULL && slice_eq(probe, slice_str(f->gateway->instance))) {
+        reply_plain(q, STATUS_LOOP, SLICE("this node is the gateway itself"));
+        return true;
+    }
+    if (reads && slice_eq(path, SLICE("/"))) {
+        reply_plain(q, 200, SLICE("Ollama is running"));
+        return true;
+    }
+    switch (route_find(head->method, path, route)) {
+    case ROUTE_FOUND:
+        return false;
+    case ROUTE_NO_METHOD:
+        count_bad(f);
+        reply_plain(q, 405, SLICE("405 method not allowed"));
+        return true;
+    case ROUTE_NO_PATH:
+        break;
+    }
+    count_bad(f);
+    reply_plain(q, 404, SLICE("404 page not found"));
+    return true;
+}
+
+static bool id_is_fine(struct slice id)
+{
+    if (id.len == 0 || id.len > EXCHANGE_ID_MAX) {
+        return false;
+    }
+    for (size_t i = 0; i < id.len; i++) {
+        if (!isalnum((unsigned char)id.ptr[i]) && strchr("-_.:", id.ptr[i]) == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool header_stays_here(const struct http_head *head, struct slice name)
+{
+    return http_header_is_hop_by_hop(head, name) || slice_starts(name, SLICE("X-Mcpgate-")) ||
+           slice_eq_case(name, SLICE("accept-encoding"));
+}
+
+/* Copies a slice to the end of `b`, which has room; memory that is already handed out must not
+ * move. */
+static struct slice keep(struct buf *b, struct slice s)
+{
+    char *at = buf_reserve(b, s.len);
+
+    if (s.len > 0) {
+        memcpy(at, s.ptr, s.len);
+        buf_commit(b, s.len);
+    }
+    return slice_of(at, s.len);
+}
+
+/* The head belongs to the connection's parser; what the exchange needs of it is copied into one
+ * piece of memory. */
+static bool keep_head(struct exchange *x, const struct http_head *head)
+{
+    size_t bytes = head->method.len + head->target.len + 1;
+
+    for (size_t i = 0; i < head->header_count; i++) {
+        bytes += head->headers[i].name.len + head->headers[i].value.len;
+    }
+    x->headers = calloc(head->header_count + 1, sizeof(*x->headers));
+    if (x->headers == NULL || buf_reserve(&x->http, bytes) == NULL) {
+        return false;
+    }
+    x->method = keep(&x->http, head->method);
+    x->path = keep(&x->http, head->target);
+    for (size_t i = 0; i < head->header_count; i++) {
+        const struct http_header *h = &head->headers[i];
+
+        if (!header_stays_here(head, h->name)) {
+            x->headers[x->header_count].name = keep(&x->http, h->name);
+            x->headers[x->header_count++].value = keep(&x->http, h->value);
+        }
+    }
+    return true;
+}
+
+static bool keep_credential(struct exchange *x, const struct http_head *head)
+{
+    struct slice value = http_head_find(head, SLICE("authorization"));
+    struct slice key = value.ptr == NULL ? SLICE("") : keys_bearer(value);
+
+    if (key.len == 0) {
+        value = http_head_find(head, SLICE("x-api-key"));
+        key = value.ptr == NULL ? SLICE("") : value;
+    }
+    x->has_key = key.len > 0;
+    return buf_append(&x->key, key);
+}
+
+static bool fill_exchange(struct exchange *x, const struct route *route,
+                          const struct http_head *head, const struct http_request *q)
+{
+    struct slice id = http_head_find(head, SLICE("x-request-id"));
+
+    if (id.ptr != NULL && id_is_fine(id)) {
+        (void)snprintf(x->id, sizeof(x->id), "%.*s", SLICE_ARG(id));
+    }
+    addr_format_host(http_request_peer(q), x->client);
+    x->op = route->op;
+    x->native_only = route->translated;
+    x->relay_any_kind = route->any_kind;
+    x->needs_model = route->needs_model;
+    x->once = route->once;
+    x->stream_end = route->end;
+    x->is_head = slice_eq(head->method, SLICE("HEAD"));
+    x->upload = route->body == ROUTE_BODY_UPLOAD;
+    x->upload_length = head->has_length ? (int64_t)head->content_length : -1;
+    return keep_head(x, head) && keep_credential(x, head);
+}
+
+static void on_request(void *owner, struct http_request *q, const struct http_head *head)
+{
+    struct http_face *f = owner;
+    const struct route *route = NULL;
+    struct http_exchange *h;
+
+    if (reply_at_once(f, q, head, &route)) {
+        return;
+    }
+    h = http_exchange_new(f->gateway, q, route);
+    if (h == NULL) {
+        http_reply_simple(&q, 500, SLICE("application/json; charset=utf-8"),
+                          SLICE("{\"error\":\"out of memory\"}"));
+        return;
+    }
+    h->body_is_encoded = http_head_find(head, SLICE("content-encoding")).ptr != NULL;
+    if (!fill_exchange(h->exchange, route, head, q)) {
+        exchange_refuse(h->exchange, MCP_EINTERNAL, "out of memory");
+    } else if (!exchange_authorized(h->exchange)) {
+        exchange_refuse_unauthorized(h->exchange);
+    } else if (head->has_length && !h->exchange->upload &&
+               head->content_length > f->gateway->config->max_body_bytes) {
+        exchange_refuse(h->exchange, MCP_ETOO_LARGE, "the request body is too large");
+    } else if (h->exchange->upload) {
+        http_request_pause(q); /* until there is a node to pass it to */
+        exchange_start(h->exchange);
+    } else {
+        http_request_continue(q);
+    }
+}
+
+static void collect_body(struct http_exchange *h, struct slice bytes)
+{
+    struct exchange *x = h->exchange;
+    struct gateway *g = x->gateway;
+
+    if (buf_len(&x->body) + bytes.len > g->config->max_body_bytes) {
+        exchange_refuse(x, MCP_ETOO_LARGE, "the request body is too large");
+    } else if (!gateway_body_take(g, bytes.len)) {
+        exchange_refuse(x, MCP_EQUEUE_FULL, "the memory for request bodies is used up");
+    } else if (!buf_append(&x->body, bytes)) {
+        gateway_body_give(g, bytes.len);
+        exchange_refuse(x, MCP_EINTERNAL, "out of memory");
+    }
+}
+
+static void on_body(void *owner, struct slice bytes)
+{
+    struct http_exchange *h = owner;
+
+    OBJ_CHECK(h, HTTP_EXCHANGE_MAGIC);
+    if (h->exchange == NULL || h->exchange->refused) {
+        return;
+    }
+    if (!h->exchange->upload) {
+        h->exchange->bytes_in += bytes.len;
+        collect_body(h, bytes);
+        return;
+    }
+    exchange_body(h->exchange, bytes);
+    if (exchange_body_over_high(h->exchange)) {
+        http_request_pause(h->request);
+    }
+}
+
+/* What the body says about model and streaming. A request without a model goes to a node, which
+ * knows what to say. */
+static int read_json(struct exchange *x, const struct route *route, struct err *e)
+{
+    struct slice body = buf_slice(&x->body);
+    int rv;
+
+    if (body.len == 0) {
+        return err_set(e, MCP_EBAD_REQUEST, "missing request body");
+    }
+    rv = request_read(&x->request, body, REQUEST_FROM_HTTP, e);
+    if (rv != MCP_OK) {
+        return rv;
+    }
+    x->body_is_json = true;
+    rv = request_model(&x->request, route->op, &x->model, e);
+    if (rv == MCP_OK && route->op != OP_NONE) {
+        rv = request_stream(&x->request, route->op, &x->streams, e);
+    }
+    return rv;
+}
+
+static void on_body_end(void *owner)
+{
+    struct http_exchange *h = owner;
+    struct exchange *x = h->exchange;
+    struct err e = {0};
+    int rv;
+
+    OBJ_CHECK(h, HTTP_EXCHANGE_MAGIC);
+    if (x == NULL || x->refused) {
+        return;
+    }
+    if (x->upload) {
+        exchange_body_end(x);
+        return;
+    }
+    x->received_us = loop_now_us(x->gateway->loop);
+    if (h->route->body == ROUTE_BODY_JSON && !slice_eq(x->method, SLICE("OPTIONS")) &&
+        !h->body_is_encoded) {
+        rv = read_json(x, h->route, &e);
+        if (rv != MCP_OK) {
+            exchange_refuse(x, rv, e.text);
+            return;
+        }
+    }
+    exchange_start(x);
+}
+
+static void on_accept(void *owner, int fd, const struct addr *peer)
+{
+    struct http_face *f = owner;
+
+    counter_add(COUNTER_CONN_HTTP, 1);
+    http_server_accept(f->server, fd, peer);
+}
+
+static const struct http_server_ops server_ops = {
+    .request = on_request,
+    .body = on_body,
+    .body_end = on_body_end,
+    .gone = http_exchange_gone,
+    .drained = http_exchange_drained,
+    .sent = http_exchange_sent,
+};
+
+struct http_face *http_face_new(struct gateway *g, const struct addr *at, struct err *e)
+{
+    static const struct http_server_limits limits = {.head_timeout_ms = HEAD_TIMEOUT_MS,
+                                                     .body_timeout_ms = BODY_TIMEOUT_MS,
+                                                     .idle_timeout_ms = IDLE_TIMEOUT_MS};
+    struct http_face *f = xcalloc(1, sizeof(*f));
+
+    f->gateway = g;
+    f->listener = listener_new(g->loop, at, on_accept, f, e);
+    if (f->listener == NULL) {
+        free(f);
+        return NULL;
+    }
+    f->server = http_server_new(g->loop, &server_ops, f, &limits);
+    return f;
+}
+
+void http_face_free(struct http_face **face)
+{
+    struct http_face *f = *face;
+
+    if (f == NULL) {
+        return;
+    }
+    *face = NULL;
+    listener_free(&f->listener);
+    http_server_free(&f->server);
+    free(f);
+}
+
+void http_face_drain(struct http_face *f)
+{
+    listener_free(&f->listener);
+    http_server_drain(f->server);
+}
+
+const struct addr *http_face_addr(const struct http_face *f)
+{
+    return listener_addr(f->listener);
+}

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gateway/face/http_reply.h"
+
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/counter.h"
+#include "codec/error_body.h"
+#include "gateway/gateway.h"
+
+enum { REPLY_HEADERS_MAX = HTTP_HEADERS_MAX + 1 };
+
+static const struct exchange_sink http_sink;
+static void on_stall(void *owner);
+
+struct http_exchange *http_exchange_new(struct gateway *g, struct http_request *q,
+                                        const struct route *route)
+{
+    struct http_exchange *h = calloc(1, sizeof(*h));
+
+    if (h == NULL) {
+        return NULL;
+    }
+    h->exchange = exchange_new(g, FACE_HTTP, &http_sink, h);
+    if (h->exchange == NULL) {
+        free(h);
+        return NULL;
+    }
+    h->magic = HTTP_EXCHANGE_MAGIC;
+    h->gateway = g;
+    h->request = q;
+    h->route = route;
+    timer_init(&h->stall, on_stall, h);
+    http_request_set_owner(q, h);
+    return h;
+}
+
+static void release(struct http_exchange *h)
+{
+    timer_cancel(h->gateway->loop, &h->stall);
+    h->magic = 0;
+    loop_bury(h->gateway->loop, h, free);
+}
+
+/* The client left: nobody is there to be told. */
+void http_exchange_gone(void *owner)
+{
+    struct http_exchange *h = owner;
+
+    OBJ_CHECK(h, HTTP_EXCHANGE_MAGIC);
+    h->request = NULL;
+    if (h->exchange != NULL) {
+        exchange_cancel(&h->exchange);
+    }
+    release(h);
+}
+
+static void on_stall(void *owner)
+{
+    struct http_exchange *h = owner;
+    uint64_t written = http_reply_written(h->request);
+
+    OBJ_CHECK(h, HTTP_EXCHANGE_MAGIC);
+    if (http_reply_unsent(h->request) == 0) {
+        return;
+    }
+    if (written != h->stall_written) {
+        h->stall_written = written;
+        timer_arm(h->gateway->loop, &h->stall, h->gateway->config->client_stall_ms);
+        return;
+    }
+    counter_add(COUNTER_CLIENT_STALLS, 1);
+    if (h->exchange != NULL) {
+        exchange_cancel(&h->exchange);
+    }
+    http_reply_abort(&h->request);
+    release(h);
+}
+
+/* After each write: the time it was read at, back-pressure, and the watch for a client that does
+ * not read. */
+static void wrote(struct http_exchange *h)
+{
+    if (h->unsent_us == 0) {
+        h->unsent_us = exchange_read_us(h->exchange);
+        http_reply_notify_sent(h->request);
+    }
+    if (!timer_armed(&h->stall)) {
+        h->stall_written = http_reply_written(h->request);
+        timer_arm(h->gateway->loop, &h->stall, h->gateway->config->client_stall_ms);
+    }
+    if (http_reply_over_high(h->request)) {
+        exchange_pause(h->exchange);
+    }
+}
+
+void http_exchange_sent(void *owner)
+{
+    struct http_exchange *h = owner;
+
+    OBJ_CHECK(h, HTTP_EXCHANGE_MAGIC);
+    if (h->unsent_us != 0) {
+        histogram_record(HISTOGRAM_RELAY_US, loop_clock_us(h->gateway->loop) - h->unsent_us);
+        h->unsent_us = 0;
+    }
+}
+
+void http_exchange_drained(void *owner)
+{
+    struct http_exchange *h = owner;
+
+    OBJ_CHECK(h, HTTP_EXCHANGE_MAGIC);
+    if (h->exchange != NULL) {
+        exchange_resume(h->exchange);
+    }
+}
+
+static struct slice id_of(const struct http_exchange *h)
+{
+    return slice_str(h->exchange->id);
+}
+
+static bool type_is(const struct http_head *head, struct slice type)
+{
+    struct slice value = http_head_find(head, SLICE("content-type"));
+
+    return value.ptr != NULL && slice_eq_case(slice_first(value, type.len), type);
+}
+
+/* Framing is this side's own; Date is set anew. */
+static bool header_is_replaced(const struct http_head *head, struct slice name)
+{
+    return http_header_is_hop_by_hop(head, name) || slice_eq_case(name, SLICE("content-length")) ||
+           slice_eq_case(name, SLICE("date")) || slice_eq_case(name, SLICE("x-request-id"));
+}
+
+static int64_t reply_length(const struct http_exchange *h, const struct http_head *head)
+{
+    if (head->status == 204 || head->status == 304) {
+        return HTTP_LENGTH_NONE;
+    }
+    if (h->stream != SHAPE_STREAM_NONE || !head->has_length) {
+        return h->exchange->is_head && !head->has_length ? HTTP_LENGTH_NONE : HTTP_LENGTH_CHUNKED;
+    }
+    return (int64_t)head->content_length;
+}
+
+static void on_head(void *owner, const struct http_head *head)
+{
+    struct http_exchange *h = owner;
+    struct http_header headers[REPLY_HEADERS_MAX];
+    size_t count = 0;
+
+    OBJ_CHECK(h, HTTP_EXCHANGE_MAGIC);
+    if (type_is(head, SLICE("text/event-stream"))) {
+        h->stream = SHAPE_STREAM_SSE;
+    } else if (type_is(head, SLICE("application/x-ndjson"))) {
+        h->stream = SHAPE_STREAM_NDJSON;
+    }
+    for (size_t i = 0; i < head->header_count && count < HTTP_HEADERS_MAX; i++) {
+        if (!header_is_replaced(head, head->headers[i].name)) {
+            headers[count++] = head->headers[i];
+        }
+    }
+    headers[count++] = (struct http_header){SLICE("X-Request-Id"), id_of(h)};
+    http_reply_head(h->request, head->status, headers, count, reply_length(h, head));
+}
+
+static void on_bytes(void *owner, struct slice bytes)
+{
+    struct http_exchange *h = owner;
+
+    OBJ_CHECK(h, HTTP_EXCHANGE_MAGIC);
+    http_reply_body(h->request, bytes);
+    wrote(h);
+}
+
+static void begin_native(struct http_exchange *h, int64_t length)
+{
+    const struct http_header headers[] = {
+        {SLICE("Content-Type"), length == HTTP_LENGTH_CHUNKED
+                                    ? SLICE("application/x-ndjson")
+                                    : SLICE("application/json; charset=utf-8")},
+        {SLICE("X-Request-Id"), id_of(h)},
+    };
+
+    http_reply_head(h->request, 200, headers, 2, length);
+}
+
+static void on_part(void *owner, struct slice part, bool last)
+{
+    struct http_exchange *h = owner;
+    const struct slice line[] = {part, SLICE("\n")};
+
+    OBJ_CHECK(h, HTTP_EXCHANGE_MAGIC);
+    if (!http_reply_started(h->request)) {
+        /* The only part of an answer goes as plain JSON: loading a model answers so even when
+         * streaming. */
+        bool streams = h->exchange->streams && !last;
+
+        h->stream = streams ? SHAPE_STREAM_NDJSON : SHAPE_STREAM_NONE;
+        begin_native(h, streams ? HTTP_LENGTH_CHUNKED : (int64_t)part.len);
+    }
+    http_reply_bodyv(h->request, line, h->stream == SHAPE_STREAM_NDJSON ? 2 : 1);
+    wrote(h);
+}
+
+/* The error's text: the node's own words where it spoke. */
+static struct slice error_text(const struct exchange_result *r, struct buf *scratch)
+{
+    if (r->node_body.len > 0 && error_text_from_node(r->node_body, scratch)) {
+        return buf_slice(scratch);
+    }
+    return r->text;
+}
+
+static void reply_error(struct http_exchange *h, const struct exchange_result *r)
+{
+    unsigned status = (unsigned)mcp_error_http_status(r->code);
+    struct buf scratch = {0};
+    struct buf body = {0};
+    struct slice text = error_text(r, &scratch);
+
+    if (h->exchange->node_status >= 400) {
+        status = h->exchange->node_status;
+    }
+    if (!http_reply_started(h->request)) {
+        const struct http_header headers[] = {
+            {SLICE("Content-Type"), SLICE("application/json; charset=utf-8")},
+            {SLICE("X-Request-Id"), id_of(h)},
+        };
+
+        (void)shape_error(h->route->shape, status, text, id_of(h),
+                          &body); /* failed: an empty body */
+        http_reply_head(h->request, status, headers, 2, (int64_t)buf_len(&body));
+        http_reply_body(h->request, buf_slice(&body));
+        http_reply_end(&h->request);
+    } else if (h->stream != SHAPE_STREAM_NONE &&
+               shape_stream_error(h->route->shape, h->stream, status, text, id_of(h), &body)) {
+        http_reply_body(h->request, buf_slice(&body));
+        http_reply_end(&h->request);
+    } else {
+        http_reply_abort(&h->request);
+    }
+    buf_fini(&scratch);
+    buf_fini(&body);
+}
+
+static void on_ended(void *owner, const struct exchange_result *result)
+{
+    struct http_exchange *h = owner;
+
+    OBJ_CHECK(h, HTTP_EXCHANGE_MAGIC);
+    if (result->code == MCP_OK) {
+        http_reply_end(&h->request);
+    } else {
+        reply_error(h, result);
+    }
+    h->exchange = NULL;
+    release(h);
+}
+
+/* Uploads: there is a node to pass the body to, or room in its connection again. */
+static void on_drained(void *owner)
+{
+    struct http_exchange *h = owner;
+
+    OBJ_CHECK(h, HTTP_EXCHANGE_MAGIC);
+    if (h->exchange->upload) {
+        http_request_continue(h->request);
+        http_request_resume(h->request);
+    }
+}
+
+static const struct exchange_sink http_sink = {
+    .head = on_head,
+    .bytes = on_bytes,
+    .part = on_part,
+    .ended = on_ended,
+    .drained = on_drained,
+};

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Ollama's HTTP surface, native and /v1, as one table: what each method and path is, and how it is
+ * handled. Pure, static data. */
+#ifndef MCP_GATEWAY_FACE_ROUTES_H
+#define MCP_GATEWAY_FACE_ROUTES_H
+
+#include <stdbool.h>
+
+#include "base/slice.h"
+#include "codec/op.h"
+#include "gateway/exchange.h"
+#include "gateway/face/shape.h"
+
+enum route_body {
+    ROUTE_BODY_NONE,
+    ROUTE_BODY_JSON,   /* read whole, once */
+    ROUTE_BODY_RAW,    /* read whole, passed on as it is */
+    ROUTE_BODY_UPLOAD, /* streamed */
+};
+
+struct route {
+    const char *method;
+    const char *path; /* a segment ":x" stands for any one, "*x" at the end for any rest */
+    enum op op;       /* whose counterpart it is; OP_NONE */
+    enum shape shape;
+    enum route_body body;
+    enum stream_end end;
+    bool translated;  /* nodes of kind openai are asked through the translation */
+    bool any_kind;    /* relayed to every kind of node */
+    bool needs_model; /* runs a model */
+    bool once;        /* never sent twice */
+};
+
+enum route_match { ROUTE_FOUND, ROUTE_NO_PATH, ROUTE_NO_METHOD };
+
+/* `path` without its query. OPTIONS is served wherever the path is. */
+enum route_match route_find(struct slice method, struct slice path, const struct route **route);
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gateway/health.h"
+
+#include "base/json_scan.h"
+#include "base/version.h"
+#include "gateway/gateway.h"
+
+const char *health_status(const struct gateway *g)
+{
+    size_t up = nodes_up(g->nodes);
+
+    if (up == 0) {
+        return "down";
+    }
+    return up == nodes_count(g->nodes) ? "ok" : "degraded";
+}
+
+static void append_member(struct buf *out, const char *key, const char *value)
+{
+    buf_printf(out, ",\"%s\":", key);
+    json_append_string(out, slice_str(value));
+}
+
+static void append_node(struct buf *out, const struct node *n)
+{
+    buf_append_str(out, "{\"name\":");
+    json_append_string(out, slice_str(n->name));
+    buf_printf(out, ",\"up\":%s", n->state == NODE_UP ? "true" : "false");
+    append_member(out, "state", node_state_name(n->state));
+    append_member(out, "kind", node_kind_name(n->kind));
+    append_member(out, "url", n->url);
+    append_member(out, "version", n->version);
+    buf_append_str(out, ",\"models\":[");
+    for (size_t i = 0; i < n->catalogue.count; i++) {
+        buf_append_str(out, i == 0 ? "" : ",");
+        json_append_string(out,
+                           slice_of(n->catalogue.models[i].name, n->catalogue.models[i].name_len));
+    }
+    buf_printf(out, "],\"running\":%zu", n->calls);
+    append_member(out, "error", n->why_down);
+    buf_append_byte(out, '}');
+}
+
+bool health_body(const struct gateway *g, struct buf *out)
+{
+    buf_printf(out, "{\"status\":\"%s\",\"version\":\"" MCPGATE_VERSION "\",\"nodes\":[",
+               health_status(g));
+    for (size_t i = 0; i < nodes_count(g->nodes); i++) {
+        buf_append_str(out, i == 0 ? "" : ",");
+        append_node(out, nodes_at(g->nodes, i));
+    }
+    return buf_append_str(out, "]}");
+}

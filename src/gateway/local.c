@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gateway/local.h"
+
+#include <stdio.h>
+
+#include "gateway/exchange.h"
+#include "gateway/gateway.h"
+#include "gateway/health.h"
+
+bool local_translates(enum op op)
+{
+    switch (op) {
+    case OP_GENERATE:
+    case OP_CHAT:
+    case OP_EMBED:
+    case OP_EMBEDDINGS:
+    case OP_LIST:
+    case OP_PS:
+    case OP_SHOW:
+    case OP_VERSION:
+        return true;
+    default:
+        return false;
+    }
+}
+
+void local_give(struct exchange *x, const struct buf *answer)
+{
+    struct buf part = {0};
+
+    /* A copy: the body it may stand in goes with the first part. */
+    if (buf_failed(answer) || !buf_append(&part, buf_slice(answer))) {
+        buf_fini(&part);
+        exchange_fail(x, MCP_ENOMEM, mcp_error_text(MCP_ENOMEM));
+        return;
+    }
+    exchange_note_part(x, buf_len(&part));
+    x->sink->part(x->owner, buf_slice(&part), true);
+    buf_fini(&part);
+    if (!x->over) {
+        exchange_succeed(x);
+    }
+}
+
+bool local_answers(struct exchange *x)
+{
+    struct buf answer = {0};
+
+    if (x->op != OP_HEALTH) {
+        return false;
+    }
+    (void)health_body(x->gateway, &answer); /* a failure is sticky and local_give sees it */
+    local_give(x, &answer);
+    buf_fini(&answer);
+    return true;
+}
+
+static void fail(struct exchange *x, int rv)
+{
+    char text[192];
+
+    if (rv == MCP_EUNKNOWN_MODEL) {
+        (void)snprintf(text, sizeof(text), "model '%.*s' not found",
+                       SLICE_ARG(slice_first(buf_slice(&x->model), 128)));
+        exchange_fail(x, rv, text);
+    } else {
+        exchange_fail(x, rv, mcp_error_text(rv));
+    }
+}
+
+bool local_answers_for(struct exchange *x, struct node *n)
+{
+    struct openai_clock at = {.now_us = loop_now_us(x->gateway->loop),
+                              .wall_us = loop_wall_us(x->gateway->loop)};
+    struct slice models = buf_slice(&n->catalogue.body);
+    struct buf answer = {0};
+    int rv = MCP_OK;
+
+    switch (x->op) {
+    case OP_LIST:
+        rv = openai_tags(models, at, &answer);
+        break;
+    case OP_PS:
+        rv = openai_ps(models, at, &answer);
+        break;
+    case OP_SHOW:
+        rv = openai_show(models, SLICE(""), buf_slice(&x->model), at, &answer);
+        break;
+    case OP_VERSION:
+        rv = openai_version(&answer);
+        break;
+    default:
+        return false;
+    }
+    if (rv == MCP_OK) {
+        local_give(x, &answer);
+    } else {
+        fail(x, rv);
+    }
+    buf_fini(&answer);
+    return true;
+}

@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/call.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/check.h"
+#include "base/counter.h"
+#include "base/log.h"
+#include "http/io/client.h"
+#include "node/registry.h"
+
+enum { CALL_MAGIC = 0x63616c6c, DETACHED_MS = 1000 };
+
+enum call_phase { CALL_CONNECTING, CALL_WAITING, CALL_ANSWERING };
+
+struct node_call {
+    uint32_t magic;
+    struct node *node;
+    struct loop *loop;
+    const struct node_call_ops *ops;
+    void *owner;
+    struct http_client *client;
+    struct timer limit;
+    enum call_phase phase;
+    struct buf head;
+    struct slice pieces[NODE_CALL_PIECES_MAX];
+    size_t piece_count;
+    bool is_head;
+    bool once;
+    bool upload;
+    bool upload_chunked;
+    bool pooled; /* the connection was used before */
+    bool paused;
+};
+
+static const struct http_client_ops client_ops;
+
+static void call_destroy(void *ptr)
+{
+    struct node_call *c = ptr;
+
+    buf_fini(&c->head);
+    free(c);
+}
+
+/* The only way out: whatever is left of the connection is closed, the memory goes at the end of the
+ * turn. */
+static void call_release(struct node_call *c)
+{
+    timer_cancel(c->loop, &c->limit);
+    if (c->client != NULL) {
+        http_client_close(&c->client);
+    }
+    c->node->calls--;
+    c->magic = 0;
+    loop_bury(c->loop, c, call_destroy);
+}
+
+static void call_fail(struct node_call *c, int code, const char *text, bool sent_nothing)
+{
+    const struct node_call_ops *ops = c->ops;
+    void *owner = c->owner;
+
+    call_release(c);
+    if (ops != NULL) {
+        ops->failed(owner, code, text, sent_nothing);
+    }
+}
+
+static void arm_limit(struct node_call *c)
+{
+    const struct node_limits *limits = nodes_limits(c->node->set);
+
+    if (c->ops == NULL) {
+        return; /* detached: its own limit runs */
+    }
+    switch (c->phase) {
+    case CALL_CONNECTING:
+        timer_arm(c->loop, &c->limit, limits->connect_timeout_ms);
+        break;
+    case CALL_WAITING:
+        timer_arm(c->loop, &c->limit, limits->first_byte_timeout_ms);
+        break;
+    case CALL_ANSWERING:
+        timer_arm(c->loop, &c->limit, limits->idle_timeout_ms);
+        break;
+    }
+}
+
+static void on_limit(void *owner)
+{
+    struct node_call *c = owner;
+    const struct node_limits *limits = nodes_limits(c->node->set);
+    char text[160];
+
+    OBJ_CHECK(c, CALL_MAGIC);
+    if (c->ops == NULL) {
+        call_release(c);
+        return;
+    }
+    switch (c->phase) {
+    case CALL_CONNECTING:
+        counter_add(COUNTER_NODE_TIMEOUT_CONNECT, 1);
+        counter_add(COUNTER_NODE_CONNECT_FAILED, 1);
+        (void)snprintf(text, sizeof(text), "node %s: no connection within %" PRIu64 " ms",
+                       c->node->name, limits->connect_timeout_ms);
+        node_mark_down(c->node, text);
+        call_fail(c, MCP_ENODE_UNAVAILABLE, text, true);
+        break;
+    case CALL_WAITING:
+        counter_add(COUNTER_NODE_TIMEOUT_FIRST_BYTE, 1);
+        (void)snprintf(text, sizeof(text), "node %s: no answer within %" PRIu64 " ms",
+                       c->node->name, limits->first_byte_timeout_ms);
+        call_fail(c, MCP_EUPSTREAM_ERROR, text, false);
+        break;
+    case CALL_ANSWERING:
+        counter_add(COUNTER_NODE_TIMEOUT_IDLE, 1);
+        (void)snprintf(text, sizeof(text), "node %s: silent for %" PRIu64 " ms within its answer",
+                       c->node->name, limits->idle_timeout_ms);
+        call_fail(c, MCP_ESTREAM_INTERRUPTED, text, false);
+        break;
+    }
+}
+
+static bool header_is_ours(struct slice name)
+{
+    static const char *const ours[] = {"host",          "content-length",   "transfer-encoding",
+                                       "authorization", "x-api-key",        "cookie",
+                                       "connection",    "proxy-connection", "expect"};
+
+    for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
+        if (slice_eq_case(name, slice_str(ours[i]))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool build_head(struct node_call *c, const struct node_call_request *r)
+{
+    struct buf *b = &c->head;
+    uint64_t body_bytes = 0;
+
+    buf_append(b, r->method);
+    buf_append_byte(b, ' ');
+    buf_append_str(b, c->node->prefix);
+    buf_append(b, r->path);
+    buf_append_str(b, " HTTP/1.1\r\nHost: ");
+    buf_append_str(b, c->node->host_header);
+    buf_append_str(b, "\r\n");
+    for (size_t i = 0; i < r->header_count; i++) {
+        if (!header_is_ours(r->headers[i].name)) {
+            buf_append(b, r->headers[i].name);
+            buf_append_str(b, ": ");
+            buf_append(b, r->headers[i].value);
+            buf_append_str(b, "\r\n");
+        }
+    }
+    buf_append_str(b, c->node->extra_headers);
+    for (size_t i = 0; i < r->piece_count; i++) {
+        body_bytes += r->pieces[i].len;
+    }
+    if (r->upload && r->upload_length < 0) {
+        buf_append_str(b, "Transfer-Encoding: chunked\r\n");
+    } else if (r->has_body || r->upload) {
+        buf_printf(b, "Content-Length: %" PRIu64 "\r\n",
+                   r->upload ? (uint64_t)r->upload_length : body_bytes);
+    }
+    return buf_append_str(b, "\r\n");
+}
+
+/* Sends on c->client, which is connected or connecting. */
+static bool send_request(struct node_call *c)
+{
+    size_t bytes = buf_len(&c->head);
+
+    for (size_t i = 0; i < c->piece_count; i++) {
+        bytes += c->pieces[i].len;
+    }
+    counter_add(COUNTER_BYTES_TO_NODES, (int64_t)bytes);
+    return http_client_send(c->client, buf_slice(&c->head), c->pieces, c->piece_count, c->is_head,
+                            c->upload);
+}
+
+static bool connect_fresh(struct node_call *c)
+{
+    c->pooled = false;
+    c->phase = CALL_CONNECTING;
+    c->client = http_client_connect(c->loop, &c->node->addr, &client_ops, c);
+    if (c->client == NULL) {
+        return false;
+    }
+    counter_add(COUNTER_NODE_CONNECTS, 1);
+    arm_limit(c);
+    return send_request(c);
+}
+
+static bool connect_any(struct node_call *c)
+{
+    c->client = c->once ? NULL : node_pool_take(&c->node->pool);
+    if (c->client == NULL) {
+        return connect_fresh(c);
+    }
+    counter_add(COUNTER_NODE_REUSED, 1);
+    c->pooled = true;
+    c->phase = CALL_WAITING;
+    http_client_set_owner(c->client, &client_ops, c);
+    arm_limit(c);
+    return send_request(c);
+}
+
+struct node_call *node_call_start(struct node *n, const struct node_call_request *request,
+                                  const struct node_call_ops *ops, void *owner)
+{
+    struct node_call *c = calloc(1, sizeof(*c));
+
+    ASSERT(request->piece_count <= NODE_CALL_PIECES_MAX && n->has_addr);
+    if (c == NULL) {
+        return NULL;
+    }
+    c->magic = CALL_MAGIC;
+    c->node = n;
+    c->loop = nodes_loop(n->set);
+    c->ops = ops;
+    c->owner = owner;
+    c->is_head = request->is_head;
+    c->upload = request->upload;
+    c->upload_chunked = request->upload && request->upload_length < 0;
+    c->once = request->once || request->upload;
+    c->piece_count = request->piece_count;
+    if (request->piece_count > 0) {
+        memcpy(c->pieces, request->pieces, request->piece_count * sizeof(*request->pieces));
+    }
+    timer_init(&c->limit, on_limit, c);
+    n->calls++;
+    if (!build_head(c, request) || !connect_any(c)) {
+        call_release(c);
+        return NULL;
+    }
+    return c;
+}
+
+static void on_connected(void *owner)
+{
+    struct node_call *c = owner;
+
+    OBJ_CHECK(c, CALL_MAGIC);
+    c->phase = CALL_WAITING;
+    arm_limit(c);
+}
+
+static void on_head(void *owner, const struct http_head *head)
+{
+    struct node_call *c = owner;
+
+    OBJ_CHECK(c, CALL_MAGIC);
+    c->phase = CALL_ANSWERING;
+    arm_limit(c);
+    if (c->ops != NULL) {
+        c->ops->head(c->owner, head);
+    }
+}
+
+static void on_body(void *owner, struct slice bytes)
+{
+    struct node_call *c = owner;
+
+    OBJ_CHECK(c, CALL_MAGIC);
+    counter_add(COUNTER_BYTES_FROM_NODES, (int64_t)bytes.len);
+    if (c->ops != NULL) {
+        if (!c->paused) {
+            arm_limit(c);
+        }
+        c->ops->body(c->owner, bytes);
+    }
+}
+
+static void on_end(void *owner, bool reusable)
+{
+    struct node_call *c = owner;
+
+    OBJ_CHECK(c, CALL_MAGIC);
+    timer_cancel(c->loop, &c->limit);
+    /* First the owner, who may still look at the head; then the connection goes its way. */
+    if (c->ops != NULL) {
+        c->ops->end(c->owner);
+    }
+    if (reusable) {
+        node_pool_put(&c->node->pool, &c->client);
+    }
+    call_release(c);
+}
+
+/* True: the request is out again on a fresh connection. */
+static bool retry_stale(struct node_call *c)
+{
+    http_client_close(&c->client);
+    counter_add(COUNTER_NODE_STALE_RETRY, 1);
+    LOG_DEBUG("node_stale_retry", "node=%s", c->node->name);
+    return connect_fresh(c);
+}
+
+static void on_failed(void *owner, enum http_failure why, int error, const char *reason)
+{
+    struct node_call *c = owner;
+    struct node *n = c->node;
+    char text[256];
+
+    OBJ_CHECK(c, CALL_MAGIC);
+    switch (why) {
+    case HTTP_FAIL_CONNECT:
+        (void)snprintf(text, sizeof(text), "node %s: %s", n->name, strerror(error));
+        counter_add(COUNTER_NODE_CONNECT_FAILED, 1);
+        node_mark_down(n, text);
+        call_fail(c, MCP_ENODE_UNAVAILABLE, text, true);
+        return;
+    case HTTP_FAIL_STALE:
+        if (c->pooled && c->ops != NULL) {
+            if (!retry_stale(c)) {
+                call_fail(c, MCP_ENOMEM, "out of memory", true);
+            }
+            return;
+        }
+        (void)snprintf(text, sizeof(text), "node %s closed the connection without an answer",
+                       n->name);
+        call_fail(c, MCP_EUPSTREAM_ERROR, text, false);
+        return;
+    case HTTP_FAIL_CUT:
+        (void)snprintf(text, sizeof(text), "node %s closed the connection within its answer",
+                       n->name);
+        call_fail(c, MCP_ESTREAM_INTERRUPTED, text, false);
+        return;
+    case HTTP_FAIL_GARBAGE:
+        (void)snprintf(text, sizeof(text), "node %s: %s", n->name,
+                       reason == NULL ? "its answer is not HTTP" : reason);
+        counter_add(COUNTER_NODE_BAD_ANSWER, 1);
+        call_fail(c, MCP_EUPSTREAM_ERROR, text, false);
+        return;
+    case HTTP_FAIL_NOMEM:
+        break;
+    }
+    call_fail(c, MCP_ENOMEM, "out of memory", false);
+}
+
+static void on_drained(void *owner)
+{
+    struct node_call *c = owner;
+
+    OBJ_CHECK(c, CALL_MAGIC);
+    if (c->ops != NULL && c->ops->drained != NULL) {
+        c->ops->drained(c->owner);
+    }
+}
+
+static const struct http_client_ops client_ops = {
+    .connected = on_connected,
+    .head = on_head,
+    .body = on_body,
+    .end = on_end,
+    .failed = on_failed,
+    .drained = on_drained,
+};
+
+bool node_call_body(struct node_call *c, struct slice bytes)
+{
+    char size[24];
+    int len;
+
+    OBJ_CHECK(c, CALL_MAGIC);
+    if (bytes.len == 0) {
+        return true;
+    }
+    counter_add(COUNTER_BYTES_TO_NODES, (int64_t)bytes.len);
+    arm_limit(c);
+    if (!c->upload_chunked) {
+        return http_client_body(c->client, bytes);
+    }
+    len = snprintf(size, sizeof(size), "%zx\r\n", bytes.len);
+    return http_client_body(c->client, slice_of(size, (size_t)len)) &&
+           http_client_body(c->client, bytes) && http_client_body(c->client, SLICE("\r\n"));
+}
+
+void node_call_body_end(struct node_call *c)
+{
+    OBJ_CHECK(c, CALL_MAGIC);
+    if (c->upload_chunked) {
+        (void)http_client_body(c->client, SLICE("0\r\n\r\n")); /* a failure comes as `failed` */
+    }
+    http_client_body_end(c->client);
+}
+
+bool node_call_over_high(const struct node_call *c)
+{
+    return http_client_over_high(c->client);
+}
+
+void node_call_pause(struct node_call *c)
+{
+    OBJ_CHECK(c, CALL_MAGIC);
+    if (!c->paused) {
+        c->paused = true;
+        /* The node cannot be blamed for silence while nobody listens. */
+        timer_cancel(c->loop, &c->limit);
+        http_client_pause(c->client);
+    }
+}
+
+void node_call_resume(struct node_call *c)
+{
+    OBJ_CHECK(c, CALL_MAGIC);
+    if (c->paused) {
+        c->paused = false;
+        arm_limit(c);
+        http_client_resume(c->client);
+    }
+}
+
+void node_call_cancel(struct node_call **call)
+{
+    struct node_call *c = *call;
+
+    OBJ_CHECK(c, CALL_MAGIC);
+    *call = NULL;
+    c->ops = NULL;
+    call_release(c);
+}
+
+void node_call_detach(struct node_call **call)
+{
+    struct node_call *c = *call;
+
+    OBJ_CHECK(c, CALL_MAGIC);
+    *call = NULL;
+    c->ops = NULL;
+    if (c->paused) {
+        c->paused = false;
+        http_client_resume(c->client);
+    }
+    timer_arm(c->loop, &c->limit, DETACHED_MS);
+}
+
+struct node *node_call_node(const struct node_call *c)
+{
+    return c->node;
+}
+
+uint64_t node_call_read_us(const struct node_call *c)
+{
+    return http_client_read_us(c->client);
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/catalogue.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <yyjson.h>
+
+#include "codec/model_name.h"
+#include "mcp/error.h"
+
+static void free_models(struct catalogue_model *models, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        free(models[i].name);
+        free(models[i].canonical);
+    }
+    free(models);
+}
+
+void catalogue_fini(struct catalogue *c)
+{
+    free_models(c->models, c->count);
+    buf_fini(&c->body);
+    *c = (struct catalogue){0};
+}
+
+static int compare_bytes(const char *a, size_t a_len, const char *b, size_t b_len)
+{
+    int order = memcmp(a, b, a_len < b_len ? a_len : b_len);
+
+    if (order != 0) {
+        return order;
+    }
+    return a_len < b_len ? -1 : a_len > b_len;
+}
+
+static int compare_models(const void *left, const void *right)
+{
+    const struct catalogue_model *a = left;
+    const struct catalogue_model *b = right;
+
+    return compare_bytes(a->canonical, a->canonical_len, b->canonical, b->canonical_len);
+}
+
+static char *copy_bytes(struct slice s)
+{
+    char *copy = malloc(s.len + 1);
+
+    if (copy != NULL) {
+        memcpy(copy, s.ptr, s.len);
+        copy[s.len] = '\0';
+    }
+    return copy;
+}
+
+static bool model_init(struct catalogue_model *m, struct slice name)
+{
+    struct buf canonical = {0};
+
+    if (model_name_canonical(name, &canonical)) {
+        m->name = copy_bytes(name);
+        m->name_len = name.len;
+        m->canonical = copy_bytes(buf_slice(&canonical));
+        m->canonical_len = buf_len(&canonical);
+    }
+    buf_fini(&canonical);
+    return m->name != NULL && m->canonical != NULL;
+}
+
+/* The array of models and the member that names one, in either shape; NULL where it is neither. */
+static yyjson_val *find_list(yyjson_doc *doc, const char **member)
+{
+    yyjson_val *root = yyjson_doc_get_root(doc);
+    yyjson_val *list = yyjson_obj_get(root, "models");
+
+    /* llama.cpp's server sends both; its "models" entries are named like Ollama's. */
+    *member = "name";
+    if (yyjson_is_arr(list)) {
+        return list;
+    }
+    /* Ollama's /api/tags says null for none. */
+    list = yyjson_obj_get(root, "data");
+    *member = "id";
+    return yyjson_is_arr(list) ? list : NULL;
+}
+
+static int read_list(yyjson_val *list, const char *member, struct catalogue *out)
+{
+    yyjson_val *item;
+    size_t i;
+    size_t max;
+
+    out->models = calloc(yyjson_arr_size(list) + 1, sizeof(*out->models));
+    if (out->models == NULL) {
+        return MCP_ENOMEM;
+    }
+    yyjson_arr_foreach(list, i, max, item)
+    {
+        yyjson_val *name = yyjson_obj_get(item, member);
+
+        if (!yyjson_is_str(name)) {
+            continue;
+        }
+        out->count++;
+        if (!model_init(&out->models[out->count - 1],
+                        slice_of(yyjson_get_str(name), yyjson_get_len(name)))) {
+            return MCP_ENOMEM;
+        }
+    }
+    qsort(out->models, out->count, sizeof(*out->models), compare_models);
+    return MCP_OK;
+}
+
+int catalogue_read(struct catalogue *c, struct slice body)
+{
+    struct catalogue fresh = {0};
+    yyjson_doc *doc = yyjson_read(body.ptr, body.len, 0);
+    const char *member;
+    yyjson_val *list;
+    int rv;
+
+    if (doc == NULL) {
+        return MCP_EUPSTREAM_ERROR;
+    }
+    list = find_list(doc, &member);
+    if (list != NULL) {
+        rv = read_list(list, member, &fresh);
+    } else {
+        rv = yyjson_is_null(yyjson_obj_get(yyjson_doc_get_root(doc), "models"))
+                 ? MCP_OK
+                 : MCP_EUPSTREAM_ERROR;
+    }
+    if (rv == MCP_OK && !buf_append(&fresh.body, body)) {
+        rv = MCP_ENOMEM;
+    }
+    yyjson_doc_free(doc);
+    if (rv != MCP_OK) {
+        catalogue_fini(&fresh);
+        return rv;
+    }
+    catalogue_fini(c);
+    *c = fresh;
+    return MCP_OK;
+}
+
+const struct catalogue_model *catalogue_find(const struct catalogue *c, struct slice name)
+{
+    struct buf canonical = {0};
+    struct catalogue_model wanted;
+    const struct catalogue_model *found = NULL;
+
+    if (c->count > 0 && model_name_canonical(name, &canonical)) {
+        wanted.canonical = canonical.data + canonical.head;
+        wanted.canonical_len = buf_len(&canonical);
+        found = bsearch(&wanted, c->models, c->count, sizeof(*c->models), compare_models);
+    }
+    buf_fini(&canonical);
+    return found;
+}

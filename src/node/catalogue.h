@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The models a node lists, looked up by canonical name; and the node's own list as it came. Owned
+ * by the node. */
+#ifndef MCP_NODE_CATALOGUE_H
+#define MCP_NODE_CATALOGUE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/buf.h"
+#include "base/slice.h"
+
+struct catalogue_model {
+    char *name; /* as the node writes it, NUL-terminated */
+    size_t name_len;
+    char *canonical; /* sorted by this */
+    size_t canonical_len;
+};
+
+struct catalogue {
+    struct catalogue_model *models;
+    size_t count;
+    struct buf body; /* the node's answer the list was read from */
+};
+
+void catalogue_fini(struct catalogue *c);
+/* Reads the answer of /api/tags ({"models":[{"name"}]}) or /v1/models ({"data":[{"id"}]}). The old
+ * content stays when it fails: MCP_EUPSTREAM_ERROR (neither shape), MCP_ENOMEM. */
+int catalogue_read(struct catalogue *c, struct slice body);
+/* By any spelling of the name; NULL where it is not listed. */
+const struct catalogue_model *catalogue_find(const struct catalogue *c, struct slice name);
+
+#endif

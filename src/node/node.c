@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/node.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/counter.h"
+#include "base/log.h"
+#include "node/poll.h"
+#include "node/registry.h"
+
+const char *node_kind_name(enum node_kind kind)
+{
+    static const char *const names[] = {"unknown", "ollama", "openai"};
+
+    return names[kind];
+}
+
+const char *node_state_name(enum node_state state)
+{
+    static const char *const names[] = {"starting", "up", "down", "refused"};
+
+    return names[state];
+}
+
+static void set_state(struct node *n, enum node_state state, const char *why)
+{
+    static const bool allowed[4][4] = {
+        [NODE_STARTING] = {[NODE_UP] = true, [NODE_DOWN] = true, [NODE_REFUSED] = true},
+        [NODE_UP] = {[NODE_DOWN] = true, [NODE_REFUSED] = true},
+        [NODE_DOWN] = {[NODE_UP] = true, [NODE_REFUSED] = true},
+    };
+    bool changes = n->state != state;
+
+    OBJ_CHECK(n, NODE_MAGIC);
+    (void)snprintf(n->why_down, sizeof(n->why_down), "%s", why);
+    if (!changes) {
+        return;
+    }
+    ASSERT(allowed[n->state][state]);
+    n->state = state;
+    counter_add(state == NODE_UP ? COUNTER_NODE_UP : COUNTER_NODE_DOWN, 1);
+    nodes_changed(n->set, n);
+}
+
+void node_mark_up(struct node *n)
+{
+    if (n->state != NODE_REFUSED) {
+        set_state(n, NODE_UP, "");
+    }
+}
+
+void node_mark_down(struct node *n, const char *why)
+{
+    bool was_up = n->state == NODE_UP;
+
+    if (n->state == NODE_REFUSED) {
+        return;
+    }
+    set_state(n, NODE_DOWN, why);
+    if (was_up) {
+        node_poll_soon(n->poll);
+    }
+}
+
+void node_mark_refused(struct node *n)
+{
+    set_state(n, NODE_REFUSED, "this node is the gateway itself");
+}

@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One poll is a short chain of calls:
+ *   resolve -> version (kind ollama or unknown) -> catalogue -> up
+ * A 404 on version means: not Ollama, its catalogue is /v1/models. */
+#include "node/poll.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <yyjson.h>
+
+#include "base/buf.h"
+#include "base/check.h"
+#include "base/err.h"
+#include "node/call.h"
+#include "node/node.h"
+#include "node/registry.h"
+
+enum {
+    POLL_UP_MS = 5000,
+    POLL_FIRST_MS = 100,
+    POLL_MAX_MS = 5000,
+    POLL_LIMIT_MS = 10000, /* for one whole poll */
+    ANSWER_BYTES_MAX = 16 * 1024 * 1024,
+    STATUS_LOOP = 508,
+};
+
+enum poll_step { POLL_IDLE, POLL_RESOLVE, POLL_VERSION, POLL_CATALOGUE };
+
+/* A name look-up on a helper thread. It outlives the poll when that is freed meanwhile. */
+struct lookup {
+    struct node_poll *poll; /* NULL: nobody waits any more */
+    char *host;
+    unsigned port;
+    struct addr addr;
+    struct err err;
+    int rv;
+};
+
+struct node_poll {
+    struct node *node;
+    struct loop *loop;
+    enum poll_step step;
+    struct timer next;
+    struct timer limit;
+    uint64_t delay_ms;
+    struct lookup *lookup;
+    struct node_call *call;
+    unsigned status;
+    struct buf answer;
+};
+
+static void start_version(struct node_poll *p);
+static void start_catalogue(struct node_poll *p);
+
+static void finish(struct node_poll *p, uint64_t delay_ms)
+{
+    p->step = POLL_IDLE;
+    timer_cancel(p->loop, &p->limit);
+    buf_release(&p->answer);
+    if (p->node->state != NODE_REFUSED) {
+        timer_arm(p->loop, &p->next, delay_ms);
+    }
+    nodes_poll_ended(p->node->set, p->node);
+}
+
+static void succeed(struct node_poll *p)
+{
+    p->delay_ms = POLL_FIRST_MS;
+    node_mark_up(p->node);
+    finish(p, POLL_UP_MS);
+}
+
+static void fail(struct node_poll *p, const char *why)
+{
+    uint64_t delay_ms = p->delay_ms;
+
+    p->delay_ms = delay_ms * 2 > POLL_MAX_MS ? POLL_MAX_MS : delay_ms * 2;
+    /* Forget the address too: the name may stand for another one by then. */
+    p->node->has_addr = false;
+    node_mark_down(p->node, why);
+    finish(p, delay_ms);
+}
+
+static void fail_status(struct node_poll *p, const char *path)
+{
+    char why[200];
+    struct slice said = slice_first(buf_slice(&p->answer), 80);
+
+    (void)snprintf(why, sizeof(why), "%s answered %u %.*s", path, p->status, SLICE_ARG(said));
+    fail(p, why);
+}
+
+static void read_version(struct node_poll *p)
+{
+    struct slice body = buf_slice(&p->answer);
+    yyjson_doc *doc = yyjson_read(body.ptr, body.len, 0);
+    const char *version = yyjson_get_str(yyjson_obj_get(yyjson_doc_get_root(doc), "version"));
+
+    if (p->status == 200 && version != NULL) {
+        p->node->kind = NODE_KIND_OLLAMA;
+        (void)snprintf(p->node->version, sizeof(p->node->version), "%s", version);
+        start_catalogue(p);
+    } else if (p->status >= 400 && p->status < 500 &&
+               p->node->configured_kind == NODE_KIND_UNKNOWN) {
+        p->node->kind = NODE_KIND_OPENAI;
+        start_catalogue(p);
+    } else {
+        fail_status(p, "/api/version");
+    }
+    yyjson_doc_free(doc);
+}
+
+static const char *catalogue_path(const struct node *n)
+{
+    return n->kind == NODE_KIND_OLLAMA ? "/api/tags" : "/v1/models";
+}
+
+static void read_catalogue(struct node_poll *p)
+{
+    struct node *n = p->node;
+
+    if (p->status != 200) {
+        fail_status(p, catalogue_path(n));
+        return;
+    }
+    if (catalogue_read(&n->catalogue, buf_slice(&p->answer)) != MCP_OK) {
+        fail(p, "its list of models cannot be read");
+        return;
+    }
+    n->catalogue_ms = loop_now_ms(p->loop);
+    succeed(p);
+}
+
+static void on_head(void *owner, const struct http_head *head)
+{
+    struct node_poll *p = owner;
+
+    p->status = head->status;
+}
+
+static void on_body(void *owner, struct slice bytes)
+{
+    struct node_poll *p = owner;
+
+    (void)buf_append(&p->answer, bytes); /* a failure is sticky and seen at the end */
+}
+
+static void on_end(void *owner)
+{
+    struct node_poll *p = owner;
+
+    p->call = NULL;
+    if (p->status == STATUS_LOOP) {
+        node_mark_refused(p->node);
+        finish(p, POLL_MAX_MS);
+    } else if (buf_failed(&p->answer)) {
+        fail(p, "its answer is too large");
+    } else if (p->step == POLL_VERSION) {
+        read_version(p);
+    } else {
+        read_catalogue(p);
+    }
+}
+
+static void on_failed(void *owner, int code, const char *text, bool sent_nothing)
+{
+    struct node_poll *p = owner;
+
+    (void)code;
+    (void)sent_nothing;
+    p->call = NULL;
+    fail(p, text);
+}
+
+static void start_call(struct node_poll *p, const char *path)
+{
+    static const struct node_call_ops ops = {
+        .head = on_head, .body = on_body, .end = on_end, .failed = on_failed};
+    const struct http_header headers[] = {
+        {SLICE("Accept"), SLICE("application/json")},
+        {SLICE(NODE_PROBE_HEADER), slice_str(nodes_instance(p->node->set))},
+    };
+    const struct node_call_request request = {
+        .method = SLICE("GET"),
+        .path = slice_str(path),
+        .headers = headers,
+        .header_count = sizeof(headers) / sizeof(headers[0]),
+    };
+
+    buf_clear(&p->answer);
+    p->status = 0;
+    p->call = node_call_start(p->node, &request, &ops, p);
+    if (p->call == NULL) {
+        fail(p, "out of memory");
+    }
+}
+
+static void start_version(struct node_poll *p)
+{
+    p->step = POLL_VERSION;
+    start_call(p, "/api/version");
+}
+
+static void start_catalogue(struct node_poll *p)
+{
+    p->step = POLL_CATALOGUE;
+    start_call(p, catalogue_path(p->node));
+}
+
+static void start_calls(struct node_poll *p)
+{
+    if (p->node->configured_kind == NODE_KIND_OPENAI) {
+        start_catalogue(p);
+    } else {
+        start_version(p);
+    }
+}
+
+static void lookup_work(void *owner)
+{
+    struct lookup *l = owner;
+
+    l->rv = addr_resolve(&l->addr, l->host, l->port, &l->err);
+}
+
+static void lookup_done(void *owner)
+{
+    struct lookup *l = owner;
+    struct node_poll *p = l->poll;
+
+    if (p != NULL) {
+        p->lookup = NULL;
+        if (l->rv == MCP_OK) {
+            p->node->addr = l->addr;
+            p->node->has_addr = true;
+            start_calls(p);
+        } else {
+            fail(p, l->err.text);
+        }
+    }
+    free(l->host);
+    free(l);
+}
+
+static void start_lookup(struct node_poll *p)
+{
+    struct lookup *l = calloc(1, sizeof(*l));
+
+    p->step = POLL_RESOLVE;
+    if (l == NULL) {
+        fail(p, "out of memory");
+        return;
+    }
+    l->poll = p;
+    l->host = strdup(p->node->host);
+    l->port = p->node->port;
+    p->lookup = l;
+    if (l->host == NULL || loop_offload(p->loop, lookup_work, lookup_done, l) != MCP_OK) {
+        p->lookup = NULL;
+        free(l->host);
+        free(l);
+        fail(p, "out of memory");
+    }
+}
+
+static void find_address(struct node_poll *p)
+{
+    struct err e = {0};
+
+    if (!p->node->is_unix) {
+        start_lookup(p);
+    } else if (addr_from_unix(&p->node->addr, p->node->host, &e) == MCP_OK) {
+        p->node->has_addr = true;
+        start_calls(p);
+    } else {
+        fail(p, e.text);
+    }
+}
+
+void node_poll_now(struct node_poll *p)
+{
+    if (p->step != POLL_IDLE || p->node->state == NODE_REFUSED) {
+        return;
+    }
+    timer_cancel(p->loop, &p->next);
+    timer_arm(p->loop, &p->limit, POLL_LIMIT_MS);
+    if (p->node->has_addr) {
+        start_calls(p);
+    } else {
+        find_address(p);
+    }
+}
+
+void node_poll_soon(struct node_poll *p)
+{
+    p->delay_ms = POLL_FIRST_MS;
+    if (p->step == POLL_IDLE) {
+        timer_arm(p->loop, &p->next, POLL_FIRST_MS);
+    }
+}
+
+bool node_poll_running(const struct node_poll *p)
+{
+    return p->step != POLL_IDLE;
+}
+
+static void on_next(void *owner)
+{
+    node_poll_now(owner);
+}
+
+static void drop_running(struct node_poll *p)
+{
+    if (p->call != NULL) {
+        node_call_cancel(&p->call);
+    }
+    if (p->lookup != NULL) {
+        p->lookup->poll = NULL;
+        p->lookup = NULL;
+    }
+}
+
+static void on_limit(void *owner)
+{
+    struct node_poll *p = owner;
+
+    drop_running(p);
+    fail(p, "no answer to a poll within 10 s");
+}
+
+struct node_poll *node_poll_new(struct node *n)
+{
+    struct node_poll *p = xcalloc(1, sizeof(*p));
+
+    p->node = n;
+    p->loop = nodes_loop(n->set);
+    p->delay_ms = POLL_FIRST_MS;
+    buf_init(&p->answer, ANSWER_BYTES_MAX);
+    timer_init(&p->next, on_next, p);
+    timer_init(&p->limit, on_limit, p);
+    return p;
+}
+
+void node_poll_free(struct node_poll **poll)
+{
+    struct node_poll *p = *poll;
+
+    if (p == NULL) {
+        return;
+    }
+    *poll = NULL;
+    drop_running(p);
+    timer_cancel(p->loop, &p->next);
+    timer_cancel(p->loop, &p->limit);
+    buf_fini(&p->answer);
+    free(p);
+}

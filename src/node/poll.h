@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Finds out whether a node is up, what it speaks and which models it has: /api/version (Ollama) or
+ * else /v1/models, then the catalogue. Up: every 5 s; down: after 0.1 s, doubling to 5 s. One per
+ * node, owned by it. */
+#ifndef MCP_NODE_POLL_H
+#define MCP_NODE_POLL_H
+
+#include <stdbool.h>
+
+struct node;
+struct node_poll;
+
+struct node_poll *node_poll_new(struct node *n); /* start-up: ends the process when memory is out */
+void node_poll_free(struct node_poll **p);
+/* Polls now, unless a poll is running. */
+void node_poll_now(struct node_poll *p);
+/* Polls after the shortest delay: the node has just gone down. */
+void node_poll_soon(struct node_poll *p);
+bool node_poll_running(const struct node_poll *p);
+
+/* The header polls carry, with the gateway's instance as value; a gateway that gets its own answers
+ * 508. */
+#define NODE_PROBE_HEADER "X-Mcpgate-Probe"
+
+#endif

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/registry.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/counter.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "http/parse/url.h"
+#include "node/poll.h"
+
+enum { CATALOGUE_FRESH_MS = 1000 };
+
+LIST_DECLARE(refresh_list, struct nodes_refresh, link);
+
+struct nodes {
+    struct loop *loop;
+    struct node_limits limits;
+    char *instance;
+    nodes_cb changed;
+    void *owner;
+    struct node **list;
+    size_t count;
+    uint64_t last_id;
+    struct refresh_list waiting;
+};
+
+struct nodes *nodes_new(struct loop *loop, const struct node_limits *limits, const char *instance,
+                        nodes_cb changed, void *owner)
+{
+    struct nodes *set = xcalloc(1, sizeof(*set));
+
+    set->loop = loop;
+    set->limits = *limits;
+    set->instance = xstrdup(instance);
+    set->changed = changed;
+    set->owner = owner;
+    return set;
+}
+
+static void node_free(struct node *n)
+{
+    node_poll_free(&n->poll);
+    node_pool_fini(&n->pool);
+    catalogue_fini(&n->catalogue);
+    free(n->name);
+    free(n->url);
+    free(n->host);
+    free(n->host_header);
+    free(n->prefix);
+    free(n->extra_headers);
+    free(n);
+}
+
+void nodes_free(struct nodes **pset)
+{
+    struct nodes *set = *pset;
+
+    if (set == NULL) {
+        return;
+    }
+    *pset = NULL;
+    for (size_t i = 0; i < set->count; i++) {
+        node_free(set->list[i]);
+    }
+    free(set->list);
+    free(set->instance);
+    free(set);
+}
+
+static char *copy_slice(struct slice s)
+{
+    char *copy = xcalloc(1, s.len + 1);
+
+    memcpy(copy, s.ptr, s.len);
+    return copy;
+}
+
+static char *take_text(struct buf *b)
+{
+    char *copy = copy_slice(buf_slice(b));
+
+    buf_fini(b);
+    return copy;
+}
+
+static void set_host_header(struct node *n, const struct url *u)
+{
+    struct buf b = {0};
+
+    if (u->is_unix) {
+        buf_append_str(&b, "localhost");
+    } else if (u->is_ipv6) {
+        buf_printf(&b, "[%s]:%u", n->host, u->port);
+    } else {
+        buf_printf(&b, "%s:%u", n->host, u->port);
+    }
+    n->host_header = take_text(&b);
+}
+
+static void set_extra_headers(struct node *n, const struct node_options *o)
+{
+    struct buf b = {0};
+
+    if (o->api_key != NULL) {
+        buf_printf(&b, "Authorization: Bearer %s\r\n", o->api_key);
+    }
+    for (size_t i = 0; i < o->header_count; i++) {
+        buf_printf(&b, "%.*s: %.*s\r\n", SLICE_ARG(o->headers[i].name),
+                   SLICE_ARG(o->headers[i].value));
+    }
+    n->extra_headers = take_text(&b);
+}
+
+int nodes_add(struct nodes *set, const struct node_options *o, struct err *e)
+{
+    struct url u;
+    struct node *n;
+    struct node **list;
+    int rv = url_parse(&u, slice_str(o->url), e);
+
+    if (rv != MCP_OK) {
+        return rv;
+    }
+    list = realloc(set->list, (set->count + 1) * sizeof(struct node *));
+    if (list == NULL) {
+        return err_set(e, MCP_ENOMEM, "out of memory");
+    }
+    set->list = list;
+    n = xcalloc(1, sizeof(*n));
+    n->magic = NODE_MAGIC;
+    n->id = ++set->last_id;
+    n->set = set;
+    n->url = xstrdup(o->url);
+    n->host = copy_slice(u.host);
+    n->port = u.port;
+    n->is_unix = u.is_unix;
+    n->prefix = copy_slice(u.path);
+    set_host_header(n, &u);
+    n->name = xstrdup(o->name != NULL ? o->name : (u.is_unix ? o->url : n->host_header));
+    set_extra_headers(n, o);
+    n->configured_kind = o->kind;
+    n->kind = o->kind;
+    node_pool_init(&n->pool, set->loop, set->limits.pool_idle, set->limits.pool_idle_ms);
+    n->poll = node_poll_new(n);
+    set->list[set->count++] = n;
+    return MCP_OK;
+}
+
+void nodes_start(struct nodes *set)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        node_poll_now(set->list[i]->poll);
+    }
+}
+
+struct loop *nodes_loop(const struct nodes *set)
+{
+    return set->loop;
+}
+
+const struct node_limits *nodes_limits(const struct nodes *set)
+{
+    return &set->limits;
+}
+
+const char *nodes_instance(const struct nodes *set)
+{
+    return set->instance;
+}
+
+void nodes_changed(struct nodes *set, struct node *n)
+{
+    set->changed(set->owner, n);
+}
+
+size_t nodes_count(const struct nodes *set)
+{
+    return set->count;
+}
+
+struct node *nodes_at(struct nodes *set, size_t i)
+{
+    ASSERT(i < set->count);
+    return set->list[i];
+}
+
+struct node *nodes_by_id(struct nodes *set, uint64_t id)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        if (set->list[i]->id == id) {
+            return set->list[i];
+        }
+    }
+    return NULL;
+}
+
+bool nodes_all_polled(const struct nodes *set)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        if (set->list[i]->state == NODE_STARTING) {
+            return false;
+        }
+    }
+    return true;
+}
+
+size_t nodes_up(const struct nodes *set)
+{
+    size_t up = 0;
+
+    for (size_t i = 0; i < set->count; i++) {
+        up += set->list[i]->state == NODE_UP;
+    }
+    return up;
+}
+
+static bool is_stale(const struct nodes *set, const struct node *n)
+{
+    return n->state == NODE_UP && loop_now_ms(set->loop) - n->catalogue_ms > CATALOGUE_FRESH_MS;
+}
+
+/* Whoever waits goes on once nothing that is up is being read any more. */
+static void wake_waiting(struct nodes *set)
+{
+    struct nodes_refresh *r;
+
+    for (size_t i = 0; i < set->count; i++) {
+        if (set->list[i]->state == NODE_UP && node_poll_running(set->list[i]->poll)) {
+            return;
+        }
+    }
+    while ((r = refresh_list_pop(&set->waiting)) != NULL) {
+        task_defer(set->loop, &r->task);
+    }
+}
+
+void nodes_refresh(struct nodes *set, struct nodes_refresh *r, loop_cb done, void *owner)
+{
+    task_init(&r->task, done, owner);
+    refresh_list_push(&set->waiting, r);
+    for (size_t i = 0; i < set->count; i++) {
+        if (is_stale(set, set->list[i])) {
+            node_poll_now(set->list[i]->poll);
+        }
+    }
+    wake_waiting(set);
+}
+
+void nodes_refresh_cancel(struct nodes *set, struct nodes_refresh *r)
+{
+    if (refresh_list_has(r)) {
+        refresh_list_remove(&set->waiting, r);
+    }
+    task_cancel(set->loop, &r->task);
+}
+
+void nodes_poll_ended(struct nodes *set, struct node *n)
+{
+    (void)n;
+    wake_waiting(set);
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* All nodes of the gateway. Made from the configuration; polls each one; tells its watcher when one
+ * changes. Owned by the gateway; the loop's thread only. */
+#ifndef MCP_NODE_REGISTRY_H
+#define MCP_NODE_REGISTRY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "node/node.h"
+#include "reactor/loop.h"
+
+struct nodes;
+
+/* `n` changed its state or got a new catalogue. */
+typedef void (*nodes_cb)(void *owner, struct node *n);
+
+/* `instance` is sent with polls, so that a node that is this gateway is known by it (see
+ * nodes_is_own_probe). */
+struct nodes *nodes_new(struct loop *loop, const struct node_limits *limits, const char *instance,
+                        nodes_cb changed, void *owner);
+void nodes_free(struct nodes **set);
+/* MCP_EARGUMENT with what is wrong, MCP_ENOMEM. */
+int nodes_add(struct nodes *set, const struct node_options *options, struct err *e);
+/* Starts polling. */
+void nodes_start(struct nodes *set);
+
+struct loop *nodes_loop(const struct nodes *set);
+const struct node_limits *nodes_limits(const struct nodes *set);
+const char *nodes_instance(const struct nodes *set);
+void nodes_changed(struct nodes *set, struct node *n);
+size_t nodes_count(const struct nodes *set);
+struct node *nodes_at(struct nodes *set, size_t i);
+/* NULL: no such node any more. */
+struct node *nodes_by_id(struct nodes *set, uint64_t id);
+/* Every node was polled at least once. */
+bool nodes_all_polled(const struct nodes *set);
+size_t nodes_up(const struct nodes *set);
+
+/* Reads the catalogues of all nodes that are up, unless that was done within the last second (or
+ * runs already); `done` comes later from the loop in either case. At most one read per second and
+ * node. `task` is the caller's; task_cancel and nodes_refresh_cancel take it back. */
+struct nodes_refresh {
+    struct list_link link;
+    struct task task;
+};
+void nodes_refresh(struct nodes *set, struct nodes_refresh *r, loop_cb done, void *owner);
+void nodes_refresh_cancel(struct nodes *set, struct nodes_refresh *r);
+/* For the poller: one node's catalogue read ended, well or badly. */
+void nodes_poll_ended(struct nodes *set, struct node *n);
+
+#endif

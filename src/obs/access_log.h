@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One line per exchange (logfmt). Never payloads, prompts or keys. */
+#ifndef MCP_OBS_ACCESS_LOG_H
+#define MCP_OBS_ACCESS_LOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/slice.h"
+
+struct access_record {
+    uint64_t wall_us;
+    const char *id;
+    const char *face; /* "mcp", "http" */
+    const char *client;
+    const char *key;   /* name of the key; "" none */
+    const char *op;    /* or method and path */
+    struct slice path; /* HTTP, without its query */
+    struct slice model;
+    const char *node;
+    const char *code; /* "ok" or the error's name */
+    unsigned node_status;
+    uint64_t parts;
+    uint64_t bytes_in;
+    uint64_t bytes_out;
+    uint64_t first_part_us; /* 0: none came */
+    uint64_t total_us;
+};
+
+/* Opens the log: NULL: stderr; "off": no lines; else a file that is appended to. Start-up only;
+ * MCP_EARGUMENT. */
+int access_log_open(const char *path, struct err *e);
+void access_log_write(const struct access_record *r);
+/* Opens the file anew (after rotation). */
+void access_log_reopen(void);
+void access_log_close(void);
+
+#endif

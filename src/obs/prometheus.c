@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "obs/prometheus.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+struct metric {
+    const char *family;
+    const char *labels;
+    const char *help;
+    const char *type;
+};
+
+static const struct metric metrics[COUNTER_COUNT] = {
+#define COUNTER(id, family, labels, help) {family, labels, help, "counter"},
+#define GAUGE(id, family, labels, help) {family, labels, help, "gauge"},
+#include "base/metrics.def"
+};
+
+static const struct metric histograms[HISTOGRAM_COUNT] = {
+#define HISTOGRAM(id, family, help) {family, "", help, "histogram"},
+#include "base/metrics.def"
+};
+
+static void append_type(struct buf *out, const struct metric *m)
+{
+    buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", m->family, m->help, m->family, m->type);
+}
+
+static void append_counter(const struct counters *const *sets, size_t count, size_t id,
+                           struct buf *out)
+{
+    const struct metric *m = &metrics[id];
+    bool labelled = m->labels[0] != '\0';
+    int64_t sum = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        sum += counter_get(sets[i], (enum counter_id)id);
+    }
+    if (id == 0 || strcmp(metrics[id - 1].family, m->family) != 0) {
+        append_type(out, m);
+    }
+    buf_printf(out, "%s%s%s%s %" PRId64 "\n", m->family, labelled ? "{" : "", m->labels,
+               labelled ? "}" : "", sum);
+}
+
+static uint64_t load(const uint64_t *value)
+{
+    return __atomic_load_n(value, __ATOMIC_RELAXED);
+}
+
+/* Buckets up to the last one in use: the bounds are the same for all, so that they can be summed by
+ * whoever reads. */
+static void append_histogram(const struct counters *const *sets, size_t count, size_t id,
+                             struct buf *out)
+{
+    const struct metric *m = &histograms[id];
+    uint64_t seen = 0;
+    uint64_t sum_us = 0;
+    uint64_t total = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        sum_us += load(&sets[i]->histograms[id].sum_us);
+        total += load(&sets[i]->histograms[id].count);
+    }
+    append_type(out, m);
+    for (size_t b = 0; b < HISTOGRAM_BUCKETS && seen < total; b++) {
+        uint64_t here = 0;
+
+        for (size_t i = 0; i < count; i++) {
+            here += load(&sets[i]->histograms[id].buckets[b]);
+        }
+        seen += here;
+        if (here > 0) {
+            buf_printf(out, "%s_bucket{le=\"%.6f\"} %" PRIu64 "\n", m->family,
+                       (double)histogram_bucket_max_us(b) / 1e6, seen);
+        }
+    }
+    /* Read last and never smaller than what the buckets said: they are written one by one. */
+    buf_printf(out, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n%s_sum %.6f\n%s_count %" PRIu64 "\n",
+               m->family, total > seen ? total : seen, m->family, (double)sum_us / 1e6, m->family,
+               total > seen ? total : seen);
+}
+
+bool prometheus_render(const struct counters *const *sets, size_t count, struct buf *out)
+{
+    for (size_t id = 0; id < COUNTER_COUNT; id++) {
+        append_counter(sets, count, id, out);
+    }
+    for (size_t id = 0; id < HISTOGRAM_COUNT; id++) {
+        append_histogram(sets, count, id, out);
+    }
+    return !buf_failed(out);
+}
