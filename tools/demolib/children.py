@@ -19,20 +19,19 @@ class Children:
         PR_SET_PDEATHSIG = 1
         self.libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
-    def start(self, name, command, env=None):
+    def start(self, name, command):
         """Its own session: Ctrl-C reaches the demo alone, which then stops all in order."""
-        out, err = self.log_dir / f"{name}.out", self.log_dir / f"{name}.log"
-        with open(out, "wb") as stdout, open(err, "wb") as stderr:
-            process = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=stdout,
-                                       stderr=stderr, start_new_session=True, env=env,
-                                       preexec_fn=None if self.keep else self.die_with_parent)
-        child = Child(name, process, out, err)
+        out, err = fresh(self.log_dir / f"{name}.out"), fresh(self.log_dir / f"{name}.log")
+        process = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=out,
+                                   stderr=err, start_new_session=True,
+                                   preexec_fn=None if self.keep else self.die_with_parent)
+        child = Child(process, out, err)
         self.running.append(child)
         return child
 
     def foreground(self, command):
         """One that has the terminal and gets its Ctrl-C itself; returns its status."""
-        child = Child(os.path.basename(str(command[0])), subprocess.Popen([str(c) for c in command]), None, None)
+        child = Child(subprocess.Popen([str(c) for c in command]))
         self.running.append(child)
         status = child.process.wait()
         self.done(child)
@@ -43,7 +42,7 @@ class Children:
         process = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
                                    start_new_session=True, preexec_fn=self.die_with_parent)
-        child = Child(os.path.basename(str(command[0])), process, None, None)
+        child = Child(process)
         self.running.append(child)
         return child
 
@@ -56,19 +55,29 @@ class Children:
             child.stop()
 
 
+def fresh(path):
+    """A new file; one of this name that another run still writes to is left to it."""
+    path.unlink(missing_ok=True)
+    return open(path, "w+", encoding="utf-8", errors="replace")
+
+
+def text_of(file):
+    return os.pread(file.fileno(), 1 << 20, 0).decode(errors="replace")
+
+
 class Child:
-    def __init__(self, name, process, out, err):
-        self.name, self.process, self.out, self.err = name, process, out, err
+    def __init__(self, process, out=None, err=None):
+        self.process, self.out, self.err = process, out, err
 
     def alive(self):
         return self.process.poll() is None
 
     def lines(self):
         """What it has printed so far, whole lines only."""
-        return self.out.read_text(errors="replace").split("\n")[:-1]
+        return text_of(self.out).split("\n")[:-1]
 
     def last_words(self):
-        text = self.err.read_text(errors="replace").strip() or self.out.read_text(errors="replace").strip()
+        text = text_of(self.err).strip() or text_of(self.out).strip()
         return text.splitlines()[-1] if text else f"status {self.process.returncode}, no output"
 
     def stop(self):
