@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "mcp/error.h"
+#include "node/catalogue.h"
+
+static const char *found(const struct catalogue *c, struct slice name)
+{
+    const struct catalogue_model *m = catalogue_find(c, name);
+
+    return m == NULL ? NULL : m->name;
+}
+
+static void names_are_found_in_any_spelling(void **state)
+{
+    struct catalogue c = {0};
+
+    (void)state;
+    assert_int_equal(
+        catalogue_read(&c, SLICE("{\"models\":[{\"name\":\"zeta:7b\"},"
+                                 "{\"name\":\"llama3:latest\"},{\"name\":\"a/b:c\"}]}")),
+        MCP_OK);
+    assert_int_equal(c.count, 3);
+    assert_string_equal(found(&c, SLICE("llama3")), "llama3:latest");
+    assert_string_equal(found(&c, SLICE("registry.ollama.ai/library/llama3")), "llama3:latest");
+    assert_string_equal(found(&c, SLICE("zeta:7b")), "zeta:7b");
+    assert_null(found(&c, SLICE("zeta")));
+    assert_null(found(&c, SLICE("llama3\0")));
+    assert_null(found(&c, SLICE("")));
+    catalogue_fini(&c);
+}
+
+static void both_apis_are_read(void **state)
+{
+    struct catalogue c = {0};
+
+    (void)state;
+    assert_int_equal(catalogue_read(&c, SLICE("{\"object\":\"list\",\"data\":[{\"id\":\"m\"}]}")),
+                     MCP_OK);
+    assert_string_equal(found(&c, SLICE("m:latest")), "m");
+    assert_int_equal(catalogue_read(&c, SLICE("{\"models\":null}")), MCP_OK);
+    assert_int_equal(c.count, 0);
+    assert_null(found(&c, SLICE("m")));
+    catalogue_fini(&c);
+}
+
+static void a_bad_answer_leaves_what_was_there(void **state)
+{
+    static const char *const bad[] = {"", "x", "[]", "{}", "{\"models\":{}}", "{\"data\":1}"};
+    struct catalogue c = {0};
+
+    (void)state;
+    assert_int_equal(catalogue_read(&c, SLICE("{\"models\":[{\"name\":\"m\"},{\"size\":1},7]}")),
+                     MCP_OK);
+    assert_int_equal(c.count, 1);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_int_equal(catalogue_read(&c, slice_str(bad[i])), MCP_EUPSTREAM_ERROR);
+        assert_string_equal(found(&c, SLICE("m")), "m");
+    }
+    catalogue_fini(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names_are_found_in_any_spelling),
+        cmocka_unit_test(both_apis_are_read),
+        cmocka_unit_test(a_bad_answer_leaves_what_was_there),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
