@@ -195,6 +195,11 @@ def test_the_banner_gives_the_addresses_once_it_is_complete():
         "mcp": "127.0.0.1:41234", "http": "127.0.0.1:41235", "admin": "[::1]:41236"}
 
 
+def test_a_gateway_whose_node_is_down_has_a_banner_too():
+    lines = [*BANNER.splitlines()[:3], "not ready: no node is up; trying again, 5 s apart at most"]
+    assert gateway.read_banner(lines)["mcp"] == "127.0.0.1:41234"
+
+
 def metrics(*buckets):
     lines = ["# TYPE mcpgate_relay_seconds histogram", 'mcpgate_relay_seconds_other_bucket{le="1"} 9']
     lines += [f'mcpgate_relay_seconds_bucket{{le="{le}"}} {count}' for le, count in buckets]

@@ -2,8 +2,10 @@
 """The processes the demo starts: each with a log of its own, all stopped at the end, last first."""
 import ctypes
 import os
+import pathlib
 import signal
 import subprocess
+import tempfile
 import time
 
 STOP_S = 5
@@ -12,7 +14,13 @@ STOP_S = 5
 class Children:
     def __init__(self, log_dir, keep):
         self.log_dir, self.keep, self.running = log_dir, keep, []
-        log_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            log_dir.mkdir(parents=True, exist_ok=True)
+            writable = os.access(log_dir, os.W_OK)
+        except OSError:
+            writable = False
+        if not writable:  # a checkout that belongs to another user
+            self.log_dir = pathlib.Path(tempfile.mkdtemp(prefix="mcpgate-demo."))
         self.libc = ctypes.CDLL(None)
 
     def die_with_parent(self):

@@ -7,13 +7,14 @@ RELAY = "mcpgate_relay_seconds"
 
 
 def read_banner(lines):
-    """{"mcp": "127.0.0.1:41234", "http": ..., "admin": ...} once the banner is complete, else None."""
+    """{"mcp": "127.0.0.1:41234", "http": ..., "admin": ...} once the banner is complete, else None.
+    Its last line is "ready", or "not ready" and why."""
     addresses = {}
     for line in lines:
         listening = re.match(r"(mcp|http|admin)\s+listening on (\S+)", line)
         if listening:
             addresses[listening[1]] = listening[2]
-        elif re.match(r"ready\b", line):
+        elif re.match(r"(not )?ready\b", line):
             return addresses
     return None
 

@@ -64,6 +64,8 @@ class Waiting:
 def duration(seconds):
     if seconds is None:
         return "-"
+    if seconds < 1e-6:
+        return "<1 us"
     if seconds < 1e-3:
         return f"{seconds * 1e6:.0f} us"
     if seconds < 1:
