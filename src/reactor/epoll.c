@@ -467,6 +467,12 @@ static ssize_t epoll_send(struct backend *b, struct io *io, const struct iovec *
     return n;
 }
 
+static size_t epoll_unacked(struct backend *b, const struct io *io)
+{
+    (void)b;
+    return net_unacked(io->fd);
+}
+
 static void epoll_shutdown(struct backend *b, struct io *io)
 {
     (void)b;
@@ -509,6 +515,7 @@ const struct backend_ops backend_epoll = {
     .recv_start = epoll_recv_start,
     .recv_stop = epoll_recv_stop,
     .send = epoll_send,
+    .unacked = epoll_unacked,
     .shutdown = epoll_shutdown,
     .fail = epoll_fail,
     .close = epoll_close,

@@ -43,12 +43,13 @@ fail_loop:
 static void sweep(struct loop *loop)
 {
     loop->backend->ops->sweep(loop->backend);
-    /* What is destroyed may bury more. */
-    while (loop->grave_count > 0) {
-        struct grave g = loop->graves[--loop->grave_count];
+    /* In the order buried; what is destroyed may bury more. */
+    for (size_t i = 0; i < loop->grave_count; i++) {
+        struct grave g = loop->graves[i];
 
         g.destroy(g.ptr);
     }
+    loop->grave_count = 0;
 }
 
 void loop_free(struct loop **loopp)

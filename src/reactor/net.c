@@ -3,12 +3,20 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { BACKLOG = 4096 }; /* the kernel cuts it to net.core.somaxconn */
+enum {
+    BACKLOG = 4096, /* the kernel cuts it to net.core.somaxconn */
+    KEEPALIVE_IDLE_S = 60,
+    KEEPALIVE_INTERVAL_S = 10,
+    KEEPALIVE_PROBES = 6,
+};
 
 static int set_option(int fd, int level, int name, int value)
 {
@@ -40,11 +48,21 @@ static bool is_any_v6(const struct addr *a)
     return IN6_IS_ADDR_UNSPECIFIED(&in6.sin6_addr);
 }
 
+/* A client that vanished without a word is noticed. Accepted sockets inherit all of it. */
+static void set_keepalive(int fd)
+{
+    (void)set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    (void)set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
+    (void)set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
+    (void)set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES);
+}
+
 static int bind_and_listen(int fd, const struct addr *at)
 {
     if (at->ss.ss_family != AF_UNIX) {
         /* A restart must not wait for connections of the last run to time out. */
         (void)set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+        set_keepalive(fd);
     }
     if (at->ss.ss_family == AF_INET6) {
         /* [::] is every interface, of IPv4 too. */
@@ -121,6 +139,13 @@ int net_error(int fd)
     socklen_t len = sizeof(error);
 
     return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 ? errno : error;
+}
+
+size_t net_unacked(int fd)
+{
+    int bytes = 0;
+
+    return ioctl(fd, SIOCOUTQ, &bytes) < 0 || bytes < 0 ? 0 : (size_t)bytes;
 }
 
 void net_close(int fd, bool reset)

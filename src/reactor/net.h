@@ -13,6 +13,7 @@ int net_socket(int family);
 int net_listen(const struct addr *at, struct addr *bound);
 int net_set_nonblocking(int fd);
 void net_peer(int fd, struct addr *peer);
+size_t net_unacked(int fd);
 /* The error pending on the socket, cleared by asking; 0: none. */
 int net_error(int fd);
 void net_close(int fd, bool reset);

@@ -62,7 +62,6 @@ static void write_out(struct sock *s)
         if (n > 0) {
             outq_consume(&s->out, &s->loop->chunks, (size_t)n);
             s->written += (size_t)n;
-            s->progress_us = s->loop->now_us;
         }
     }
     if (s->state == SOCK_OPEN && s->out.len == 0 && s->fin_wanted && !s->fin_sent) {
@@ -131,9 +130,6 @@ static void on_sent(struct io *io, size_t taken)
 
     outq_consume(&s->out, &s->loop->chunks, taken);
     s->written += taken;
-    if (taken > 0) {
-        s->progress_us = s->loop->now_us;
-    }
     s->sending = false;
     write_out(s);
     tell_progress(s);
@@ -266,6 +262,16 @@ size_t sock_unsent(const struct sock *s)
 uint64_t sock_written(const struct sock *s)
 {
     return s->written;
+}
+
+int64_t sock_delivered(const struct sock *s)
+{
+    int64_t written = (int64_t)s->written;
+
+    if (s->state != SOCK_OPEN) {
+        return written;
+    }
+    return written - (int64_t)backend_of(s)->unacked(s->loop->backend, &s->io);
 }
 
 void sock_set_marks(struct sock *s, size_t high, size_t low)

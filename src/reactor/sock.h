@@ -64,8 +64,13 @@ bool sock_write(struct sock *s, struct slice bytes);
 bool sock_write_take(struct sock *s, struct buf *bytes);
 /* Bytes queued and not yet taken by the kernel. */
 size_t sock_unsent(const struct sock *s);
-/* Total bytes the kernel has taken, for finding out whether a slow reader moves at all. */
+/* Total bytes the kernel has taken. */
 uint64_t sock_written(const struct sock *s);
+/* Of those, how many the peer has taken, as far as the kernel knows; a system call. For finding out
+ * whether a slow reader moves at all: sock_written need not, the kernel takes more only when a
+ * third of its megabytes is free again. On a unix socket only the change means anything (the kernel
+ * counts the memory that unread bytes take). */
+int64_t sock_delivered(const struct sock *s);
 /* drained() comes when unsent output falls to `low` after it was at or over `high`. Default: 1 MiB,
  * 256 KiB. */
 void sock_set_marks(struct sock *s, size_t high, size_t low);
@@ -85,8 +90,8 @@ void sock_resume(struct sock *s);
 void sock_shutdown(struct sock *s);
 /* At once; queued output is dropped. `reset`: with RST. Nulls the pointer. */
 void sock_close(struct sock **s, bool reset);
-/* The owner lets go, the loop finishes: queued output is written (at most 2 s without progress),
- * FIN, input is discarded until the peer's FIN, for 2 s more or 16 MiB in all, closed. So that a
+/* The owner lets go, the loop finishes: queued output is written, FIN, input is discarded until the
+ * peer's FIN (at most 16 MiB), closed; cut when nothing moves towards the peer for 2 s. So that a
  * last error arrives though the peer is still sending (closing over unread input makes the kernel
  * send RST, which overtakes it). Nulls the pointer. */
 void sock_close_gently(struct sock **s);

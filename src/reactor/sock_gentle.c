@@ -6,7 +6,8 @@
 #include "reactor/loop_internal.h"
 
 enum {
-    PATIENCE_MS = 2000,
+    CHECK_MS = 500,
+    CHECKS = 4, /* without progress: 2 s */
     DISCARD_BYTES = 16 * 1024 * 1024,
 };
 
@@ -46,7 +47,7 @@ static void on_sent(void *owner)
         end(s, false);
         return;
     }
-    timer_arm(s->loop, &s->gentle_timer, PATIENCE_MS);
+    s->idle_checks = 0;
 }
 
 static void on_closed(void *owner, int error)
@@ -55,16 +56,18 @@ static void on_closed(void *owner, int error)
     end(owner, false);
 }
 
-static void on_timer(void *owner)
+/* The kernel may have taken all of it long before the peer does. */
+static void check_progress(void *owner)
 {
     struct sock *s = owner;
-    uint64_t idle_us = s->loop->now_us - s->progress_us;
-    uint64_t limit_us = (uint64_t)PATIENCE_MS * 1000;
+    int64_t delivered = sock_delivered(s);
 
-    if (s->fin_sent || idle_us >= limit_us) {
+    s->idle_checks = delivered != s->delivered ? 0 : s->idle_checks + 1;
+    s->delivered = delivered;
+    if (s->idle_checks >= CHECKS) {
         end(s, true);
     } else {
-        timer_arm(s->loop, &s->gentle_timer, (limit_us - idle_us + 999) / 1000);
+        timer_arm(s->loop, &s->gentle_timer, CHECK_MS);
     }
 }
 
@@ -86,10 +89,9 @@ void sock_close_gently(struct sock **sp)
     *sp = NULL;
     s->ops = &gentle_ops;
     s->owner = s;
-    s->progress_us = s->loop->now_us;
     sock_gentle_list_push(&s->loop->gentle, s);
-    timer_init(&s->gentle_timer, on_timer, s);
-    timer_arm(s->loop, &s->gentle_timer, PATIENCE_MS);
+    timer_init(&s->gentle_timer, check_progress, s);
+    timer_arm(s->loop, &s->gentle_timer, CHECK_MS);
     sock_shutdown(s);
     sock_notify_sent(s);
     /* Reads from now on: a peer that reads only after it has sent would never get to our output. */

@@ -42,7 +42,8 @@ struct sock {
     /* sock_gentle.c */
     struct list_link gentle_link;
     struct timer gentle_timer;
-    uint64_t progress_us; /* when the kernel last took bytes */
+    int64_t delivered; /* at the last check */
+    unsigned idle_checks;
     size_t discarded;
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "alloc_fault.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
@@ -27,7 +28,12 @@ size_t alloc_fault_count(void)
 
 static bool fails(void)
 {
-    return atomic_fetch_add(&calls, 1) + 1 == atomic_load(&failing);
+    bool now = atomic_fetch_add(&calls, 1) + 1 == atomic_load(&failing);
+
+    if (now) {
+        errno = ENOMEM;
+    }
+    return now;
 }
 
 void *__wrap_malloc(size_t size)

@@ -4,9 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "alloc_fault.h"
 #include "fixture.h"
 #include "reactor/backend.h"
 
@@ -564,6 +566,70 @@ static void endless_sender_leaves_room_for_others(void **state)
     end_fini(&from_small);
 }
 
+/* --- what a message costs
+ * ------------------------------------------------------------------------------- */
+
+static unsigned recv_calls;
+static unsigned send_calls;
+static unsigned wait_calls;
+
+static ssize_t counted_recv(int fd, void *buf, size_t len, int flags)
+{
+    recv_calls++;
+    return recv(fd, buf, len, flags);
+}
+
+static ssize_t counted_sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+    send_calls++;
+    return sendmsg(fd, msg, flags);
+}
+
+static int counted_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout_ms)
+{
+    wait_calls++;
+    return epoll_wait(epfd, events, max, timeout_ms);
+}
+
+static void echo(struct end *e, char what)
+{
+    if (what == 'd') {
+        assert_true(sock_write(e->sock, SLICE("half ")));
+        assert_true(sock_write(e->sock, SLICE("and half")));
+        if (buf_len(&e->in) > 13 * 100) {
+            loop_stop(loop);
+        }
+    }
+}
+
+static void a_message_costs_three_system_calls_and_no_memory(void **state)
+{
+    struct loop_sys sys = loop_sys_real;
+    struct end a = {.on_told = echo};
+    struct end b = {.on_told = echo};
+
+    (void)state;
+    sys.recv = counted_recv;
+    sys.sendmsg = counted_sendmsg;
+    sys.epoll_wait = counted_epoll_wait;
+    loop_free(&loop);
+    loop = loop_new_on(&backend_epoll, &sys);
+    pair_open(&a, &b, AF_INET);
+    assert_non_null(buf_reserve(&a.in, 4096));
+    assert_non_null(buf_reserve(&b.in, 4096));
+    assert_true(sock_write(a.sock, SLICE("first message")));
+    run_turns(1);
+    recv_calls = send_calls = wait_calls = 0;
+    alloc_fault_at(0);
+    loop_run(loop);
+    assert_int_equal(alloc_fault_count(), 0);
+    assert_in_range(recv_calls, 190, 210);
+    assert_in_range(send_calls, recv_calls - 1, recv_calls);
+    assert_in_range(wait_calls, recv_calls - 1, recv_calls + 1);
+    end_fini(&a);
+    end_fini(&b);
+}
+
 /* --- connecting
  * --------------------------------------------------------------------------------------- */
 
@@ -703,6 +769,7 @@ int main(void)
         REACTOR_TEST(closing_a_neighbour),
         REACTOR_TEST(closing_what_is_still_dirty),
         REACTOR_TEST(endless_sender_leaves_room_for_others),
+        REACTOR_TEST(a_message_costs_three_system_calls_and_no_memory),
         REACTOR_TEST(connects_and_talks),
         REACTOR_TEST(refused),
         REACTOR_TEST(closing_while_connecting),
