@@ -69,6 +69,7 @@ static void exchange_destroy(void *ptr)
     openai_call_free(&x->openai);
     buf_fini(&x->openai_path);
     buf_fini(&x->openai_body);
+    free(x->deep);
     free(x);
 }
 

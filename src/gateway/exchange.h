@@ -130,6 +130,7 @@ struct exchange {
     bool refreshed;
     struct node_call *call;
     struct openai_call *openai;
+    struct health_deep *deep; /* owned: health with "deep" runs */
     struct buf openai_path;
     struct buf openai_body;
 

@@ -17,7 +17,7 @@
 #include "obs/access_log.h"
 #include "obs/log_sink.h"
 
-enum { DRAIN_POLL_MS = 20 };
+enum { DRAIN_POLL_MS = 20, DRAIN_OUTPUT_MS = 2500 };
 
 bool gateway_body_take(struct gateway *g, size_t n)
 {
@@ -202,13 +202,22 @@ static bool listen_admin(struct gateway *g)
 /* Shutdown: listeners close and /readyz says 503; exchanges run on up to drain_timeout, then end as
  * shutting_down; what is queued is still written; a second signal skips the waiting. */
 
+/* Whether output is still on its way to clients. */
+static bool is_writing(const struct gateway *g)
+{
+    return loop_gentle_count(g->loop) > 0 || (g->http != NULL && http_face_open(g->http) > 0);
+}
+
 static void on_drain_poll(void *owner)
 {
     struct gateway *g = owner;
 
     if (g->running.count == 0) {
-        loop_stop(g->loop);
-        return;
+        g->drain_idle_ms += DRAIN_POLL_MS;
+        if (!is_writing(g) || g->drain_idle_ms > DRAIN_OUTPUT_MS) {
+            loop_stop(g->loop);
+            return;
+        }
     }
     timer_arm(g->loop, &g->drain_poll, DRAIN_POLL_MS);
 }

@@ -34,6 +34,7 @@ struct gateway {
     bool banner_shown;
     struct timer drain_limit;
     struct timer drain_poll;
+    uint64_t drain_idle_ms; /* since the last exchange ended */
     char instance[2 * GATEWAY_INSTANCE_BYTES +
                   1]; /* random; part of request ids, known to no client */
     struct mcp_face *mcp;

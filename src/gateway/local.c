@@ -6,6 +6,7 @@
 #include "gateway/exchange.h"
 #include "gateway/gateway.h"
 #include "gateway/health.h"
+#include "gateway/health_deep.h"
 
 bool local_translates(enum op op)
 {
@@ -48,6 +49,14 @@ bool local_answers(struct exchange *x)
 
     if (x->op != OP_HEALTH) {
         return false;
+    }
+    if (health_deep_wanted(x) && nodes_up(x->gateway->nodes) > 0) {
+        int rv = health_deep_begin(x);
+
+        if (rv != MCP_OK) {
+            exchange_fail(x, rv, mcp_error_text(rv));
+        }
+        return rv != MCP_OK;
     }
     (void)health_body(x->gateway, &answer); /* a failure is sticky and local_give sees it */
     local_give(x, &answer);

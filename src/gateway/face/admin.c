@@ -135,7 +135,14 @@ static void on_nothing(void *owner)
     (void)owner;
 }
 
+static void on_conn_closed(void *owner)
+{
+    (void)owner;
+    counter_add(COUNTER_OPEN_ADMIN, -1);
+}
+
 static const struct http_server_ops server_ops = {
+    .closed = on_conn_closed,
     .request = on_request,
     .body = on_body,
     .body_end = on_nothing,
@@ -147,6 +154,7 @@ static void on_accept(void *owner, int fd, const struct addr *peer)
     struct admin_face *f = owner;
 
     counter_add(COUNTER_CONN_ADMIN, 1);
+    counter_add(COUNTER_OPEN_ADMIN, 1);
     http_server_accept(f->server, fd, peer);
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/counter.h"
+#include "codec/multipart.h"
 #include "gateway/exchange.h"
 #include "gateway/face/http_reply.h"
 #include "gateway/face/routes.h"
@@ -28,7 +29,8 @@ enum {
 
 struct http_face {
     struct gateway *gateway;
-    struct listener *listener;
+    struct listener *listener; /* NULL: draining */
+    struct addr addr;
     struct http_server *server;
 };
 
@@ -261,6 +263,37 @@ static int read_json(struct exchange *x, const struct route *route, struct err *
     return rv;
 }
 
+/* Uploads of audio name their model in a form field. */
+static bool read_form(struct exchange *x)
+{
+    struct slice type = SLICE("");
+    struct slice model;
+
+    for (size_t i = 0; i < x->header_count; i++) {
+        if (slice_eq_case(x->headers[i].name, SLICE("content-type"))) {
+            type = x->headers[i].value;
+        }
+    }
+    if (!multipart_find(buf_slice(&x->body), multipart_boundary(type), SLICE("model"), &model)) {
+        return true;
+    }
+    return buf_append(&x->model, model);
+}
+
+/* 0, or the error that refuses the request. */
+static int read_body(struct http_exchange *h, struct err *e)
+{
+    struct exchange *x = h->exchange;
+
+    if (slice_eq(x->method, SLICE("OPTIONS")) || h->body_is_encoded) {
+        return MCP_OK;
+    }
+    if (h->route->body == ROUTE_BODY_JSON) {
+        return read_json(x, h->route, e);
+    }
+    return read_form(x) ? MCP_OK : err_set(e, MCP_EINTERNAL, "out of memory");
+}
+
 static void on_body_end(void *owner)
 {
     struct http_exchange *h = owner;
@@ -277,13 +310,10 @@ static void on_body_end(void *owner)
         return;
     }
     x->received_us = loop_now_us(x->gateway->loop);
-    if (h->route->body == ROUTE_BODY_JSON && !slice_eq(x->method, SLICE("OPTIONS")) &&
-        !h->body_is_encoded) {
-        rv = read_json(x, h->route, &e);
-        if (rv != MCP_OK) {
-            exchange_refuse(x, rv, e.text);
-            return;
-        }
+    rv = read_body(h, &e);
+    if (rv != MCP_OK) {
+        exchange_refuse(x, rv, e.text);
+        return;
     }
     exchange_start(x);
 }
@@ -293,10 +323,18 @@ static void on_accept(void *owner, int fd, const struct addr *peer)
     struct http_face *f = owner;
 
     counter_add(COUNTER_CONN_HTTP, 1);
+    counter_add(COUNTER_OPEN_HTTP, 1);
     http_server_accept(f->server, fd, peer);
 }
 
+static void on_conn_closed(void *owner)
+{
+    (void)owner;
+    counter_add(COUNTER_OPEN_HTTP, -1);
+}
+
 static const struct http_server_ops server_ops = {
+    .closed = on_conn_closed,
     .request = on_request,
     .body = on_body,
     .body_end = on_body_end,
@@ -318,6 +356,7 @@ struct http_face *http_face_new(struct gateway *g, const struct addr *at, struct
         free(f);
         return NULL;
     }
+    f->addr = *listener_addr(f->listener);
     f->server = http_server_new(g->loop, &server_ops, f, &limits);
     return f;
 }
@@ -341,7 +380,12 @@ void http_face_drain(struct http_face *f)
     http_server_drain(f->server);
 }
 
+size_t http_face_open(const struct http_face *f)
+{
+    return http_server_open(f->server);
+}
+
 const struct addr *http_face_addr(const struct http_face *f)
 {
-    return listener_addr(f->listener);
+    return &f->addr;
 }

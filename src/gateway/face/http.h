@@ -4,6 +4,8 @@
 #ifndef MCP_GATEWAY_FACE_HTTP_H
 #define MCP_GATEWAY_FACE_HTTP_H
 
+#include <stddef.h>
+
 #include "base/err.h"
 #include "reactor/addr.h"
 
@@ -16,6 +18,7 @@ struct http_face *http_face_new(struct gateway *g, const struct addr *at, struct
 void http_face_free(struct http_face **f);
 /* Stops accepting; connections close as their replies end. */
 void http_face_drain(struct http_face *f);
+size_t http_face_open(const struct http_face *f); /* connections */
 const struct addr *http_face_addr(const struct http_face *f);
 
 #endif

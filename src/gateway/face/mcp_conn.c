@@ -165,7 +165,7 @@ void mcp_conn_exchange_ended(struct mcp_conn *c)
 static void watch_output(struct mcp_conn *c)
 {
     if (!timer_armed(&c->stall)) {
-        c->stall_written = sock_written(c->sock);
+        c->stall_delivered = sock_delivered(c->sock);
         timer_arm(loop_of(c), &c->stall, c->gateway->config->client_stall_ms);
     }
     if (!c->over_high && sock_over_high(c->sock)) {
@@ -403,6 +403,7 @@ static void on_sent(void *owner)
 static const struct sock_ops sock_ops = {
     .data = on_data,
     .eof = on_eof,
+    .hangup = on_eof,
     .drained = on_drained,
     .sent = on_sent,
     .closed = on_sock_closed,
@@ -448,7 +449,7 @@ static void on_stall(void *owner)
     if (sock_unsent(c->sock) == 0) {
         return;
     }
-    if (sock_written(c->sock) == c->stall_written) {
+    if (sock_delivered(c->sock) == c->stall_delivered) {
         counter_add(COUNTER_CLIENT_STALLS, 1);
         if (c->running.count == 0) {
             LOG_INFO("mcp_close", "client=%s reason=stalled", c->client);
@@ -460,7 +461,7 @@ static void on_stall(void *owner)
             exchange_abort(m->exchange, MCP_ECANCELLED, "the client does not read");
         }
     }
-    c->stall_written = sock_written(c->sock);
+    c->stall_delivered = sock_delivered(c->sock);
     timer_arm(loop_of(c), &c->stall, c->gateway->config->client_stall_ms);
 }
 

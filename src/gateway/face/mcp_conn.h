@@ -53,7 +53,7 @@ struct mcp_conn {
     size_t control_bytes;
     uint64_t heard_ms;  /* last byte from the client */
     uint64_t unsent_us; /* when the oldest bytes not yet written were read from a node; 0: none */
-    uint64_t stall_written;
+    int64_t stall_delivered; /* sock_delivered when the stall timer was armed */
     uint64_t expired_counted;
     uint64_t evicted_counted;
     struct timer frame_limit; /* wire_conn_deadline_ms */
