@@ -23,10 +23,12 @@ struct op_info {
     bool once;    /* always on a fresh node connection, never sent twice */
 };
 
+/* Not for OP_NONE. */
 const struct op_info *op_info(enum op op);
 /* OP_NONE for an unknown name. */
 enum op op_from_name(struct slice name);
-/* The operation served at that method and path of Ollama's API; OP_NONE for any other. */
+/* The operation served at exactly that method and path (no query) of Ollama's API; OP_NONE for any
+ * other, HEAD included. */
 enum op op_from_http(struct slice method, struct slice path);
 /* generate, chat, embed, embeddings: what runs a model and continues a session. */
 bool op_is_inference(enum op op);

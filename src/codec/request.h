@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The one reading of a JSON request body (protocol.md section 3): which top-level keys the gateway reads
- * or edits, where they stand, what `mcp` says; and the edited body as slices of the original. Sans-IO.
- * Everything borrows the body, which must outlive it. */
+/* The one reading of a JSON request body (protocol.md section 3): which top-level keys the gateway
+ * reads or edits, where they stand, what `mcp` says; and the edited body as slices of the original.
+ * Sans-IO. Everything borrows the body, which must outlive it. */
 #ifndef MCP_CODEC_REQUEST_H
 #define MCP_CODEC_REQUEST_H
 
@@ -14,8 +14,8 @@
 #include "base/slice.h"
 #include "codec/op.h"
 
-/* The guarded keys: KEY(NAME, "text"). A top-level key that folds to one of them and is not that plain,
- * unescaped, lower-case key exactly once is bad_request. */
+/* The guarded keys: KEY(NAME, "text"). A top-level key that folds to one of them and is not that
+ * plain, unescaped, lower-case key exactly once is bad_request. */
 #define REQUEST_KEYS(KEY)                                                                          \
     KEY(MODEL, "model")                                                                            \
     KEY(NAME, "name")                                                                              \
@@ -38,7 +38,7 @@ enum request_key {
 #define KEY(name, text) REQUEST_##name,
     REQUEST_KEYS(KEY)
 #undef KEY
-    REQUEST_KEY_COUNT
+        REQUEST_KEY_COUNT
 };
 
 enum priority { PRIORITY_NONE, PRIORITY_INTERACTIVE, PRIORITY_NORMAL, PRIORITY_BATCH };
@@ -46,7 +46,7 @@ enum priority { PRIORITY_NONE, PRIORITY_INTERACTIVE, PRIORITY_NORMAL, PRIORITY_B
 /* The reserved member `mcp`. Slices are the JSON text of the value (strings with their quotes);
  * a NULL pointer means absent. */
 struct request_mcp {
-    enum op op; /* OP_NONE: absent */
+    enum op op;      /* OP_NONE: absent */
     bool op_unknown; /* an `op` this gateway does not know */
     bool has_deadline;
     uint64_t deadline_ms;
@@ -78,33 +78,38 @@ static inline bool request_has(const struct request *r, enum request_key key)
 }
 
 enum request_source {
-    REQUEST_FROM_MCP, /* `mcp` is read; wrong types in it are bad_request */
+    REQUEST_FROM_MCP, /* `mcp` is read; in it (and in its `tags`) wrong types, null included, keys
+                         that are there twice and more than 64 members are bad_request */
     REQUEST_FROM_HTTP /* `mcp` is only found, to be cut */
 };
 
 /* Reads `body`. 0, or MCP_EBAD_REQUEST with a text that names the key and the offset. */
 int request_read(struct request *r, struct slice body, enum request_source source, struct err *e);
 
+/* Below, null stands for absent, as it does in Ollama. */
+
 /* The operation by section 3: mcp.op, else messages, input, prompt. 0, MCP_EBAD_REQUEST (cannot be
- * inferred; or show, pull, push, create, delete without a non-empty model or name, copy without source and
- * destination), MCP_EUNSUPPORTED_OP. */
+ * inferred; or show, pull, push, create, delete without a non-empty model or name, copy without
+ * source and destination), MCP_EUNSUPPORTED_OP. */
 int request_op(const struct request *r, enum op *op, struct err *e);
 
-/* The text of `model`, else `name` (show, pull, push, create, delete), else `source` (copy), unescaped,
- * into `out` (may hold any byte, NUL included). 0 with out empty: absent. MCP_EBAD_REQUEST: not a string. */
+/* The text of `model`, for show, pull, push, create, delete else that of `name`, for copy only that
+ * of `source`; unescaped, into `out` (may hold any byte, NUL included). 0 with out empty: absent or
+ * empty. MCP_EBAD_REQUEST: not a string. MCP_ENOMEM. */
 int request_model(const struct request *r, enum op op, struct buf *out, struct err *e);
 
-/* `stream`: as given, else the operation's default. MCP_EBAD_REQUEST: not a bool. */
+/* `stream`: as given, else the operation's default. MCP_EBAD_REQUEST: not a bool. Operations that
+ * do not stream by default never do, and `stream` is not looked at. */
 int request_stream(const struct request *r, enum op op, bool *streams, struct err *e);
 
 enum { REQUEST_PIECES_MAX = 12 };
 
-/* What the forwarded body differs in. Absent slices (NULL) change nothing. */
+/* What the forwarded body differs in: JSON texts of values. Absent slices (NULL) change nothing. */
 struct request_edits {
-    struct slice model;          /* JSON text set as `model`, replacing one that is there */
-    struct slice options;        /* JSON text set as `options` where the body has none (inherited) */
-    struct slice stream;         /* "true" or "false" set as `stream`, replacing one that is there */
-    struct slice stream_options; /* JSON text set as `stream_options`, replacing one that is there */
+    struct slice model;          /* set, in place of one that is there */
+    struct slice options;        /* set where the body has none, or null (inherited) */
+    struct slice stream;         /* "true" or "false"; set, in place of one that is there */
+    struct slice stream_options; /* set, in place of one that is there */
 };
 
 struct request_pieces {
@@ -113,8 +118,8 @@ struct request_pieces {
     size_t len_bytes; /* sum */
 };
 
-/* The body with `mcp` cut out and the edits made, as slices of the body, of `edits` and of static text, in
- * order. Everything else is byte for byte as it came. */
+/* The body with `mcp` cut out and the edits made, as slices of the body, of `edits` and of static
+ * text, in order. Everything else is byte for byte as it came. */
 void request_forward(const struct request *r, const struct request_edits *edits,
                      struct request_pieces *out);
 

@@ -4,6 +4,7 @@
 #ifndef MCP_TESTS_LIB_JSON_GEN_H
 #define MCP_TESTS_LIB_JSON_GEN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -11,6 +12,7 @@
 
 struct json_gen {
     uint64_t state; /* the seed, not 0 */
+    bool paired;    /* no escapes of half a surrogate pair, which yyjson refuses */
 };
 
 /* From 0 to below - 1. */

@@ -91,7 +91,7 @@ static void consumes_at_the_head(void **state)
 static void behaves_as_a_queue(void **state)
 {
     static char all[200000];
-    struct json_gen g = {7};
+    struct json_gen g = {.state = 7};
     size_t head = 0;
     size_t tail = 0;
     struct buf b;

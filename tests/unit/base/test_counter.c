@@ -48,7 +48,7 @@ static void buckets_follow_each_other(void **state)
 
 static void buckets_are_an_eighth_wide_at_most(void **state)
 {
-    struct json_gen g = {3};
+    struct json_gen g = {.state = 3};
 
     (void)state;
     for (int i = 0; i < 100000; i++) {

@@ -171,7 +171,7 @@ static void mutate(struct json_gen *g, struct buf *text)
 
 static void random_texts(void **state)
 {
-    struct json_gen g = {20240607};
+    struct json_gen g = {.state = 20240607};
     struct buf text;
     unsigned valid = 0;
     unsigned total = 30000;

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "codec/part.h"
+
+#include <string.h>
+
+#include "base/json_scan.h"
+
+static struct slice skip_blanks(struct slice s)
+{
+    while (s.len > 0 &&
+           (s.ptr[0] == ' ' || s.ptr[0] == '\t' || s.ptr[0] == '\n' || s.ptr[0] == '\r')) {
+        s = slice_skip(s, 1);
+    }
+    return s;
+}
+
+static bool starts_with_error(struct slice part)
+{
+    part = skip_blanks(part);
+    return slice_starts(part, SLICE("{")) &&
+           slice_starts(skip_blanks(slice_skip(part, 1)), SLICE("\"error\""));
+}
+
+/* Whether a key done with a value that begins like true stands anywhere, a tool call's text
+ * included. Inside a JSON string its quotes would be escaped, so that text which a model writes is
+ * no hit. */
+static bool mentions_done(struct slice part)
+{
+    static const struct slice key = SLICE("\"done\"");
+    const char *found;
+
+    while (part.len > 0 && (found = memmem(part.ptr, part.len, key.ptr, key.len)) != NULL) {
+        struct slice rest;
+
+        part = slice_skip(part, (size_t)(found - part.ptr) + key.len);
+        rest = skip_blanks(part);
+        if (slice_starts(rest, SLICE(":")) &&
+            slice_starts(skip_blanks(slice_skip(rest, 1)), SLICE("t"))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* An empty text is no error, as in Ollama's own client. */
+static bool is_error(const struct json_member *m)
+{
+    struct json_member message;
+
+    return (m->kind == JSON_STRING && m->value.len > 2) ||
+           (m->kind == JSON_OBJECT && json_find(m->value, SLICE("message"), &message) == JSON_OK);
+}
+
+enum part_kind part_classify(struct slice part)
+{
+    return starts_with_error(part) || mentions_done(part) ? part_classify_whole(part) : PART_MIDDLE;
+}
+
+enum part_kind part_classify_whole(struct slice part)
+{
+    struct json_walk w;
+    enum json_status status = json_walk_begin(&w, part, JSON_OBJECT);
+    bool error = false;
+    bool last = false;
+
+    while (status == JSON_OK) {
+        struct json_member m;
+
+        status = json_walk_next(&w, &m);
+        if (status != JSON_OK) {
+            break;
+        }
+        if (json_key_is(&m, SLICE("error"))) {
+            error = error || is_error(&m);
+        } else if (json_key_is(&m, SLICE("done"))) {
+            last = m.kind == JSON_BOOL && m.value.ptr[0] == 't';
+        }
+    }
+    if (status != JSON_END) {
+        return PART_INVALID;
+    }
+    if (error) {
+        return PART_ERROR;
+    }
+    return last ? PART_LAST : PART_MIDDLE;
+}
