@@ -353,8 +353,7 @@ enum json_status json_validate(struct slice text, enum json_kind *kind)
     return status;
 }
 
-/* --- walking -------------------------------------------------------------------------------------
- */
+/* --- walking --- */
 
 static enum json_status walk_stop(struct json_walk *w, const struct cursor *c,
                                   enum json_status status)
