@@ -80,8 +80,8 @@ uint32_t mcp_part_session(const struct mcp_part *part);
 const char *mcp_part_data(const struct mcp_part *part, size_t *len);
 /* The exchange is over, the session is free. */
 bool mcp_part_last(const struct mcp_part *part);
-/* 0, or the code of an error part: the server's, or MCP_ECLOSED, MCP_ECONNECT, MCP_EPROTOCOL found
- * here. */
+/* 0, or the code of an error part: the server's, or one found here: MCP_ECLOSED, MCP_ECONNECT,
+ * MCP_ETIMEOUT, MCP_EPROTOCOL, MCP_ENOMEM. */
 int mcp_part_error(const struct mcp_part *part);
 /* The error's text, terminated; "" where there is none. */
 const char *mcp_part_error_text(const struct mcp_part *part);
@@ -97,7 +97,8 @@ int mcp_client_heartbeat(struct mcp_client *client, int timeout_ms, uint64_t *ro
  * thread and from a signal handler. */
 void mcp_client_interrupt(struct mcp_client *client);
 
-/* The last failure in words, "" when there was none; valid until the next call on the client. */
+/* The last failure in words, an error part's too; "" when there was none. Valid until the next call
+ * on the client. */
 const char *mcp_client_error(const struct mcp_client *client);
 /* The address the client talks to, as it was set. */
 const char *mcp_client_address(const struct mcp_client *client);
