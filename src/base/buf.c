@@ -50,32 +50,37 @@ static bool grow_to(struct buf *b, size_t need)
     return true;
 }
 
-char *buf_reserve(struct buf *b, size_t n)
+/* Room for `n` bytes of content and `spare` behind them, which do not count against the limit. */
+static char *reserve(struct buf *b, size_t n, size_t spare)
 {
     size_t len = buf_len(b);
 
     if (b->failed) {
         return NULL;
     }
-    if (n > SIZE_MAX - len || (b->max > 0 && len + n > b->max)) {
+    if (n > SIZE_MAX - len - spare || (b->max > 0 && len + n > b->max)) {
         b->failed = true;
         return NULL;
     }
-    if (b->data == NULL || b->cap - b->tail < n) {
-        /* Moving is cheap while the consumed half is the larger one. */
-        if (b->head >= len && b->cap >= len + n && b->data != NULL) {
-            move_to_front(b);
-        } else {
-            if (b->data != NULL) {
-                move_to_front(b);
-            }
-            if ((b->data == NULL || b->cap < len + n) && !grow_to(b, len + n)) {
-                b->failed = true;
-                return NULL;
-            }
-        }
+    if (b->data != NULL && b->cap - b->tail >= n + spare) {
+        return b->data + b->tail;
     }
+    if (b->data != NULL && b->head >= len && b->cap >= len + n + spare) {
+        /* Moving costs no more than what was consumed since the last time. */
+        move_to_front(b);
+        return b->data + b->tail;
+    }
+    if (!grow_to(b, len + n + spare > b->cap ? len + n + spare : b->cap + 1)) {
+        b->failed = true;
+        return NULL;
+    }
+    move_to_front(b);
     return b->data + b->tail;
+}
+
+char *buf_reserve(struct buf *b, size_t n)
+{
+    return reserve(b, n, 0);
 }
 
 void buf_commit(struct buf *b, size_t n)
@@ -121,7 +126,7 @@ bool buf_vprintf(struct buf *b, const char *fmt, va_list args)
         b->failed = true;
         return false;
     }
-    at = buf_reserve(b, (size_t)len + 1);
+    at = reserve(b, (size_t)len, 1);
     if (at == NULL) {
         return false;
     }

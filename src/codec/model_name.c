@@ -197,3 +197,10 @@ bool model_name_same(struct slice a, struct slice b)
            slice_eq_case(left.model, right.model) && slice_eq_case(left.tag, right.tag) &&
            left.cloud[0] == right.cloud[0];
 }
+
+bool model_name_is_cloud(struct slice name)
+{
+    struct slice base = trim(name);
+
+    return take_source(&base) == SOURCE_CLOUD;
+}

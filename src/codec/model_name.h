@@ -18,4 +18,7 @@ bool model_name_canonical(struct slice name, struct buf *out);
 /* Whether two names are the same model. */
 bool model_name_same(struct slice a, struct slice b);
 
+/* Whether Ollama takes it for a model of its cloud, which a node serves without listing it. */
+bool model_name_is_cloud(struct slice name);
+
 #endif

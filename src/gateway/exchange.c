@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/counter.h"
 #include "base/log.h"
+#include "codec/model_name.h"
 #include "gateway/answer.h"
 #include "gateway/gateway.h"
 #include "gateway/keys.h"
@@ -295,6 +296,12 @@ static bool suits(const struct exchange *x, const struct node *n)
     return x->relay_any_kind;
 }
 
+static bool has_model(const struct node *n, struct slice model)
+{
+    return model.len == 0 || catalogue_find(&n->catalogue, model) != NULL ||
+           (n->kind == NODE_KIND_OLLAMA && model_name_is_cloud(model));
+}
+
 static enum choose_verdict choose(const struct exchange *x, struct node **chosen)
 {
     struct nodes *set = x->gateway->nodes;
@@ -315,7 +322,7 @@ static enum choose_verdict choose(const struct exchange *x, struct node **chosen
             .id = n->id,
             .up = n->state == NODE_UP,
             .suits = suits(x, n),
-            .has_model = model.len == 0 || catalogue_find(&n->catalogue, model) != NULL,
+            .has_model = has_model(n, model),
         };
     }
     verdict =

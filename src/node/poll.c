@@ -211,7 +211,11 @@ static void start_catalogue(struct node_poll *p)
 
 static void start_calls(struct node_poll *p)
 {
-    if (p->node->configured_kind == NODE_KIND_OPENAI) {
+    const struct node *n = p->node;
+    bool known = n->state == NODE_UP && n->kind == NODE_KIND_OPENAI;
+
+    /* What a node is may change while it is down, not while it is up. */
+    if (known || n->configured_kind == NODE_KIND_OPENAI) {
         start_catalogue(p);
     } else {
         start_version(p);

@@ -80,6 +80,10 @@ static void on_ended(void *owner, const struct exchange_result *result)
     struct mcp_exchange *m = owner;
     struct mcp_conn *c = m->conn;
 
+    if (m->exchange->node_id != 0) {
+        m->session->node_id =
+            m->exchange->node_id; /* the one that served, after another had failed */
+    }
     if (result->code != MCP_OK) {
         write_result(m, result);
     }

@@ -207,13 +207,54 @@ static void every_allocation_may_fail(void **state)
     alloc_fault_each(grow, NULL);
 }
 
+/* The limit is on the content: the byte that vsnprintf writes behind it does not count. */
+static void printf_fits_exactly(void **state)
+{
+    struct buf b;
+
+    (void)state;
+    buf_init(&b, 4);
+    assert_true(buf_printf(&b, "%d", 1234));
+    assert_false(buf_printf(&b, "5"));
+    assert_int_equal(buf_len(&b), 4);
+    buf_fini(&b);
+}
+
+/* A long queue consumed in small steps moves its content once per length, not once per append. */
+static void small_steps_do_not_move_all_each_time(void **state)
+{
+    struct buf b = {0};
+    const char *at;
+    size_t moves = 0;
+    char block[4096] = {0};
+
+    (void)state;
+    assert_true(buf_append(&b, slice_of(block, sizeof(block))));
+    at = buf_slice(&b).ptr;
+    for (size_t i = 0; i < 4 * sizeof(block); i++) {
+        buf_consume(&b, 1);
+        assert_true(buf_append_byte(&b, 'x'));
+        moves += buf_slice(&b).ptr != at + 1;
+        at = buf_slice(&b).ptr;
+    }
+    assert_in_range(moves, 1, 8);
+    assert_int_equal(buf_len(&b), sizeof(block));
+    buf_fini(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(zeroed_is_empty),           cmocka_unit_test(appends_in_order),
-        cmocka_unit_test(printf_of_any_length),      cmocka_unit_test(consumes_at_the_head),
-        cmocka_unit_test(behaves_as_a_queue),        cmocka_unit_test(limit_is_kept_and_sticky),
-        cmocka_unit_test(release_keeps_the_limit),   cmocka_unit_test(moves_its_content),
+        cmocka_unit_test(printf_fits_exactly),
+        cmocka_unit_test(small_steps_do_not_move_all_each_time),
+        cmocka_unit_test(zeroed_is_empty),
+        cmocka_unit_test(appends_in_order),
+        cmocka_unit_test(printf_of_any_length),
+        cmocka_unit_test(consumes_at_the_head),
+        cmocka_unit_test(behaves_as_a_queue),
+        cmocka_unit_test(limit_is_kept_and_sticky),
+        cmocka_unit_test(release_keeps_the_limit),
+        cmocka_unit_test(moves_its_content),
         cmocka_unit_test(every_allocation_may_fail),
     };
 

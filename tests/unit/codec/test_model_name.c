@@ -210,9 +210,26 @@ static void no_room_is_told(void **state)
     }
 }
 
+static void cloud_models_are_told_by_their_name(void **state)
+{
+    static const char *const cloud[] = {"m:cloud", "m:8b-cloud", "gpt-oss:120b-Cloud",
+                                        "m:8b:cloud"};
+    static const char *const local[] = {"m",        "m:8b",     "cloud", "m-cloud",
+                                        "cloud:8b", "m:cloudy", ""};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cloud) / sizeof(cloud[0]); i++) {
+        assert_true(model_name_is_cloud(slice_str(cloud[i])));
+    }
+    for (size_t i = 0; i < sizeof(local) / sizeof(local[0]); i++) {
+        assert_false(model_name_is_cloud(slice_str(local[i])));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(cloud_models_are_told_by_their_name),
         cmocka_unit_test(valid_names),
         cmocka_unit_test(refused_names_equal_only_themselves),
         cmocka_unit_test(random_names),
