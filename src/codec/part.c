@@ -5,10 +5,14 @@
 
 #include "base/json_scan.h"
 
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
 static struct slice skip_blanks(struct slice s)
 {
-    while (s.len > 0 &&
-           (s.ptr[0] == ' ' || s.ptr[0] == '\t' || s.ptr[0] == '\n' || s.ptr[0] == '\r')) {
+    while (s.len > 0 && is_blank(s.ptr[0])) {
         s = slice_skip(s, 1);
     }
     return s;
@@ -51,8 +55,20 @@ static bool is_error(const struct json_member *m)
            (m->kind == JSON_OBJECT && json_find(m->value, SLICE("message"), &message) == JSON_OK);
 }
 
+static bool has_braces(struct slice part)
+{
+    part = skip_blanks(part);
+    while (part.len > 0 && is_blank(part.ptr[part.len - 1])) {
+        part.len--;
+    }
+    return part.len >= 2 && part.ptr[0] == '{' && part.ptr[part.len - 1] == '}';
+}
+
 enum part_kind part_classify(struct slice part)
 {
+    if (!has_braces(part)) {
+        return PART_INVALID;
+    }
     return starts_with_error(part) || mentions_done(part) ? part_classify_whole(part) : PART_MIDDLE;
 }
 

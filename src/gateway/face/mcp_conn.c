@@ -110,6 +110,14 @@ static void conn_destroy(void *ptr)
     free(c);
 }
 
+static void count_forgotten(struct mcp_conn *c)
+{
+    counter_add(COUNTER_SESSIONS_EXPIRED, (int64_t)(c->sessions.expired - c->expired_counted));
+    counter_add(COUNTER_SESSIONS_EVICTED, (int64_t)(c->sessions.evicted - c->evicted_counted));
+    c->expired_counted = c->sessions.expired;
+    c->evicted_counted = c->sessions.evicted;
+}
+
 static void end_conn(struct mcp_conn *c, bool gently)
 {
     struct loop *loop = loop_of(c);
@@ -118,6 +126,7 @@ static void end_conn(struct mcp_conn *c, bool gently)
     while ((m = mcp_exchange_list_first(&c->running)) != NULL) {
         mcp_exchange_cancel(m);
     }
+    count_forgotten(c);
     if (gently) {
         sock_close_gently(&c->sock);
     } else {
@@ -151,6 +160,7 @@ void mcp_conn_exchange_ended(struct mcp_conn *c)
 {
     uint64_t expiry_ms = wire_session_expiry_ms(&c->sessions);
 
+    count_forgotten(c);
     if (c->draining && c->running.count == 0) {
         mcp_conn_close(c);
     } else if (expiry_ms != 0 && !timer_armed(&c->expiry)) {
@@ -473,10 +483,7 @@ static void on_expiry(void *owner)
 
     OBJ_CHECK(c, MCP_CONN_MAGIC);
     wire_session_expire(&c->sessions, now_ms);
-    counter_add(COUNTER_SESSIONS_EXPIRED, (int64_t)(c->sessions.expired - c->expired_counted));
-    counter_add(COUNTER_SESSIONS_EVICTED, (int64_t)(c->sessions.evicted - c->evicted_counted));
-    c->expired_counted = c->sessions.expired;
-    c->evicted_counted = c->sessions.evicted;
+    count_forgotten(c);
     next_ms = wire_session_expiry_ms(&c->sessions);
     if (next_ms != 0) {
         timer_arm(loop_of(c), &c->expiry, next_ms > now_ms ? next_ms - now_ms : 0);

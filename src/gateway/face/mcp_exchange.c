@@ -38,10 +38,10 @@ static void on_admitted(void *owner, struct exchange *x)
         .priority = (int)said->priority,
     };
 
-    m->session->node_id = x->node_id;
     if (!op_is_inference(x->op)) {
         return;
     }
+    m->session->node_id = x->node_id;
     if (request_has(&x->request, REQUEST_MODEL)) {
         own.model = buf_slice(&x->model);
     }
@@ -80,7 +80,7 @@ static void on_ended(void *owner, const struct exchange_result *result)
     struct mcp_exchange *m = owner;
     struct mcp_conn *c = m->conn;
 
-    if (m->exchange->node_id != 0) {
+    if (op_is_inference(m->exchange->op) && m->exchange->node_id != 0) {
         m->session->node_id =
             m->exchange->node_id; /* the one that served, after another had failed */
     }
