@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The commands of mcpgate and what they share. One thread; a command runs once in a process. */
+#ifndef MCP_CLI_CLI_H
+#define MCP_CLI_CLI_H
+
+#include <argp.h>
+#include <stdbool.h>
+
+enum cli_exit {
+#define CLI_EXIT(name, number, meaning) CLI_EXIT_##name = number,
+#include "cli/exits.def"
+#undef CLI_EXIT
+};
+
+/* Each takes its own arguments, argv[0] being "mcpgate NAME", and returns an exit status. */
+#define CLI_COMMAND(function, name, meaning) int function(int argc, char **argv);
+#include "cli/commands.def"
+#undef CLI_COMMAND
+
+/* --host, --key and --json of all commands that talk to a gateway. */
+struct cli_common {
+    const char *host;
+    const char *key; /* NULL: none */
+    bool json;
+};
+
+/* As a child of a command's parser, whose input is then a struct cli_common; it also sets the
+ * defaults, from MCPGATE_HOST and MCPGATE_KEY. */
+extern const struct argp cli_common_argp;
+
+/* Runs a parser of options alone, for commands without arguments of their own. */
+void cli_common_parse(int argc, char **argv, const char *doc, struct cli_common *common);
+
+/* Reads a number of at most `most`; ends the program with a usage error for anything else. */
+unsigned long cli_parse_number(struct argp_state *state, const char *option, const char *text,
+                               unsigned long most);
+
+#endif

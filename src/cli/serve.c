@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mcpgate serve: the gateway itself. */
+#include "cli/serve.h"
+
+#include <stdlib.h>
+
+#include "cli/text.h"
+#include "gateway/config.h"
+#include "gateway/gateway.h"
+
+enum {
+    OPTION_NODE = 0x100,
+    OPTION_MCP,
+    OPTION_HTTP,
+    OPTION_ADMIN,
+    OPTION_ACCESS_LOG,
+    OPTION_INSECURE
+};
+
+static const struct argp_option options[] = {
+    {"config", 'c', "FILE", 0, "The configuration, YAML (docs/configuration.md)", 0},
+    {"node", OPTION_NODE, "URL", 0,
+     "A node: http://host:port or unix:PATH; may be repeated (http://127.0.0.1:11434)", 0},
+    {"mcp", OPTION_MCP, "ADDR", 0, "Listen for MCP: host:port, unix:PATH or off (127.0.0.1:8080)",
+     0},
+    {"http", OPTION_HTTP, "ADDR", 0, "Listen for HTTP (127.0.0.1:11435)", 0},
+    {"admin", OPTION_ADMIN, "ADDR", 0, "Listen for health and metrics (127.0.0.1:6060)", 0},
+    {"access-log", OPTION_ACCESS_LOG, "FILE", 0,
+     "One line per exchange: a file, stderr or off (stderr)", 0},
+    {"insecure", OPTION_INSECURE, NULL, 0, "Let other machines in without a key", 0},
+    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
+    {0},
+};
+
+struct serve {
+    struct config_args args;
+    const char **nodes;
+};
+
+static void add_node(struct serve *s, const char *url)
+{
+    const char **nodes = realloc(s->nodes, (s->args.node_count + 1) * sizeof(*nodes));
+
+    if (nodes == NULL) {
+        cli_no_memory();
+    }
+    nodes[s->args.node_count++] = url;
+    s->nodes = nodes;
+    s->args.node_urls = nodes;
+}
+
+static error_t parse_serve(int key, char *arg, struct argp_state *state)
+{
+    struct serve *s = state->input;
+
+    switch (key) {
+    case 'c':
+        s->args.path = arg;
+        return 0;
+    case OPTION_NODE:
+        add_node(s, arg);
+        return 0;
+    case OPTION_MCP:
+        s->args.mcp_listen = arg;
+        return 0;
+    case OPTION_HTTP:
+        s->args.http_listen = arg;
+        return 0;
+    case OPTION_ADMIN:
+        s->args.admin_listen = arg;
+        return 0;
+    case OPTION_ACCESS_LOG:
+        s->args.access_log = arg;
+        return 0;
+    case OPTION_INSECURE:
+        s->args.insecure = true;
+        return 0;
+    case 'h':
+        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+struct config *cli_serve_config(int argc, char **argv, const char *doc)
+{
+    const struct argp argp = {.options = options, .parser = parse_serve, .doc = doc};
+    struct serve s = {0};
+    struct err e = {0};
+    struct config *config;
+
+    argp_parse(&argp, argc, argv, 0, NULL, &s); /* ends the program on an error */
+    config = config_load(&s.args, &e);
+    free(s.nodes);
+    if (config == NULL) {
+        cli_error("%s", e.text);
+        return NULL;
+    }
+    for (size_t i = 0; i < config->warning_count; i++) {
+        cli_warning(config->warnings[i]);
+    }
+    return config;
+}
+
+int cli_serve(int argc, char **argv)
+{
+    struct config *config = cli_serve_config(
+        argc, argv,
+        "Runs the gateway until SIGTERM or Ctrl-C. Without options it uses the Ollama of this "
+        "machine.\vOptions win over the configuration file; --node replaces all of its nodes.");
+    int rc;
+
+    if (config == NULL) {
+        return CLI_EXIT_USAGE;
+    }
+    rc = gateway_run(config);
+    config_free(&config);
+    return rc;
+}
