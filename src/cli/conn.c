@@ -321,20 +321,22 @@ static void choose_model(void *owner, yyjson_val *part, struct slice text)
 {
     struct choice *choice = owner;
     yyjson_val *models = yyjson_obj_get(part, "models");
+    yyjson_val *chosen = yyjson_arr_get_first(models);
     yyjson_val *model;
+    struct slice name;
     size_t i, count;
 
     (void)text;
     yyjson_arr_foreach(models, i, count, model)
     {
-        struct slice name = cli_member_text(model, "model");
-
-        name = name.len > 0 ? name : cli_member_text(model, "name");
-        if (name.len > 0 && can(model, choice->capability)) {
-            (void)buf_append(choice->name, name); /* checked by the caller */
-            return;
+        if (can(model, choice->capability)) {
+            chosen = model;
+            break;
         }
     }
+    name = cli_member_text(chosen, "model");
+    name = name.len > 0 ? name : cli_member_text(chosen, "name");
+    (void)buf_append(choice->name, name); /* checked by the caller */
 }
 
 int cli_conn_first_model(struct cli_conn *c, const char *capability, struct buf *name)
@@ -346,7 +348,7 @@ int cli_conn_first_model(struct cli_conn *c, const char *capability, struct buf 
         cli_no_memory();
     }
     if (rc == CLI_EXIT_OK && buf_len(name) == 0) {
-        cli_error("no model: none of the nodes' models does '%s'; see mcpgate list", capability);
+        cli_error("no model: the nodes have none");
         return CLI_EXIT_FAILED;
     }
     return rc;

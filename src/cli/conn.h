@@ -44,7 +44,8 @@ int cli_conn_ask(struct cli_conn *c, const char *op, cli_part_fn fn, void *owner
 /* Sends a heartbeat; what goes wrong is said. */
 int cli_conn_heartbeat(struct cli_conn *c, int timeout_ms, uint64_t *round_trip_us);
 
-/* The first model of the list that has `capability` or tells none; appended to `name`. */
+/* The first model of the list that has `capability` or tells none at all, else the first (nodes do
+ * not know all their models can do); appended to `name`. */
 int cli_conn_first_model(struct cli_conn *c, const char *capability, struct buf *name);
 
 /* Ctrl-C came since the last clear. */
