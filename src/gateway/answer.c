@@ -12,7 +12,7 @@
 #include "gateway/gateway.h"
 #include "http/parse/sse.h"
 
-enum { NODE_ERROR_BYTES_MAX = 1024 * 1024 };
+enum { NODE_ERROR_BYTES_MAX = 1024 * 1024, LINE_END_BYTES_MAX = 2 };
 
 void answer_fini(struct exchange *x)
 {
@@ -30,7 +30,8 @@ static bool content_type_is(const struct http_head *head, struct slice type)
 
 static void start_splitting(struct exchange *x, enum split_kind kind)
 {
-    splitter_init(&x->splitter, kind, x->max_part_bytes);
+    /* A line's end is no part of the part. */
+    splitter_init(&x->splitter, kind, x->max_part_bytes + LINE_END_BYTES_MAX);
     x->splitting = true;
 }
 
@@ -162,6 +163,20 @@ static void relay_part(struct exchange *x, struct slice part)
     }
 }
 
+/* One object for the client; with `last` the exchange ends well. */
+static void give_part(struct exchange *x, struct slice part, bool last)
+{
+    if (part.len > x->max_part_bytes) {
+        exchange_fail(x, MCP_ETOO_LARGE, "a part of the node's answer is too large");
+        return;
+    }
+    exchange_note_part(x, part.len);
+    x->sink->part(x->owner, part, last);
+    if (last && !x->over) {
+        exchange_succeed(x);
+    }
+}
+
 static void native_line(struct exchange *x, struct slice part)
 {
     struct slice line = part_trim(part);
@@ -186,11 +201,7 @@ static void native_line(struct exchange *x, struct slice part)
         exchange_fail(x, MCP_EUPSTREAM_ERROR, "the node's stream is not JSON");
         return;
     }
-    exchange_note_part(x, line.len);
-    x->sink->part(x->owner, line, last);
-    if (last && !x->over) {
-        exchange_succeed(x);
-    }
+    give_part(x, line, last);
 }
 
 /* What a translation gave: hand it on. */
@@ -203,11 +214,7 @@ static void translated(struct exchange *x, int result)
         return;
     case OPENAI_PART:
     case OPENAI_LAST:
-        exchange_note_part(x, out.len);
-        x->sink->part(x->owner, out, result == OPENAI_LAST);
-        if (result == OPENAI_LAST && !x->over) {
-            exchange_succeed(x);
-        }
+        give_part(x, out, result == OPENAI_LAST);
         return;
     case OPENAI_ERROR: {
         char text[512];
@@ -350,11 +357,7 @@ static void end_native_whole(struct exchange *x)
         exchange_fail(x, MCP_EUPSTREAM_ERROR, "the node's answer is not a JSON object");
         return;
     }
-    exchange_note_part(x, body.len);
-    x->sink->part(x->owner, body, true);
-    if (!x->over) {
-        exchange_succeed(x);
-    }
+    give_part(x, body, true);
 }
 
 static void end_openai_whole(struct exchange *x)
