@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A node that answers as Ollama 0.33 does. The answers are scripted from its documentation, not recorded;
+the real one is tested elsewhere."""
+import json
+
+from node import Node, answer, ndjson, sse
+
+VERSION = "0.33.0"
+DIGEST = "sha256:" + "a1" * 32
+CREATED = "2026-11-22T12:00:00.123456789Z"
+TOKENS = ["The", " quick", " \u4f60\u597d", " \N{FOX FACE}."]
+COUNTS = {"total_duration": 4935886791, "load_duration": 534986708, "prompt_eval_count": 26,
+          "prompt_eval_duration": 107345000, "eval_count": len(TOKENS), "eval_duration": 4289432000}
+DETAILS = {"parent_model": "", "format": "gguf", "family": "llama", "families": ["llama"],
+           "parameter_size": "8.0B", "quantization_level": "Q4_0"}
+PROGRESS = [{"status": "pulling manifest"},
+            {"status": "pulling " + DIGEST[7:19], "digest": DIGEST, "total": 2142590208, "completed": 241970},
+            {"status": "verifying sha256 digest"}, {"status": "writing manifest"}, {"status": "success"}]
+PLAIN = "text/plain; charset=utf-8"
+
+
+def generate_parts(model, tokens=TOKENS):
+    parts = [{"model": model, "created_at": CREATED, "response": t, "done": False} for t in tokens]
+    return parts + [{"model": model, "created_at": CREATED, "response": "", "done": True,
+                     "done_reason": "stop", "context": [1, 2, 3], **COUNTS}]
+
+
+def chat_parts(model, tokens=TOKENS):
+    def message(text):
+        return {"role": "assistant", "content": text}
+    parts = [{"model": model, "created_at": CREATED, "message": message(t), "done": False} for t in tokens]
+    return parts + [{"model": model, "created_at": CREATED, "message": message(""), "done": True,
+                     "done_reason": "stop", **COUNTS}]
+
+
+def openai_chunk(model, **choice):
+    return {"id": "chatcmpl-42", "object": "chat.completion.chunk", "created": 1795348800, "model": model,
+            "system_fingerprint": "fp_ollama", "choices": [{"index": 0, **choice}]}
+
+
+def openai_chat_events(model, tokens=TOKENS):
+    events = [openai_chunk(model, delta={"role": "assistant", "content": t}, finish_reason=None) for t in tokens]
+    return events + [openai_chunk(model, delta={"role": "assistant", "content": ""}, finish_reason="stop"),
+                     b"data: [DONE]"]
+
+
+def openai_text_events(model, tokens=TOKENS):
+    def event(text, reason):
+        return {"id": "cmpl-42", "object": "text_completion", "created": 1795348800, "model": model,
+                "system_fingerprint": "fp_ollama",
+                "choices": [{"index": 0, "text": text, "finish_reason": reason}]}
+    return [event(t, None) for t in tokens] + [event("", "stop"), b"data: [DONE]"]
+
+
+def typed(kind, **members):
+    """An event with a name of its own, as Anthropic's API and /v1/responses have them."""
+    return f"event: {kind}\ndata: {json.dumps({'type': kind, **members})}".encode()
+
+
+def anthropic_events(model, tokens=TOKENS):
+    start = {"id": "msg_42", "type": "message", "role": "assistant", "model": model, "content": [],
+             "usage": {"input_tokens": 26, "output_tokens": 0}}
+    return [typed("message_start", message=start),
+            typed("content_block_start", index=0, content_block={"type": "text", "text": ""}),
+            *[typed("content_block_delta", index=0, delta={"type": "text_delta", "text": t}) for t in tokens],
+            typed("content_block_stop", index=0),
+            typed("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": len(tokens)}),
+            typed("message_stop")]
+
+
+def responses_events(model, tokens=TOKENS):
+    response = {"id": "resp_42", "object": "response", "model": model, "status": "in_progress", "output": []}
+    return [typed("response.created", response=response),
+            *[typed("response.output_text.delta", item_id="msg_42", delta=t) for t in tokens],
+            typed("response.completed", response={**response, "status": "completed"})]
+
+
+def missing(model):
+    return answer({"error": f"model '{model}' not found"}, 404, reason="Not Found")
+
+
+def openai_error(message, status, kind):
+    return answer({"error": {"message": message, "type": kind, "param": None, "code": None}}, status)
+
+
+class OllamaNode(Node):
+    def __init__(self, *models, **options):
+        self.models = list(models) or ["llama3:8b", "m:latest"]
+        super().__init__(**options)
+
+    def has(self, model):
+        return model in self.models or f"{model}:latest" in self.models
+
+    def answers_of(self, request):
+        method, path = request.method, request.path
+        exact = self.plain_answer(method, path)
+        if exact is not None:
+            return exact
+        if path.startswith("/v1/models/"):
+            return answer({"id": path[11:], "object": "model", "created": 1795348800, "owned_by": "library"})
+        if path.startswith("/api/blobs/"):
+            return answer(status=200 if method == "HEAD" else 201, content_type=None)
+        if path.startswith("/api/user/keys/"):
+            return answer({"error": "unauthorized", "signin_url": "https://example.com/connect"}, 401)
+        if method == "POST" and path in MODEL_ANSWERS:
+            return self.model_answer(request)
+        return answer(b"404 page not found", 404, "text/plain", reason="Not Found")
+
+    def plain_answer(self, method, path):
+        if method == "OPTIONS":
+            return [b"HTTP/1.1 204 No Content\r\nAccess-Control-Allow-Methods: GET,POST\r\n"
+                    b"Access-Control-Allow-Origin: *\r\n\r\n"]
+        plain = {
+            "/": (b"Ollama is running", PLAIN),
+            "/api/version": ({"version": VERSION}, None),
+            "/api/status": ({"cloud": {"disabled": True, "source": "env"}}, None),
+            "/api/tags": ({"models": [self.listed(m) for m in self.models]}, None),
+            "/api/ps": ({"models": [{**self.listed(m), "expires_at": CREATED, "size_vram": 5137025024,
+                                     "context_length": 4096} for m in self.models[:1]]}, None),
+            "/api/experimental/model-recommendations": ({"recommendations": []}, None),
+            "/v1/models": ({"object": "list", "data": [{"id": m, "object": "model", "created": 1795348800,
+                                                        "owned_by": "library"} for m in self.models]}, None),
+        }
+        if method in ("GET", "HEAD") and path in plain:
+            body, kind = plain[path]
+            script = answer(body, **({"content_type": kind} if kind else {}))
+            head, _ = script[0].split(b"\r\n\r\n", 1)
+            return script if method == "GET" else [head + b"\r\n\r\n"]
+        if (method, path) in (("POST", "/api/copy"), ("DELETE", "/api/delete")):
+            return answer(content_type=None)
+        if method == "POST" and path in ("/api/me", "/api/signout"):
+            return answer({"error": "unauthorized", "signin_url": "https://example.com/connect"}, 401)
+        if method == "POST" and path.startswith("/api/experimental/"):
+            return answer({"results": []})
+        if (method, path) == ("POST", "/v1/audio/transcriptions"):
+            return answer({"text": "hello"})
+        return None
+
+    def listed(self, model):
+        return {"name": model, "model": model, "modified_at": CREATED, "size": 3825819519, "digest": DIGEST[7:],
+                "details": DETAILS, "capabilities": ["completion"]}
+
+    def model_answer(self, request):
+        body = request.json()
+        model = body.get("model") or body.get("name")
+        makes_it = request.path in ("/api/pull", "/api/push", "/api/create")
+        if not makes_it and not self.has(model):
+            if request.path.startswith("/v1/"):
+                return openai_error(f"model '{model}' not found", 404, "not_found_error")
+            return missing(model)
+        default = request.path.startswith("/api/") and request.path not in ("/api/embed", "/api/embeddings")
+        return MODEL_ANSWERS[request.path](model, body, body.get("stream", default))
+
+
+def answer_generate(model, body, streams):
+    parts = generate_parts(model)
+    if body.get("prompt", "") == "":  # loads the model; one plain object, streaming or not
+        return answer({**parts[-1], "done_reason": "load"})
+    return ndjson(*parts) if streams else answer({**parts[-1], "response": "".join(TOKENS)})
+
+
+def answer_chat(model, body, streams):
+    parts = chat_parts(model)
+    whole = {**parts[-1], "message": {"role": "assistant", "content": "".join(TOKENS)}}
+    return ndjson(*parts) if streams else answer(whole)
+
+
+def answer_embed(model, body, streams):
+    inputs = body["input"] if isinstance(body["input"], list) else [body["input"]]
+    return answer({"model": model, "embeddings": [[0.1, -0.25, 1e-05] for _ in inputs],
+                   "total_duration": 14143917, "load_duration": 1019500, "prompt_eval_count": 8})
+
+
+def answer_embeddings(model, body, streams):
+    return answer({"embedding": [0.5670403838157654, 0.009260174818336964]})
+
+
+def answer_show(model, body, streams):
+    return answer({"modelfile": "FROM x\n", "parameters": "", "template": "{{ .Prompt }}", "details": DETAILS,
+                   "model_info": {"general.architecture": "llama"}, "capabilities": ["completion"]})
+
+
+def answer_progress(model, body, streams):
+    return ndjson(*PROGRESS) if streams else answer(PROGRESS[-1])
+
+
+def answer_v1_chat(model, body, streams):
+    if streams:
+        return sse(*openai_chat_events(model))
+    return answer({"id": "chatcmpl-42", "object": "chat.completion", "created": 1795348800, "model": model,
+                   "choices": [{"index": 0, "message": {"role": "assistant", "content": "".join(TOKENS)},
+                                "finish_reason": "stop"}],
+                   "usage": {"prompt_tokens": 26, "completion_tokens": 4, "total_tokens": 30}},
+                  content_type="application/json")
+
+
+def answer_v1_text(model, body, streams):
+    if streams:
+        return sse(*openai_text_events(model))
+    return answer({"id": "cmpl-42", "object": "text_completion", "created": 1795348800, "model": model,
+                   "choices": [{"index": 0, "text": "".join(TOKENS), "finish_reason": "stop"}]})
+
+
+def answer_v1_embeddings(model, body, streams):
+    return answer({"object": "list", "model": model,
+                   "data": [{"object": "embedding", "index": 0, "embedding": [0.1, -0.25]}],
+                   "usage": {"prompt_tokens": 8, "total_tokens": 8}})
+
+
+def answer_v1_messages(model, body, streams):
+    if streams:
+        return sse(*anthropic_events(model))
+    return answer({"id": "msg_42", "type": "message", "role": "assistant", "model": model,
+                   "content": [{"type": "text", "text": "".join(TOKENS)}], "stop_reason": "end_turn",
+                   "usage": {"input_tokens": 26, "output_tokens": 4}})
+
+
+def answer_v1_responses(model, body, streams):
+    if streams:
+        return sse(*responses_events(model))
+    return answer({"id": "resp_42", "object": "response", "model": model, "status": "completed", "output": []})
+
+
+MODEL_ANSWERS = {
+    "/api/generate": answer_generate, "/api/chat": answer_chat, "/api/embed": answer_embed,
+    "/api/embeddings": answer_embeddings, "/api/show": answer_show, "/api/pull": answer_progress,
+    "/api/push": answer_progress, "/api/create": answer_progress, "/v1/chat/completions": answer_v1_chat,
+    "/v1/completions": answer_v1_text, "/v1/embeddings": answer_v1_embeddings,
+    "/v1/messages": answer_v1_messages, "/v1/responses": answer_v1_responses,
+}
