@@ -114,7 +114,7 @@ void cli_format_bytes(uint64_t bytes, char out[CLI_FORMAT_MAX])
 /* `value` / `scale` with as many digits as it needs. */
 static int print_fraction(char *out, size_t cap, uint64_t value, uint64_t scale, const char *unit)
 {
-    char digits[CLI_FORMAT_MAX];
+    char digits[21]; /* of a uint64_t */
     size_t len;
 
     (void)snprintf(digits, sizeof(digits), "%" PRIu64, scale + value % scale);

@@ -96,7 +96,7 @@ static int set_values(struct config_load *l, const char *section, char *const *v
     for (size_t i = 0; i < CONFIG_ITEM_COUNT; i++) {
         const struct config_item *item = &config_items[i];
         bool here = section == NULL ? is_of_config(item) : strcmp(item->section, section) == 0;
-        char key[CONFIG_KEY_MAX];
+        char key[2 * CONFIG_KEY_MAX];
 
         if (!here || values[i] == NULL) {
             continue;

@@ -53,7 +53,7 @@ extern const struct config_item config_items[CONFIG_ITEM_COUNT];
 int config_item_set(const struct config_item *item, void *owner, const char *text, const char *dir,
                     bool *exposed, struct err *e);
 
-enum { CONFIG_EXPECTED_MAX = 128 };
+enum { CONFIG_EXPECTED_MAX = 192 };
 /* What a value of the item looks like: "a time such as 500ms, 30s or 10m, from 10ms to 24h". */
 void config_item_expected(const struct config_item *item, char out[CONFIG_EXPECTED_MAX]);
 
