@@ -424,6 +424,10 @@ static void errors_of_the_node_are_passed_on(void **state)
     }
 }
 
+#define WRONG_ALTERNATIVE                                                                          \
+    "{\"choices\":[{\"logprobs\":{\"tokens\":[\"a\"],\"token_logprobs\":[-1],\"top_logprobs\":["   \
+    "{\"b\":\"c\"}]}}]}"
+
 static void what_is_not_the_protocol_is_an_error(void **state)
 {
     static const char *const wrong[] = {
@@ -451,8 +455,7 @@ static void what_is_not_the_protocol_is_an_error(void **state)
         "{\"choices\":[{\"logprobs\":{\"content\":[{\"token\":\"a\",\"bytes\":[256]}]}}]}",
         "{\"choices\":[{\"logprobs\":{\"tokens\":[\"a\"]}}]}",
         "{\"choices\":[{\"logprobs\":{\"tokens\":[1],\"token_logprobs\":[-1]}}]}",
-        "{\"choices\":[{\"logprobs\":{\"tokens\":[\"a\"],\"token_logprobs\":[-1],\"top_logprobs\":["
-        "{\"b\":\"c\"}]}}]}",
+        WRONG_ALTERNATIVE,
     };
 
     (void)state;
