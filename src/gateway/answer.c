@@ -404,6 +404,7 @@ static void on_end(void *owner)
 static void on_failed(void *owner, int code, const char *text, bool sent_nothing)
 {
     struct exchange *x = owner;
+    char named[256];
 
     OBJ_CHECK(x, EXCHANGE_MAGIC);
     x->call = NULL;
@@ -415,7 +416,8 @@ static void on_failed(void *owner, int code, const char *text, bool sent_nothing
     if (code == MCP_ESTREAM_INTERRUPTED && x->parts == 0 && !x->splitting) {
         code = MCP_EUPSTREAM_ERROR;
     }
-    exchange_fail(x, code, text);
+    (void)snprintf(named, sizeof(named), "node %s: %s", x->node_name, text); /* may be cut */
+    exchange_fail(x, code, named);
 }
 
 static void on_drained(void *owner)

@@ -106,21 +106,21 @@ static void on_limit(void *owner)
     case CALL_CONNECTING:
         counter_add(COUNTER_NODE_TIMEOUT_CONNECT, 1);
         counter_add(COUNTER_NODE_CONNECT_FAILED, 1);
-        (void)snprintf(text, sizeof(text), "node %s: no connection within %" PRIu64 " ms",
-                       c->node->name, limits->connect_timeout_ms);
+        (void)snprintf(text, sizeof(text), "no connection within %" PRIu64 " ms",
+                       limits->connect_timeout_ms);
         node_mark_down(c->node, text);
         call_fail(c, MCP_ENODE_UNAVAILABLE, text, true);
         break;
     case CALL_WAITING:
         counter_add(COUNTER_NODE_TIMEOUT_FIRST_BYTE, 1);
-        (void)snprintf(text, sizeof(text), "node %s: no answer within %" PRIu64 " ms",
-                       c->node->name, limits->first_byte_timeout_ms);
+        (void)snprintf(text, sizeof(text), "no answer within %" PRIu64 " ms",
+                       limits->first_byte_timeout_ms);
         call_fail(c, MCP_EUPSTREAM_ERROR, text, false);
         break;
     case CALL_ANSWERING:
         counter_add(COUNTER_NODE_TIMEOUT_IDLE, 1);
-        (void)snprintf(text, sizeof(text), "node %s: silent for %" PRIu64 " ms within its answer",
-                       c->node->name, limits->idle_timeout_ms);
+        (void)snprintf(text, sizeof(text), "silent for %" PRIu64 " ms within its answer",
+                       limits->idle_timeout_ms);
         call_fail(c, MCP_ESTREAM_INTERRUPTED, text, false);
         break;
     }
@@ -307,38 +307,28 @@ static bool retry_stale(struct node_call *c)
 static void on_failed(void *owner, enum http_failure why, int error, const char *reason)
 {
     struct node_call *c = owner;
-    struct node *n = c->node;
-    char text[256];
 
     OBJ_CHECK(c, CALL_MAGIC);
     switch (why) {
     case HTTP_FAIL_CONNECT:
-        (void)snprintf(text, sizeof(text), "node %s: %s", n->name, strerror(error));
         counter_add(COUNTER_NODE_CONNECT_FAILED, 1);
-        node_mark_down(n, text);
-        call_fail(c, MCP_ENODE_UNAVAILABLE, text, true);
+        node_mark_down(c->node, strerror(error));
+        call_fail(c, MCP_ENODE_UNAVAILABLE, strerror(error), true);
         return;
     case HTTP_FAIL_STALE:
-        if (c->pooled && c->ops != NULL) {
-            if (!retry_stale(c)) {
-                call_fail(c, MCP_ENOMEM, "out of memory", true);
-            }
-            return;
+        if (!c->pooled || c->ops == NULL) {
+            call_fail(c, MCP_EUPSTREAM_ERROR, "closed the connection without an answer", false);
+        } else if (!retry_stale(c)) {
+            call_fail(c, MCP_ENOMEM, "out of memory", true);
         }
-        (void)snprintf(text, sizeof(text), "node %s closed the connection without an answer",
-                       n->name);
-        call_fail(c, MCP_EUPSTREAM_ERROR, text, false);
         return;
     case HTTP_FAIL_CUT:
-        (void)snprintf(text, sizeof(text), "node %s closed the connection within its answer",
-                       n->name);
-        call_fail(c, MCP_ESTREAM_INTERRUPTED, text, false);
+        call_fail(c, MCP_ESTREAM_INTERRUPTED, "closed the connection within its answer", false);
         return;
     case HTTP_FAIL_GARBAGE:
-        (void)snprintf(text, sizeof(text), "node %s: %s", n->name,
-                       reason == NULL ? "its answer is not HTTP" : reason);
         counter_add(COUNTER_NODE_BAD_ANSWER, 1);
-        call_fail(c, MCP_EUPSTREAM_ERROR, text, false);
+        call_fail(c, MCP_EUPSTREAM_ERROR, reason == NULL ? "its answer is not HTTP" : reason,
+                  false);
         return;
     case HTTP_FAIL_NOMEM:
         break;

@@ -42,7 +42,8 @@ struct node_call_ops {
     void (*head)(void *owner, const struct http_head *head);
     void (*body)(void *owner, struct slice bytes);
     void (*end)(void *owner);
-    /* `sent_nothing`: the node cannot have seen the request; another node may be tried. */
+    /* `sent_nothing`: the node cannot have seen the request; another node may be tried.
+     * `text` does not name the node. */
     void (*failed)(void *owner, int code, const char *text, bool sent_nothing);
     void (*drained)(void *owner); /* uploads; may be NULL */
 };
