@@ -99,7 +99,10 @@ static bool id_is_fine(struct slice id)
 
 static bool header_stays_here(const struct http_head *head, struct slice name)
 {
-    return http_header_is_hop_by_hop(head, name) || slice_starts(name, SLICE("X-Mcpgate-")) ||
+    static const struct slice ours = SLICE("X-Mcpgate-");
+
+    return http_header_is_hop_by_hop(head, name) ||
+           slice_eq_case(slice_first(name, ours.len), ours) ||
            slice_eq_case(name, SLICE("accept-encoding"));
 }
 
