@@ -243,7 +243,7 @@ static int ask_generate(struct asking *a)
                                           NULL};
     struct slice prompt;
     struct slice system;
-    bool raw;
+    bool raw = false; /* gcc -O3 does not see that want_bool sets it */
     int rv = want_string(a, "prompt", &prompt);
 
     if (rv == 0) {
