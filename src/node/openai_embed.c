@@ -127,8 +127,11 @@ static void append_float32(struct buf *out, double value)
 static void append_double(struct buf *out, double value)
 {
     char text[32];
+    int digits = 15;
 
-    (void)snprintf(text, sizeof(text), "%.17g", value);
+    do {
+        (void)snprintf(text, sizeof(text), "%.*g", digits, value);
+    } while (strtod(text, NULL) != value && digits++ < 17);
     append(out, text);
 }
 

@@ -147,7 +147,7 @@ static uint64_t ns_of_ms(struct slice number)
     if (!(ns > 0)) {
         return 0;
     }
-    return ns < 9e18 ? (uint64_t)ns : (uint64_t)9e18;
+    return ns < 9e18 ? (uint64_t)(ns + 0.5) : (uint64_t)9e18;
 }
 
 static int read_usage(struct openai_usage *u, struct slice usage)

@@ -125,7 +125,7 @@ const struct page *page_read(void)
     while (fgets(line, sizeof(line), file) != NULL) {
         line[strcspn(line, "\n")] = '\0';
         if (strncmp(line, "## ", 3) == 0) {
-            (void)snprintf(section, sizeof(section), "%s", line + 3);
+            (void)snprintf(section, sizeof(section), "%.63s", line + 3);
         } else if (strncmp(line, "| `", 3) == 0) {
             read_row(line, section);
         }

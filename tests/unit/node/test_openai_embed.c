@@ -65,7 +65,8 @@ static void recorded_base64(void **state)
     buf_fini(&body);
 }
 
-/* The node wrote float32 as doubles; both calls give these numbers, the old one as they are. */
+/* The node wrote float32 as doubles, with as few digits as these need; both calls give these
+ * numbers, the old one as they are. */
 static void recorded_floats(void **state)
 {
     struct buf body = {0};
@@ -112,6 +113,25 @@ static void numbers_are_short_and_exact(void **state)
                  SLICE("{\"model\":\"m\",\"embeddings\":[[0.10000049,-0.7000034,1.0000049e-30,0,"
                        "0.70710343]],\"total_duration\":0,\"load_duration\":0,"
                        "\"prompt_eval_count\":2}")));
+    asked_fini(&a);
+    buf_fini(&out);
+}
+
+static void old_numbers_are_those_of_the_node(void **state)
+{
+    struct asked a;
+    struct buf out = {0};
+
+    (void)state;
+    ask(&a, OP_EMBEDDINGS, "{\"prompt\":\"x\"}", "");
+    assert_int_equal(
+        openai_whole(a.call,
+                     SLICE("{\"data\":[{\"embedding\":[-0.01621530018746853,0.1,3,1e30,"
+                           "0.30000000000000004]}]}"),
+                     clock_after(0), &out),
+        OPENAI_LAST);
+    assert_true(slice_eq(buf_slice(&out), SLICE("{\"embedding\":[-0.01621530018746853,0.1,3,1e+30,"
+                                                "0.30000000000000004]}")));
     asked_fini(&a);
     buf_fini(&out);
 }
@@ -201,6 +221,7 @@ int main(void)
         cmocka_unit_test(recorded_base64),
         cmocka_unit_test(recorded_floats),
         cmocka_unit_test(numbers_are_short_and_exact),
+        cmocka_unit_test(old_numbers_are_those_of_the_node),
         cmocka_unit_test(vectors_are_put_in_the_order_of_their_inputs),
         cmocka_unit_test(wrong_answers),
         cmocka_unit_test(every_allocation_may_fail)};

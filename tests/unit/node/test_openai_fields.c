@@ -169,7 +169,7 @@ static void build_request(const struct page_row *r, const char *leaf, struct buf
     char field[PAGE_TEXT];
     size_t len;
 
-    (void)snprintf(field, sizeof(field), "%s%s", is_section(r, "options") ? "options." : "",
+    (void)snprintf(field, sizeof(field), "%s%.512s", is_section(r, "options") ? "options." : "",
                    FIELD(r));
     len = strcspn(field, ".[");
     (void)buf_append_byte(out, '{');
