@@ -207,7 +207,9 @@ static struct http_conn *detach(struct http_request **qp)
 void http_reply_end(struct http_request **qp)
 {
     struct http_request *q = request_of(*qp);
-    bool close = q->close || (q->framing == REPLY_LENGTH && q->reply_left > 0);
+    /* The drain may have begun behind the head. */
+    bool close =
+        q->close || q->conn->server->draining || (q->framing == REPLY_LENGTH && q->reply_left > 0);
     struct http_conn *c;
 
     ASSERT(q->framing != REPLY_NOT_STARTED);
