@@ -216,7 +216,6 @@ class HttpClient:
                 response.framing = "chunked"
                 while chunk := self.chunk():
                     response.chunks.append(chunk)
-                    response.body += chunk
             elif length is not None:
                 response.framing = "length"
                 response.body = self.reader.exactly(int(length))
@@ -227,6 +226,8 @@ class HttpClient:
         except Closed:
             if response.framing == "length":
                 response.body = self.reader.held
+        if response.framing == "chunked":
+            response.body = b"".join(response.chunks)
 
     def closed(self):
         """Waits for the end of the connection; what still came before it."""

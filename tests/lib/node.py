@@ -162,7 +162,7 @@ class Connection:
 
     def __init__(self, node, sock, number):
         self.node, self.sock, self.number = node, sock, number
-        self.reader, self.sent, self.served = Reader(sock), 0, 0
+        self.reader, self.sent = Reader(sock), 0  # bytes written for the latest request
         self.gone = threading.Event()  # the peer left
         self.over = threading.Event()  # nothing is left of it
         self.thread = threading.Thread(target=self.run, daemon=True)
@@ -200,7 +200,7 @@ class Connection:
             request.chunks = []
             while data := read_chunk(self.reader):
                 request.chunks.append(data)
-                request.body += data
+            request.body = b"".join(request.chunks)
         elif request.get("Content-Length"):
             self.read_length(request, int(request.get("Content-Length")))
         request.whole.set()
@@ -222,6 +222,7 @@ class Connection:
         try:
             while True:
                 request = Request(read_head(self.reader).raw, self)
+                self.sent = 0
                 script = self.node.note(request)
                 if not isinstance(script, Early):
                     self.read_body(request)
