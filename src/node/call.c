@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/buf.h"
 #include "base/check.h"
@@ -33,8 +34,11 @@ struct node_call {
     bool once;
     bool upload;
     bool upload_chunked;
-    bool pooled; /* the connection was used before */
+    bool pooled;  /* the connection was used before */
+    bool retried; /* an earlier connection may have taken the request to the node */
     bool paused;
+    struct node_call *next; /* detached: the node's list of those */
+    struct node_call **link;
 };
 
 static const struct http_client_ops client_ops;
@@ -47,10 +51,31 @@ static void call_destroy(void *ptr)
     free(c);
 }
 
+static void push_detached(struct node_call *c)
+{
+    c->link = &c->node->detached;
+    c->next = *c->link;
+    if (c->next != NULL) {
+        c->next->link = &c->next;
+    }
+    *c->link = c;
+}
+
+static void remove_detached(struct node_call *c)
+{
+    *c->link = c->next;
+    if (c->next != NULL) {
+        c->next->link = c->link;
+    }
+}
+
 /* The only way out: whatever is left of the connection is closed, the memory goes at the end of the
  * turn. */
 static void call_release(struct node_call *c)
 {
+    if (c->link != NULL) {
+        remove_detached(c);
+    }
     timer_cancel(c->loop, &c->limit);
     if (c->client != NULL) {
         http_client_close(&c->client);
@@ -78,6 +103,11 @@ static void arm_limit(struct node_call *c)
     if (c->ops == NULL) {
         return; /* detached: its own limit runs */
     }
+    if (c->paused && c->phase != CALL_CONNECTING) {
+        /* The node cannot be blamed for silence while nobody listens. */
+        timer_cancel(c->loop, &c->limit);
+        return;
+    }
     switch (c->phase) {
     case CALL_CONNECTING:
         timer_arm(c->loop, &c->limit, limits->connect_timeout_ms);
@@ -88,6 +118,14 @@ static void arm_limit(struct node_call *c)
     case CALL_ANSWERING:
         timer_arm(c->loop, &c->limit, limits->idle_timeout_ms);
         break;
+    }
+}
+
+/* What the owner does changes the limits of the answer, not that of connecting. */
+static void rearm_limit(struct node_call *c)
+{
+    if (c->phase != CALL_CONNECTING) {
+        arm_limit(c);
     }
 }
 
@@ -109,7 +147,7 @@ static void on_limit(void *owner)
         (void)snprintf(text, sizeof(text), "no connection within %" PRIu64 " ms",
                        limits->connect_timeout_ms);
         node_mark_down(c->node, text);
-        call_fail(c, MCP_ENODE_UNAVAILABLE, text, true);
+        call_fail(c, MCP_ENODE_UNAVAILABLE, text, !c->retried);
         break;
     case CALL_WAITING:
         counter_add(COUNTER_NODE_TIMEOUT_FIRST_BYTE, 1);
@@ -140,6 +178,17 @@ static bool header_is_ours(struct slice name)
     return false;
 }
 
+/* Whether the node's own lines have a header of that name: it replaces the client's. */
+static bool header_is_nodes(const char *lines, struct slice name)
+{
+    for (const char *line = lines; *line != '\0'; line = strstr(line, "\r\n") + 2) {
+        if (strncasecmp(line, name.ptr, name.len) == 0 && line[name.len] == ':') {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool build_head(struct node_call *c, const struct node_call_request *r)
 {
     struct buf *b = &c->head;
@@ -153,7 +202,8 @@ static bool build_head(struct node_call *c, const struct node_call_request *r)
     buf_append_str(b, c->node->host_header);
     buf_append_str(b, "\r\n");
     for (size_t i = 0; i < r->header_count; i++) {
-        if (!header_is_ours(r->headers[i].name)) {
+        if (!header_is_ours(r->headers[i].name) &&
+            !header_is_nodes(c->node->extra_headers, r->headers[i].name)) {
             buf_append(b, r->headers[i].name);
             buf_append_str(b, ": ");
             buf_append(b, r->headers[i].value);
@@ -196,7 +246,13 @@ static bool connect_fresh(struct node_call *c)
     }
     counter_add(COUNTER_NODE_CONNECTS, 1);
     arm_limit(c);
-    return send_request(c);
+    if (!send_request(c)) {
+        return false;
+    }
+    if (c->paused) {
+        http_client_pause(c->client);
+    }
+    return true;
 }
 
 static bool connect_any(struct node_call *c)
@@ -272,9 +328,7 @@ static void on_body(void *owner, struct slice bytes)
     OBJ_CHECK(c, CALL_MAGIC);
     counter_add(COUNTER_BYTES_FROM_NODES, (int64_t)bytes.len);
     if (c->ops != NULL) {
-        if (!c->paused) {
-            arm_limit(c);
-        }
+        arm_limit(c);
         c->ops->body(c->owner, bytes);
     }
 }
@@ -299,6 +353,7 @@ static void on_end(void *owner, bool reusable)
 static bool retry_stale(struct node_call *c)
 {
     http_client_close(&c->client);
+    c->retried = true;
     counter_add(COUNTER_NODE_STALE_RETRY, 1);
     LOG_DEBUG("node_stale_retry", "node=%s", c->node->name);
     return connect_fresh(c);
@@ -313,13 +368,13 @@ static void on_failed(void *owner, enum http_failure why, int error, const char 
     case HTTP_FAIL_CONNECT:
         counter_add(COUNTER_NODE_CONNECT_FAILED, 1);
         node_mark_down(c->node, strerror(error));
-        call_fail(c, MCP_ENODE_UNAVAILABLE, strerror(error), true);
+        call_fail(c, MCP_ENODE_UNAVAILABLE, strerror(error), !c->retried);
         return;
     case HTTP_FAIL_STALE:
         if (!c->pooled || c->ops == NULL) {
             call_fail(c, MCP_EUPSTREAM_ERROR, "closed the connection without an answer", false);
         } else if (!retry_stale(c)) {
-            call_fail(c, MCP_ENOMEM, "out of memory", true);
+            call_fail(c, MCP_ENOMEM, "out of memory", false);
         }
         return;
     case HTTP_FAIL_CUT:
@@ -365,7 +420,7 @@ bool node_call_body(struct node_call *c, struct slice bytes)
         return true;
     }
     counter_add(COUNTER_BYTES_TO_NODES, (int64_t)bytes.len);
-    arm_limit(c);
+    rearm_limit(c);
     if (!c->upload_chunked) {
         return http_client_body(c->client, bytes);
     }
@@ -380,6 +435,7 @@ void node_call_body_end(struct node_call *c)
     if (c->upload_chunked) {
         (void)http_client_body(c->client, SLICE("0\r\n\r\n")); /* a failure comes as `failed` */
     }
+    rearm_limit(c);
     http_client_body_end(c->client);
 }
 
@@ -393,8 +449,7 @@ void node_call_pause(struct node_call *c)
     OBJ_CHECK(c, CALL_MAGIC);
     if (!c->paused) {
         c->paused = true;
-        /* The node cannot be blamed for silence while nobody listens. */
-        timer_cancel(c->loop, &c->limit);
+        rearm_limit(c);
         http_client_pause(c->client);
     }
 }
@@ -404,7 +459,7 @@ void node_call_resume(struct node_call *c)
     OBJ_CHECK(c, CALL_MAGIC);
     if (c->paused) {
         c->paused = false;
-        arm_limit(c);
+        rearm_limit(c);
         http_client_resume(c->client);
     }
 }
@@ -430,7 +485,16 @@ void node_call_detach(struct node_call **call)
         c->paused = false;
         http_client_resume(c->client);
     }
+    push_detached(c);
     timer_arm(c->loop, &c->limit, DETACHED_MS);
+}
+
+void node_calls_drop(struct node *n)
+{
+    while (n->detached != NULL) {
+        call_release(n->detached);
+    }
+    ASSERT(n->calls == 0);
 }
 
 struct node *node_call_node(const struct node_call *c)

@@ -6,8 +6,10 @@
  *
  * time limit   from                            to                       failing as
  * connect      start on a new connection       connected                MCP_ENODE_UNAVAILABLE
- * first byte   request sent                    first byte of the answer MCP_EUPSTREAM_ERROR
- * idle         each byte of the answer         next one                 MCP_ESTREAM_INTERRUPTED */
+ * first byte   request sent (of an upload: the first byte of the answer MCP_EUPSTREAM_ERROR
+ *              latest byte, or its end)
+ * idle         each byte of the answer         next one                 MCP_ESTREAM_INTERRUPTED
+ * The last two do not run while the call is paused. */
 #ifndef MCP_NODE_CALL_H
 #define MCP_NODE_CALL_H
 
@@ -27,7 +29,8 @@ enum { NODE_CALL_PIECES_MAX = 16 };
 struct node_call_request {
     struct slice method;
     struct slice path;                 /* with its query; the node's own prefix is put before it */
-    const struct http_header *headers; /* end-to-end ones, without Host, framing and credentials */
+    const struct http_header *headers; /* end-to-end; Host, framing, credentials and what
+                                          the node's configuration sets are left out */
     size_t header_count;
     const struct slice *pieces; /* the body */
     size_t piece_count;
@@ -42,7 +45,8 @@ struct node_call_ops {
     void (*head)(void *owner, const struct http_head *head);
     void (*body)(void *owner, struct slice bytes);
     void (*end)(void *owner);
-    /* `sent_nothing`: the node cannot have seen the request; another node may be tried.
+    /* `sent_nothing`: the node cannot have seen the request (not even on a pooled connection that
+     * closed before the one that failed); another node may be tried.
      * `text` does not name the node. */
     void (*failed)(void *owner, int code, const char *text, bool sent_nothing);
     void (*drained)(void *owner); /* uploads; may be NULL */
@@ -61,6 +65,8 @@ void node_call_cancel(struct node_call **c);
 /* The owner has all it needs: the rest of the answer is read and dropped (at most 1 s), so that the
  * connection can be used again. Nulls the pointer. */
 void node_call_detach(struct node_call **c);
+/* The node ends: its detached calls are closed; others must have ended before. */
+void node_calls_drop(struct node *n);
 struct node *node_call_node(const struct node_call *c);
 uint64_t node_call_read_us(const struct node_call *c); /* when the bytes now handed out were read */
 

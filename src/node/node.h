@@ -43,6 +43,7 @@ struct node_limits {
     uint64_t pool_idle_ms;
 };
 
+struct node_call;
 struct node_poll;
 struct nodes;
 
@@ -71,7 +72,8 @@ struct node {
     char why_down[256];    /* for people; "" while up */
     struct node_pool pool;
     struct node_poll *poll;
-    size_t calls; /* running */
+    size_t calls; /* running, detached ones too */
+    struct node_call *detached;
 };
 
 const char *node_kind_name(enum node_kind kind);

@@ -10,6 +10,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "http/parse/url.h"
+#include "node/call.h"
 #include "node/poll.h"
 
 enum { CATALOGUE_FRESH_MS = 1000 };
@@ -44,6 +45,7 @@ struct nodes *nodes_new(struct loop *loop, const struct node_limits *limits, con
 static void node_free(struct node *n)
 {
     node_poll_free(&n->poll);
+    node_calls_drop(n);
     node_pool_fini(&n->pool);
     catalogue_fini(&n->catalogue);
     free(n->name);
