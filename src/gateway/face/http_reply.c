@@ -58,14 +58,14 @@ void http_exchange_gone(void *owner)
 static void on_stall(void *owner)
 {
     struct http_exchange *h = owner;
-    uint64_t written = http_reply_written(h->request);
+    int64_t delivered = http_reply_delivered(h->request);
 
     OBJ_CHECK(h, HTTP_EXCHANGE_MAGIC);
     if (http_reply_unsent(h->request) == 0) {
         return;
     }
-    if (written != h->stall_written) {
-        h->stall_written = written;
+    if (delivered != h->stall_delivered) {
+        h->stall_delivered = delivered;
         timer_arm(h->gateway->loop, &h->stall, h->gateway->config->client_stall_ms);
         return;
     }
@@ -86,7 +86,7 @@ static void wrote(struct http_exchange *h)
         http_reply_notify_sent(h->request);
     }
     if (!timer_armed(&h->stall)) {
-        h->stall_written = http_reply_written(h->request);
+        h->stall_delivered = http_reply_delivered(h->request);
         timer_arm(h->gateway->loop, &h->stall, h->gateway->config->client_stall_ms);
     }
     if (http_reply_over_high(h->request)) {

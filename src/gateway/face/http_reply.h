@@ -25,7 +25,7 @@ struct http_exchange {
     enum shape_stream stream;
     bool body_is_encoded; /* Content-Encoding: passed on unread */
     uint64_t unsent_us; /* when the oldest bytes not yet written were read from the node; 0: none */
-    uint64_t stall_written; /* http_reply_written when the stall timer was armed */
+    int64_t stall_delivered; /* http_reply_delivered when the stall timer was armed */
     struct timer stall;
 };
 

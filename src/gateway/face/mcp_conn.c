@@ -200,6 +200,7 @@ static void write_frame(struct mcp_conn *c, enum wire_opcode opcode, uint32_t se
 
     wire_header_encode(&header, bytes);
     counter_add(COUNTER_MCP_FRAMES_OUT, 1);
+    counter_add(COUNTER_BYTES_TO_CLIENTS, (int64_t)(WIRE_HEADER_BYTES + payload.len));
     /* Out of memory breaks the socket, which says so itself. */
     (void)(sock_write(c->sock, slice_of(bytes, sizeof(bytes))) && sock_write(c->sock, payload));
     watch_output(c);

@@ -271,10 +271,10 @@ bool http_reply_over_high(const struct http_request *q)
     return sock_over_high(q->conn->sock);
 }
 
-uint64_t http_reply_written(const struct http_request *q)
+int64_t http_reply_delivered(const struct http_request *q)
 {
     OBJ_CHECK(q, REQUEST_MAGIC);
-    return sock_written(q->conn->sock);
+    return sock_delivered(q->conn->sock);
 }
 
 void http_reply_notify_sent(struct http_request *q)

@@ -53,7 +53,7 @@ static void conn_set_state(struct http_conn *c, enum conn_state state)
     c->state = state;
     switch (state) {
     case CONN_IDLE:
-        c->idle_written = sock_written(c->sock);
+        c->idle_delivered = sock_delivered(c->sock);
         arm(c, c->server->limits.idle_timeout_ms);
         break;
     case CONN_HEAD:
@@ -417,8 +417,8 @@ static void on_timer(void *owner)
         conn_bad(c, 408, "the body of the request took too long");
         break;
     case CONN_IDLE:
-        if (sock_unsent(c->sock) > 0 && sock_written(c->sock) != c->idle_written) {
-            c->idle_written = sock_written(c->sock);
+        if (sock_unsent(c->sock) > 0 && sock_delivered(c->sock) != c->idle_delivered) {
+            c->idle_delivered = sock_delivered(c->sock);
             arm(c, c->server->limits.idle_timeout_ms);
             break;
         }

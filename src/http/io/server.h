@@ -97,8 +97,8 @@ void http_reply_simple(struct http_request **q, unsigned status, struct slice co
                        struct slice body);
 size_t http_reply_unsent(const struct http_request *q);
 bool http_reply_over_high(const struct http_request *q);
-/* Bytes of this connection the kernel took so far. */
-uint64_t http_reply_written(const struct http_request *q);
+/* Bytes of this connection the client took so far: see sock_delivered; a system call. */
+int64_t http_reply_delivered(const struct http_request *q);
 void http_reply_notify_sent(struct http_request *q);
 bool http_reply_started(const struct http_request *q);
 

@@ -62,10 +62,10 @@ struct http_conn {
     struct http_parser *parser;
     struct http_request *request;
     struct timer timer;
-    struct task again;     /* goes on with `held` */
-    struct buf held;       /* read, and not to be looked at yet */
-    size_t drained_bytes;  /* of the body in CONN_DRAIN */
-    uint64_t idle_written; /* sock_written when the idle timer was armed */
+    struct task again;      /* goes on with `held` */
+    struct buf held;        /* read, and not to be looked at yet */
+    size_t drained_bytes;   /* of the body in CONN_DRAIN */
+    int64_t idle_delivered; /* sock_written when the idle timer was armed */
     bool feeding;
     bool reading; /* the socket is not paused */
 };

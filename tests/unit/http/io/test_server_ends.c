@@ -265,6 +265,13 @@ static bool is_over_high(void *arg)
     return http_reply_over_high(a->q);
 }
 
+static bool is_delivered(void *arg)
+{
+    const struct app *a = arg;
+
+    return http_reply_delivered(a->q) > 0;
+}
+
 static void test_back_pressure(void **state)
 {
     struct app *a = app_new();
@@ -277,7 +284,7 @@ static void test_back_pressure(void **state)
     http_reply_head(a->q, 200, NULL, 0, HTTP_LENGTH_CHUNKED);
     run_until(is_over_high, a);
     assert_true(http_reply_unsent(a->q) > 0);
-    assert_true(http_reply_written(a->q) > 0);
+    run_until(is_delivered, a); /* the kernel acknowledges when it likes */
     assert_false(app_was_told(a, "drained\n"));
     http_reply_notify_sent(a->q);
     assert_false(app_was_told(a, "sent\n"));
@@ -337,19 +344,16 @@ static void test_sent(void **state)
 {
     struct app *a = app_new();
     struct peer p;
-    uint64_t before;
 
     (void)state;
     app_open(a, &p);
     peer_send(&p, GET("/hold"));
     app_wait(a, "end\n");
     http_reply_head(a->q, 200, NULL, 0, HTTP_LENGTH_CHUNKED);
-    before = http_reply_written(a->q);
     http_reply_notify_sent(a->q);
     assert_false(app_was_told(a, "sent\n"));
     app_wait(a, "sent\n");
     assert_int_equal(http_reply_unsent(a->q), 0);
-    assert_true(http_reply_written(a->q) > before);
     /* not after the end, and not to the next request */
     http_reply_notify_sent(a->q);
     http_reply_end(&a->q);
