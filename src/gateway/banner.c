@@ -8,6 +8,7 @@
 #include "gateway/face/http.h"
 #include "gateway/face/mcp.h"
 #include "gateway/gateway.h"
+#include "obs/logfmt.h"
 
 enum { MODELS_SHOWN = 8 };
 
@@ -34,10 +35,21 @@ void banner_listening(const struct gateway *g)
     (void)fflush(stdout);
 }
 
+/* What a node says of itself cannot play with the terminal. */
+static void print_said(struct slice text)
+{
+    struct buf out = {0};
+
+    (void)logfmt_text(&out, text); /* out of memory: less is shown */
+    (void)printf("%.*s", SLICE_ARG(buf_slice(&out)));
+    buf_fini(&out);
+}
+
 static void print_models(const struct catalogue *c)
 {
     for (size_t i = 0; i < c->count && i < MODELS_SHOWN; i++) {
-        (void)printf("%s %s", i == 0 ? "" : ",", c->models[i].name);
+        (void)printf("%s ", i == 0 ? "" : ",");
+        print_said(slice_of(c->models[i].name, c->models[i].name_len));
     }
     if (c->count > MODELS_SHOWN) {
         (void)printf(", and %zu more", c->count - MODELS_SHOWN);
@@ -47,20 +59,25 @@ static void print_models(const struct catalogue *c)
     }
 }
 
+static void print_node(const struct node *n)
+{
+    (void)printf("node   %s %s", n->name, node_state_name(n->state));
+    if (n->state == NODE_UP) {
+        (void)printf(" (%s%s", node_kind_name(n->kind), n->version[0] == '\0' ? "" : " ");
+        print_said(slice_str(n->version));
+        (void)printf("):");
+        print_models(&n->catalogue);
+    } else {
+        (void)printf(": ");
+        print_said(slice_str(n->why_down));
+    }
+    (void)printf("\n");
+}
+
 void banner_nodes(const struct gateway *g)
 {
     for (size_t i = 0; i < nodes_count(g->nodes); i++) {
-        const struct node *n = nodes_at(g->nodes, i);
-
-        (void)printf("node   %s %s", n->name, node_state_name(n->state));
-        if (n->state == NODE_UP) {
-            (void)printf(" (%s%s%s):", node_kind_name(n->kind), n->version[0] == '\0' ? "" : " ",
-                         n->version);
-            print_models(&n->catalogue);
-            (void)printf("\n");
-        } else {
-            (void)printf(": %s\n", n->why_down);
-        }
+        print_node(nodes_at(g->nodes, i));
     }
     (void)printf("%s\n", nodes_up(g->nodes) > 0
                              ? "ready"

@@ -16,6 +16,7 @@
 #include "gateway/face/mcp.h"
 #include "obs/access_log.h"
 #include "obs/log_sink.h"
+#include "obs/logfmt.h"
 
 enum { DRAIN_POLL_MS = 20, DRAIN_OUTPUT_MS = 2500 };
 
@@ -42,14 +43,24 @@ bool gateway_ready(const struct gateway *g)
     return !g->draining && nodes_all_polled(g->nodes) && nodes_up(g->nodes) > 0;
 }
 
+static void log_node_state(const struct node *n)
+{
+    struct buf why = {0};
+
+    /* It may hold what the node itself said. A failure leaves it out. */
+    (void)(logfmt_pair(&why, "why", slice_str(n->why_down)) && buf_append_byte(&why, '\0'));
+    LOG_INFO("node_state", "node=%s state=%s kind=%s models=%zu%s", n->name,
+             node_state_name(n->state), node_kind_name(n->kind), n->catalogue.count,
+             buf_failed(&why) ? "" : buf_slice(&why).ptr);
+    buf_fini(&why);
+}
+
 static void on_node_changed(void *owner, struct node *n)
 {
     struct gateway *g = owner;
 
     if (g->banner_shown) {
-        LOG_INFO("node_state", "node=%s state=%s kind=%s models=%zu why=\"%s\"", n->name,
-                 node_state_name(n->state), node_kind_name(n->kind), n->catalogue.count,
-                 n->why_down);
+        log_node_state(n);
     } else if (nodes_all_polled(g->nodes)) {
         g->banner_shown = true;
         banner_nodes(g);

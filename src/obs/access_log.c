@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
-#include "base/counter.h"
+#include "obs/line.h"
 #include "obs/logfmt.h"
 
 static int log_fd = -1;
@@ -87,8 +87,6 @@ void access_log_write(const struct access_record *r)
     logfmt_number(&line, "first_us", r->first_part_us);
     logfmt_number(&line, "total_us", r->total_us);
     buf_append_byte(&line, '\n');
-    if (buf_failed(&line) || write(log_fd, line.data, buf_len(&line)) < 0) {
-        counter_add(COUNTER_LOG_DROPPED, 1);
-    }
+    line_write(log_fd, &line);
     buf_fini(&line);
 }

@@ -5,7 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/counter.h"
+#include "obs/line.h"
 #include "obs/logfmt.h"
 
 static uint64_t wall_us(void)
@@ -25,10 +25,10 @@ static void write_line(void *owner, enum log_level level, const char *event, con
     (void)owner;
     buf_append_str(&line, "ts=");
     logfmt_time(&line, wall_us());
-    buf_printf(&line, " level=%s event=%s %s\n", levels[level], event, text);
-    if (buf_failed(&line) || write(STDERR_FILENO, line.data, buf_len(&line)) < 0) {
-        counter_add(COUNTER_LOG_DROPPED, 1);
-    }
+    buf_printf(&line, " level=%s event=%s ", levels[level], event);
+    logfmt_text(&line, slice_str(text));
+    buf_append_byte(&line, '\n');
+    line_write(STDERR_FILENO, &line);
     buf_fini(&line);
 }
 

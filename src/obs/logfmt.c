@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <time.h>
 
+#include "base/utf8.h"
+
 enum { VALUE_BYTES_MAX = 256 };
 
 bool logfmt_time(struct buf *out, uint64_t wall_us)
@@ -30,28 +32,44 @@ static bool is_plain(struct slice value)
     return true;
 }
 
-/* One line stays one line whatever a client put into its model's name. */
-static void append_quoted(struct buf *out, struct slice value)
+/* U+0080 to U+009F move a terminal's cursor as the bytes below a blank do. */
+static bool is_control(const char *p, size_t len)
 {
-    buf_append_byte(out, '"');
-    for (size_t i = 0; i < value.len; i++) {
-        unsigned char c = (unsigned char)value.ptr[i];
+    unsigned char first = (unsigned char)p[0];
 
-        if (c == '"' || c == '\\') {
-            buf_append_byte(out, '\\');
-            buf_append_byte(out, (char)c);
-        } else if (c < ' ' || c == 0x7f) {
-            buf_printf(out, "\\x%02x", (unsigned)c);
+    return first < ' ' || first == 0x7f ||
+           (len == 2 && first == 0xc2 && (unsigned char)p[1] < 0xa0);
+}
+
+/* One line stays one line, and a terminal stays as it is, whatever a peer put into it. */
+static void append_escaped(struct buf *out, struct slice value, bool quoted)
+{
+    while (value.len > 0) {
+        bool ascii = (unsigned char)value.ptr[0] < 0x80;
+        size_t len = ascii ? 1 : utf8_sequence(value.ptr, value.len);
+
+        if (len == 0 || is_control(value.ptr, len)) {
+            len = 1; /* what follows of a longer one is no sequence of its own and comes here too */
+            buf_printf(out, "\\x%02x", (unsigned)(unsigned char)value.ptr[0]);
         } else {
-            buf_append_byte(out, (char)c);
+            if (quoted && (value.ptr[0] == '"' || value.ptr[0] == '\\')) {
+                buf_append_byte(out, '\\');
+            }
+            buf_append(out, slice_first(value, len));
         }
+        value = slice_skip(value, len);
     }
-    buf_append_byte(out, '"');
+}
+
+bool logfmt_text(struct buf *out, struct slice text)
+{
+    append_escaped(out, text, false);
+    return !buf_failed(out);
 }
 
 bool logfmt_pair(struct buf *out, const char *key, struct slice value)
 {
-    value = slice_first(value, VALUE_BYTES_MAX);
+    value = utf8_first(value, VALUE_BYTES_MAX);
     if (value.len == 0) {
         return !buf_failed(out);
     }
@@ -59,8 +77,9 @@ bool logfmt_pair(struct buf *out, const char *key, struct slice value)
     if (is_plain(value)) {
         return buf_append(out, value);
     }
-    append_quoted(out, value);
-    return !buf_failed(out);
+    buf_append_byte(out, '"');
+    append_escaped(out, value, true);
+    return buf_append_byte(out, '"');
 }
 
 bool logfmt_number(struct buf *out, const char *key, uint64_t value)

@@ -46,6 +46,18 @@ static void a_value_never_makes_a_second_line_or_pair(void **state)
     check(&b, " a=\"\xe4\xbd\xa0\"");
 }
 
+static void what_is_not_text_is_escaped(void **state)
+{
+    struct buf b = {0};
+
+    (void)state;
+    /* A bare tail, a cut sequence, CSI as one character, and one that is fine. */
+    assert_true(logfmt_pair(&b, "a", SLICE("\x9b\xe4\xbd|\xc2\x9b|\xc2\xa0")));
+    check(&b, " a=\"\\x9b\\xe4\\xbd|\\xc2\\x9b|\xc2\xa0\"");
+    assert_true(logfmt_text(&b, SLICE("a=\"b\" c=\\\n\x1b[31m")));
+    check(&b, "a=\"b\" c=\\\\x0a\\x1b[31m");
+}
+
 static void long_values_are_cut(void **state)
 {
     char text[1000];
@@ -55,6 +67,12 @@ static void long_values_are_cut(void **state)
     memset(text, 'x', sizeof(text));
     assert_true(logfmt_pair(&b, "a", slice_of(text, sizeof(text))));
     assert_int_equal(buf_len(&b), 3 + 256);
+    buf_clear(&b);
+    text[254] = '\xe4'; /* a sequence of three is not cut in two */
+    text[255] = '\xbd';
+    text[256] = '\xa0';
+    assert_true(logfmt_pair(&b, "a", slice_of(text, sizeof(text))));
+    assert_int_equal(buf_len(&b), 3 + 254);
     buf_fini(&b);
 }
 
@@ -64,6 +82,7 @@ int main(void)
         cmocka_unit_test(time_is_utc_with_microseconds),
         cmocka_unit_test(plain_values_stand_as_they_are),
         cmocka_unit_test(a_value_never_makes_a_second_line_or_pair),
+        cmocka_unit_test(what_is_not_text_is_escaped),
         cmocka_unit_test(long_values_are_cut),
     };
 
