@@ -280,6 +280,13 @@ static enum step_result step_admit(struct exchange *x)
     return STEP_NEXT;
 }
 
+/* A client that does not take its answers has no further ones made. */
+static enum step_result step_room(struct exchange *x)
+{
+    x->waits_for_room = x->paused;
+    return x->paused ? STEP_WAIT : STEP_NEXT;
+}
+
 static enum step_result step_local(struct exchange *x)
 {
     return local_answers(x) ? STEP_DONE : STEP_NEXT;
@@ -544,13 +551,11 @@ static enum step_result step_forward(struct exchange *x)
 
 /* The way of a request; what follows is up to the node (answer.c). */
 static const struct step steps[] = {
-    {"admit", step_admit},
-    {"local", step_local},
-    {"choose", step_choose},
-    {"forward", step_forward},
+    {"admit", step_admit},   {"room", step_room},       {"local", step_local},
+    {"choose", step_choose}, {"forward", step_forward},
 };
 
-enum { STEP_CHOOSE = 2, STEP_COUNT = sizeof(steps) / sizeof(steps[0]) };
+enum { STEP_CHOOSE = 3, STEP_COUNT = sizeof(steps) / sizeof(steps[0]) };
 
 static void run_steps(void *owner)
 {
@@ -638,6 +643,9 @@ void exchange_resume(struct exchange *x)
         x->paused = false;
         if (x->call != NULL) {
             node_call_resume(x->call);
+        } else if (x->waits_for_room) {
+            x->waits_for_room = false;
+            task_defer(x->gateway->loop, &x->run);
         }
     }
 }

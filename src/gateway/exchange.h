@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One request and its answer, from the face that read it to its end. A face makes it, fills in what
- * it read and starts it; it then runs through the steps admit -> resolve -> choose -> forward,
- * waits for the node, and ends in exactly one way (exchange_end in exchange.c): `ended` is called
- * once, or never where the face itself cancelled. Everything on the loop's thread; callbacks never
- * come from inside a call of the face.
+ * it read and starts it; it then runs through the steps admit -> room -> local -> choose ->
+ * forward, waits for the node, and ends in exactly one way (exchange_end in exchange.c): `ended` is
+ * called once, or never where the face itself cancelled. Everything on the loop's thread; callbacks
+ * never come from inside a call of the face.
  *
  * answers   NATIVE: parts in Ollama's format, whatever the node speaks; RELAY: the node's own HTTP
  * answer, cut into its parts. */
@@ -121,6 +121,7 @@ struct exchange {
     bool refused; /* its end waits for the deferred phase */
     bool over;    /* ended or cancelled */
     bool paused;
+    bool waits_for_room; /* for exchange_resume */
     unsigned attempts;
     struct task run;
     struct task end_task;
@@ -172,7 +173,8 @@ void exchange_body(struct exchange *x, struct slice bytes);
 void exchange_body_end(struct exchange *x);
 bool exchange_body_ready(const struct exchange *x);
 bool exchange_body_over_high(const struct exchange *x);
-/* Back-pressure: stops and restarts reading the node's answer. */
+/* Back-pressure: stops and restarts reading the node's answer; one that is not on its way yet waits
+ * with that. */
 void exchange_pause(struct exchange *x);
 void exchange_resume(struct exchange *x);
 /* loop_clock_us when the bytes now handed to the sink were read from the node. */
