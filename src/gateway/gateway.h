@@ -46,6 +46,8 @@ struct gateway {
  * GATEWAY_EXIT_LISTEN where an address cannot be listened on. */
 int gateway_run(const struct config *config);
 
+#define GATEWAY_NO_BODY_MEMORY "the memory for request bodies is used up"
+
 /* Takes `n` more bytes of request body memory; false: the limit is reached (counted). */
 bool gateway_body_take(struct gateway *g, size_t n);
 void gateway_body_give(struct gateway *g, size_t n);

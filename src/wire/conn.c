@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "mcp/error.h"
 
 enum { KEPT_BYTES = 4096 }; /* memory for pieces that a connection keeps between frames */
@@ -309,6 +310,19 @@ int wire_conn_take_payload(struct wire_conn *c, struct buf *out)
     }
     buf_release(out);
     return buf_append(out, payload) ? 0 : MCP_ENOMEM;
+}
+
+size_t wire_conn_held_bytes(const struct wire_conn *c)
+{
+    return c->state == WIRE_STATE_PAYLOAD ? buf_len(&c->collected) : 0;
+}
+
+uint32_t wire_conn_drop_held(struct wire_conn *c)
+{
+    ASSERT(c->state == WIRE_STATE_PAYLOAD);
+    buf_release(&c->collected);
+    c->state = WIRE_STATE_SKIP;
+    return c->header.session_id;
 }
 
 /* --- time ---------------------------------------------------------------------------------------

@@ -106,6 +106,11 @@ ptrdiff_t wire_conn_recv(struct wire_conn *c, struct slice in, uint64_t now_ms,
  * which is released first. The event's slice is dead afterwards. 0, or MCP_ENOMEM. */
 int wire_conn_take_payload(struct wire_conn *c, struct buf *out);
 
+/* Bytes of a payload still to come that are held; for limits over many connections. */
+size_t wire_conn_held_bytes(const struct wire_conn *c);
+/* Drops them: the frame is skipped. Its session, for the refusal. */
+uint32_t wire_conn_drop_held(struct wire_conn *c);
+
 /* When wire_conn_tick has something to say; 0: nothing runs. */
 uint64_t wire_conn_deadline_ms(const struct wire_conn *c);
 /* True: the peer is too slow, `ev` is WIRE_EVENT_CLOSE. Ask for the deadline again after false. */

@@ -218,7 +218,7 @@ static void collect_body(struct http_exchange *h, struct slice bytes)
     if (buf_len(&x->body) + bytes.len > g->config->max_body_bytes) {
         exchange_refuse(x, MCP_ETOO_LARGE, "the request body is too large");
     } else if (!gateway_body_take(g, bytes.len)) {
-        exchange_refuse(x, MCP_EQUEUE_FULL, "the memory for request bodies is used up");
+        exchange_refuse(x, MCP_EQUEUE_FULL, GATEWAY_NO_BODY_MEMORY);
     } else if (!buf_append(&x->body, bytes)) {
         gateway_body_give(g, bytes.len);
         exchange_refuse(x, MCP_EINTERNAL, "out of memory");

@@ -118,6 +118,12 @@ static void count_forgotten(struct mcp_conn *c)
     c->evicted_counted = c->sessions.evicted;
 }
 
+static void give_held(struct mcp_conn *c)
+{
+    gateway_body_give(c->gateway, c->held_bytes);
+    c->held_bytes = 0;
+}
+
 static void end_conn(struct mcp_conn *c, bool gently)
 {
     struct loop *loop = loop_of(c);
@@ -127,6 +133,7 @@ static void end_conn(struct mcp_conn *c, bool gently)
         mcp_exchange_cancel(m);
     }
     count_forgotten(c);
+    give_held(c);
     if (gently) {
         sock_close_gently(&c->sock);
     } else {
@@ -293,12 +300,30 @@ static void answer_http(struct mcp_conn *c)
 /* fatal protocol_version: there is no TLS on this port. */
 static const char tls_alert[] = {0x15, 0x03, 0x01, 0x00, 0x02, 0x02, 0x46};
 
+/* A request counts from its first byte, and is refused where memory is out by then. */
+static void account_held(struct mcp_conn *c)
+{
+    size_t held = wire_conn_held_bytes(&c->wire);
+
+    if (held < c->held_bytes) {
+        give_held(c);
+    }
+    if (gateway_body_take(c->gateway, held - c->held_bytes)) {
+        c->held_bytes = held;
+    } else {
+        give_held(c);
+        mcp_conn_stray_error(c, wire_conn_drop_held(&c->wire), MCP_EQUEUE_FULL,
+                             SLICE(GATEWAY_NO_BODY_MEMORY));
+    }
+}
+
 /* False: the connection is gone. */
 static bool handle_event(struct mcp_conn *c, const struct wire_event *ev)
 {
     switch (ev->kind) {
     case WIRE_EVENT_REQUEST:
         counter_add(COUNTER_MCP_FRAMES_IN, 1);
+        give_held(c); /* the exchange takes it */
         mcp_exchange_begin(c, ev->session, ev->payload);
         return true;
     case WIRE_EVENT_HEARTBEAT:
@@ -348,22 +373,20 @@ static void on_data(void *owner, struct slice in)
 {
     struct mcp_conn *c = owner;
     uint64_t now_ms = loop_now_ms(loop_of(c));
+    struct wire_event ev;
+    ptrdiff_t used;
 
     OBJ_CHECK(c, MCP_CONN_MAGIC);
     c->heard_ms = now_ms;
     counter_add(COUNTER_BYTES_FROM_CLIENTS, (int64_t)in.len);
-    while (in.len > 0) {
-        struct wire_event ev;
-        ptrdiff_t used = wire_conn_recv(&c->wire, in, now_ms, &ev);
-
-        if (used == 0) {
-            break;
-        }
+    /* To the 0 behind the last event, which lets go of that one's payload. */
+    while ((used = wire_conn_recv(&c->wire, in, now_ms, &ev)) > 0) {
         in = slice_skip(in, (size_t)used);
         if (!handle_event(c, &ev)) {
             return;
         }
     }
+    account_held(c);
     arm_frame_limit(c);
 }
 

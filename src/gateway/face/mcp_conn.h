@@ -51,6 +51,7 @@ struct mcp_conn {
     bool over_high;      /* exchanges are paused until output drains */
     bool reading_paused; /* too many unsent control frames */
     size_t control_bytes;
+    size_t held_bytes;  /* of an unfinished frame, taken from the memory for request bodies */
     uint64_t heard_ms;  /* last byte from the client */
     uint64_t unsent_us; /* when the oldest bytes not yet written were read from a node; 0: none */
     int64_t stall_delivered; /* sock_delivered when the stall timer was armed */

@@ -28,6 +28,12 @@ void mcp_exchange_cancel(struct mcp_exchange *m)
     release(m);
 }
 
+/* null is what Ollama reads as absent. */
+static bool gives_options(const struct request *r)
+{
+    return request_has(r, REQUEST_OPTIONS) && r->members[REQUEST_OPTIONS].kind != JSON_NULL;
+}
+
 /* What the request itself says; what it does not say stays as it was inherited. */
 static void on_admitted(void *owner, struct exchange *x)
 {
@@ -42,10 +48,10 @@ static void on_admitted(void *owner, struct exchange *x)
         return;
     }
     m->session->node_id = x->node_id;
-    if (request_has(&x->request, REQUEST_MODEL)) {
+    if (buf_len(&x->inherited_model) == 0) {
         own.model = buf_slice(&x->model);
     }
-    if (request_has(&x->request, REQUEST_OPTIONS)) {
+    if (gives_options(&x->request)) {
         own.options = x->request.members[REQUEST_OPTIONS].value;
     }
     if (said->has_deadline) {
@@ -104,16 +110,16 @@ static bool inherit(struct exchange *x, const struct wire_session *session)
     const struct wire_inherited *from = &session->inherited;
     bool continues = x->request.mcp.continues;
 
-    x->prefer_node_id = session->node_id;
     if (!op_is_inference(x->op)) {
         return true;
     }
-    if (!request_has(&x->request, REQUEST_MODEL) && from->model.ptr != NULL &&
+    x->prefer_node_id = session->node_id;
+    if (buf_len(&x->model) == 0 && from->model.ptr != NULL &&
         (!buf_append(&x->model, from->model) ||
          !json_append_string(&x->inherited_model, from->model))) {
         return false;
     }
-    if (continues && !request_has(&x->request, REQUEST_OPTIONS) && from->options.ptr != NULL &&
+    if (continues && !gives_options(&x->request) && from->options.ptr != NULL &&
         !buf_append(&x->inherited_options, from->options)) {
         return false;
     }
@@ -181,12 +187,13 @@ static int read_request(struct mcp_exchange *m, struct err *e)
     return MCP_OK;
 }
 
-static int take_body(struct exchange *x, struct slice payload, struct err *e)
+/* The payload of the frame that has just come, without a copy where it is large. */
+static int take_body(struct exchange *x, struct mcp_conn *c, struct slice payload, struct err *e)
 {
     if (!gateway_body_take(x->gateway, payload.len)) {
-        return err_set(e, MCP_EQUEUE_FULL, "the memory for request bodies is used up");
+        return err_set(e, MCP_EQUEUE_FULL, GATEWAY_NO_BODY_MEMORY);
     }
-    if (!buf_append(&x->body, payload)) {
+    if (wire_conn_take_payload(&c->wire, &x->body) != MCP_OK) {
         gateway_body_give(x->gateway, payload.len);
         return err_set(e, MCP_EINTERNAL, "out of memory");
     }
@@ -235,12 +242,12 @@ void mcp_exchange_begin(struct mcp_conn *c, uint32_t id, struct slice payload)
     x = m->exchange;
     (void)snprintf(x->client, sizeof(x->client), "%s", c->client);
     x->native = true;
-    x->max_part_bytes = g->config->max_frame_bytes;
+    x->max_part_bytes = WIRE_MAX_FRAME_BYTES; /* of a client that announces none */
     x->bytes_in = payload.len;
     if (c->over_high) {
         exchange_pause(x);
     }
-    if ((rv = take_body(x, payload, &e)) == MCP_OK && (rv = read_request(m, &e)) == MCP_OK) {
+    if ((rv = take_body(x, c, payload, &e)) == MCP_OK && (rv = read_request(m, &e)) == MCP_OK) {
         if (exchange_authorized(x)) {
             wire_conn_authenticated(&c->wire);
         }

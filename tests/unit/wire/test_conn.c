@@ -310,6 +310,38 @@ static void idle_connections_keep_little(void **state)
     buf_fini(&log);
 }
 
+static void what_is_held_of_a_frame_can_be_dropped(void **state)
+{
+    struct buf bytes = {0}, log = {0};
+    struct slice in;
+    struct wire_conn c;
+
+    (void)state;
+    append_frame(&bytes, 1, WIRE_OP_REQUEST, 7, 100000, 'a');
+    in = buf_slice(&bytes);
+    wire_conn_init(&c, &SERVER);
+    assert_int_equal(wire_conn_held_bytes(&c), 0);
+    feed_piece(&c, slice_first(in, 50), 0, &log);
+    assert_int_equal(wire_conn_held_bytes(&c), 40);
+    feed_piece(&c, slice_skip(in, 50), 0, &log); /* complete: nothing is held */
+    assert_int_equal(wire_conn_held_bytes(&c), 0);
+    buf_clear(&log);
+
+    feed_piece(&c, slice_first(in, 50000), 0, &log);
+    assert_int_equal(wire_conn_held_bytes(&c), 49990);
+    assert_int_equal(wire_conn_drop_held(&c), 7);
+    assert_int_equal(wire_conn_held_bytes(&c), 0);
+    assert_int_equal(c.collected.cap, 0);
+    feed_piece(&c, slice_first(slice_skip(in, 50000), 50000), 0, &log);
+    assert_int_equal(wire_conn_held_bytes(&c), 0);
+    feed_piece(&c, slice_skip(in, 100000), 0, &log);
+    feed_str(&c, BEAT, 0, &log); /* the next frame is read as ever */
+    assert_log(&log, BEAT_LINE);
+    wire_conn_fini(&c);
+    buf_fini(&bytes);
+    buf_fini(&log);
+}
+
 static void payloads_are_borrowed_or_taken(void **state)
 {
     struct buf bytes = {0}, taken = {0};
@@ -539,6 +571,7 @@ int main(void)
         cmocka_unit_test(a_good_key_lifts_the_limit),
         cmocka_unit_test(memory_grows_with_what_has_arrived_only),
         cmocka_unit_test(idle_connections_keep_little),
+        cmocka_unit_test(what_is_held_of_a_frame_can_be_dropped),
         cmocka_unit_test(payloads_are_borrowed_or_taken),
         cmocka_unit_test(lack_of_memory_costs_one_frame),
         cmocka_unit_test(a_header_has_10_s),
