@@ -4,10 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <yyjson.h>
-
 #include "codec/model_name.h"
 #include "mcp/error.h"
+#include "node/openai_json.h"
 
 static void free_models(struct catalogue_model *models, size_t count)
 {
@@ -115,13 +114,13 @@ static int read_list(yyjson_val *list, const char *member, struct catalogue *out
 int catalogue_read(struct catalogue *c, struct slice body)
 {
     struct catalogue fresh = {0};
-    yyjson_doc *doc = yyjson_read(body.ptr, body.len, 0);
+    yyjson_doc *doc;
     const char *member;
     yyjson_val *list;
-    int rv;
+    int rv = openai_json_read(&doc, body, OPENAI_NUMBERS_READ);
 
-    if (doc == NULL) {
-        return MCP_EUPSTREAM_ERROR;
+    if (rv != MCP_OK) {
+        return rv == MCP_ENOMEM ? rv : MCP_EUPSTREAM_ERROR;
     }
     list = find_list(doc, &member);
     if (list != NULL) {

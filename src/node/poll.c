@@ -8,13 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <yyjson.h>
-
 #include "base/buf.h"
 #include "base/check.h"
 #include "base/err.h"
 #include "node/call.h"
 #include "node/node.h"
+#include "node/openai_json.h"
 #include "node/registry.h"
 
 enum {
@@ -83,28 +82,42 @@ static void fail(struct node_poll *p, const char *why)
     finish(p, delay_ms);
 }
 
+/* Memory that is out says nothing about the node: what is up stays up, and is asked again soon. */
+static void fail_here(struct node_poll *p)
+{
+    if (p->node->state == NODE_UP) {
+        finish(p, POLL_FIRST_MS);
+    } else {
+        fail(p, "out of memory");
+    }
+}
+
 static void fail_status(struct node_poll *p, const char *path)
 {
     char why[200];
-    struct slice said = slice_first(buf_slice(&p->answer), 80);
+    struct slice said = slice_trim(slice_first(buf_slice(&p->answer), 80));
 
-    (void)snprintf(why, sizeof(why), "%s answered %u %.*s", path, p->status, SLICE_ARG(said));
+    (void)snprintf(why, sizeof(why), "%.40s%s answered %u%s%.*s", p->node->prefix, path, p->status,
+                   said.len > 0 ? " " : "", SLICE_ARG(said));
     fail(p, why);
 }
 
 static void read_version(struct node_poll *p)
 {
-    struct slice body = buf_slice(&p->answer);
-    yyjson_doc *doc = yyjson_read(body.ptr, body.len, 0);
+    yyjson_doc *doc;
+    int rv = openai_json_read(&doc, buf_slice(&p->answer), OPENAI_NUMBERS_READ);
     const char *version = yyjson_get_str(yyjson_obj_get(yyjson_doc_get_root(doc), "version"));
 
-    if (p->status == 200 && version != NULL) {
+    if (rv == MCP_ENOMEM) {
+        fail_here(p);
+    } else if (p->status == 200 && version != NULL) {
         p->node->kind = NODE_KIND_OLLAMA;
         (void)snprintf(p->node->version, sizeof(p->node->version), "%s", version);
         start_catalogue(p);
     } else if (p->status >= 400 && p->status < 500 &&
                p->node->configured_kind == NODE_KIND_UNKNOWN) {
         p->node->kind = NODE_KIND_OPENAI;
+        p->node->version[0] = '\0';
         start_catalogue(p);
     } else {
         fail_status(p, "/api/version");
@@ -120,12 +133,18 @@ static const char *catalogue_path(const struct node *n)
 static void read_catalogue(struct node_poll *p)
 {
     struct node *n = p->node;
+    int rv;
 
     if (p->status != 200) {
         fail_status(p, catalogue_path(n));
         return;
     }
-    if (catalogue_read(&n->catalogue, buf_slice(&p->answer)) != MCP_OK) {
+    rv = catalogue_read(&n->catalogue, buf_slice(&p->answer));
+    if (rv == MCP_ENOMEM) {
+        fail_here(p);
+        return;
+    }
+    if (rv != MCP_OK) {
         fail(p, "its list of models cannot be read");
         return;
     }
@@ -144,7 +163,15 @@ static void on_body(void *owner, struct slice bytes)
 {
     struct node_poll *p = owner;
 
-    (void)buf_append(&p->answer, bytes); /* a failure is sticky and seen at the end */
+    if (buf_append(&p->answer, bytes)) {
+        return;
+    }
+    node_call_cancel(&p->call);
+    if (buf_len(&p->answer) + bytes.len > ANSWER_BYTES_MAX) {
+        fail(p, "its answer is too large");
+    } else {
+        fail_here(p);
+    }
 }
 
 static void on_end(void *owner)
@@ -155,8 +182,6 @@ static void on_end(void *owner)
     if (p->status == STATUS_LOOP) {
         node_mark_refused(p->node);
         finish(p, POLL_MAX_MS);
-    } else if (buf_failed(&p->answer)) {
-        fail(p, "its answer is too large");
     } else if (p->step == POLL_VERSION) {
         read_version(p);
     } else {
@@ -168,10 +193,13 @@ static void on_failed(void *owner, int code, const char *text, bool sent_nothing
 {
     struct node_poll *p = owner;
 
-    (void)code;
     (void)sent_nothing;
     p->call = NULL;
-    fail(p, text);
+    if (code == MCP_ENOMEM) {
+        fail_here(p);
+    } else {
+        fail(p, text);
+    }
 }
 
 static void start_call(struct node_poll *p, const char *path)
@@ -193,7 +221,7 @@ static void start_call(struct node_poll *p, const char *path)
     p->status = 0;
     p->call = node_call_start(p->node, &request, &ops, p);
     if (p->call == NULL) {
-        fail(p, "out of memory");
+        fail_here(p);
     }
 }
 
@@ -254,7 +282,7 @@ static void start_lookup(struct node_poll *p)
 
     p->step = POLL_RESOLVE;
     if (l == NULL) {
-        fail(p, "out of memory");
+        fail_here(p);
         return;
     }
     l->poll = p;
@@ -265,7 +293,7 @@ static void start_lookup(struct node_poll *p)
         p->lookup = NULL;
         free(l->host);
         free(l);
-        fail(p, "out of memory");
+        fail_here(p);
     }
 }
 

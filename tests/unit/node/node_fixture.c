@@ -107,7 +107,7 @@ static void on_changed(void *owner, struct node *n)
     changes++;
 }
 
-int node_setup(void **state)
+void node_set_make(void)
 {
     const struct node_limits limits = {
         .connect_timeout_ms = CONNECT_LIMIT_MS,
@@ -117,6 +117,11 @@ int node_setup(void **state)
         .pool_idle_ms = POOL_IDLE_MS,
     };
 
+    nodes = nodes_new(loop, &limits, "test-instance", on_changed, &changes);
+}
+
+int node_setup(void **state)
+{
     (void)state;
     fds_before = count_fds();
     counters = (struct counters){0};
@@ -124,7 +129,7 @@ int node_setup(void **state)
     full_listener = -1;
     changes = 0;
     make_loop();
-    nodes = nodes_new(loop, &limits, "test-instance", on_changed, &changes);
+    node_set_make();
     /* What a loop can only log when memory is out: an object it cannot bury. */
     loop_bury(loop, malloc(1), free);
     run_turns();

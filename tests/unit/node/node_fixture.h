@@ -35,6 +35,9 @@ int node_setup(void **state);
 int node_teardown(void **state);
 #define NODE_TEST(f) cmocka_unit_test_setup_teardown(f, node_setup, node_teardown)
 
+/* Another set, after nodes_free. */
+void node_set_make(void);
+
 int64_t counted(enum counter_id id);
 
 /* An http node at that address, of a kind still to be found. */

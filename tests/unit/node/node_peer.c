@@ -12,8 +12,6 @@
 
 enum { PEERS_MAX = 4, BACKLOG = 64 };
 
-static const char not_found[] = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
-
 static struct peer *peers[PEERS_MAX];
 static size_t peer_count;
 
@@ -81,7 +79,7 @@ struct node *peer_node(struct peer *p)
     return n;
 }
 
-void peer_route(struct peer *p, const char *path, const char *answer)
+void peer_route(struct peer *p, const char *path, const char *status, const char *body)
 {
     size_t i = 0;
 
@@ -91,7 +89,12 @@ void peer_route(struct peer *p, const char *path, const char *answer)
     }
     assert_true(i < PEER_ROUTES_MAX);
     p->route_count = i < p->route_count ? p->route_count : i + 1;
-    p->routes[i] = (struct peer_route){path, answer};
+    p->routes[i] = (struct peer_route){path, status, body};
+}
+
+void peer_route_raw(struct peer *p, const char *path, const char *bytes)
+{
+    peer_route(p, path, NULL, bytes);
 }
 
 const char *peer_take_asked(struct peer *p)
@@ -139,21 +142,33 @@ static void read_some(struct peer_conn *c)
     }
 }
 
-static const char *answer_of(const struct peer *p, const char *path, size_t len)
+static void send_answer(struct peer *p, size_t conn, const char *path, size_t len)
 {
+    struct peer_route r = {NULL, "404 Not Found", ""};
+    char out[1024];
+    int size;
+
     for (size_t i = 0; i < p->route_count; i++) {
         if (strlen(p->routes[i].path) == len && memcmp(p->routes[i].path, path, len) == 0) {
-            return p->routes[i].answer;
+            r = p->routes[i];
         }
     }
-    return not_found;
+    if (r.status == NULL) {
+        if (r.answer != NULL) {
+            peer_send(p, conn, slice_str(r.answer));
+        }
+        return;
+    }
+    size = snprintf(out, sizeof(out), "HTTP/1.1 %s\r\nContent-Length: %zu\r\n\r\n%s", r.status,
+                    strlen(r.answer), r.answer);
+    assert_in_range(size, 1, sizeof(out) - 1);
+    peer_send(p, conn, slice_of(out, (size_t)size));
 }
 
 static void answer_request(struct peer *p, size_t conn)
 {
     struct peer_conn *c = &p->conns[conn];
     const char *path = strchr(c->in, ' ');
-    const char *answer;
     size_t len;
     size_t used = strlen(p->asked);
 
@@ -161,14 +176,12 @@ static void answer_request(struct peer *p, size_t conn)
         return;
     }
     assert_non_null(path);
+    p->last = conn;
     len = strcspn(++path, " ");
     (void)snprintf(p->asked + used, sizeof(p->asked) - used, "%.*s ", (int)len, path);
-    answer = answer_of(p, path, len);
+    send_answer(p, conn, path, len);
     c->in_len = 0;
     c->in[0] = '\0';
-    if (answer != NULL) {
-        peer_send(p, conn, slice_str(answer));
-    }
 }
 
 void node_peers_pump(void)

@@ -25,6 +25,7 @@ struct peer_conn {
 
 struct peer_route {
     const char *path;
+    const char *status; /* NULL: `answer` is all of it */
     const char *answer;
 };
 
@@ -37,6 +38,7 @@ struct peer {
     bool routing;
     struct peer_route routes[PEER_ROUTES_MAX];
     size_t route_count;
+    size_t last;                  /* connection of the last one of those */
     char asked[PEER_ASKED_BYTES]; /* "/path /path ", of those answered by a route */
 };
 
@@ -50,9 +52,11 @@ void peer_listen(struct peer *p);
 /* A node that has an address without having been polled. */
 struct node *peer_node(struct peer *p);
 
-/* Answers requests for `path` with those bytes (NULL: never), others with 404. The last call for a
- * path counts. */
-void peer_route(struct peer *p, const char *path, const char *answer);
+/* Answers requests for `path` with that status ("200 OK") and body, others with 404. The last call
+ * for a path counts. */
+void peer_route(struct peer *p, const char *path, const char *status, const char *body);
+/* Answers with exactly these bytes (NULL: never). */
+void peer_route_raw(struct peer *p, const char *path, const char *bytes);
 /* What was asked since the last call; valid until the next. */
 const char *peer_take_asked(struct peer *p);
 
