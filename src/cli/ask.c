@@ -58,8 +58,7 @@ static void parse_setting(struct cli_ask *ask, const char *text, struct argp_sta
     yyjson_doc *json;
 
     if (equals == NULL || equals == text) {
-        argp_error(state, "--option: expected NAME=VALUE, not '%s'", text);
-        return; /* argp_error ends the program */
+        cli_usage(state, "--option: expected NAME=VALUE, not '%s'", text);
     }
     json = yyjson_read(equals + 1, strlen(equals + 1), YYJSON_READ_NUMBER_AS_RAW);
     value = json == NULL ? yyjson_mut_str(ask->doc, equals + 1)

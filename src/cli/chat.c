@@ -80,6 +80,17 @@ static void take_command(struct slice line)
     }
 }
 
+static void greet(const struct chat *chat)
+{
+    const char *model = yyjson_mut_get_str(yyjson_mut_obj_get(chat->ask.root, "model"));
+
+    if (chat->is_terminal && isatty(STDOUT_FILENO)) {
+        (void)fputs(cli_style(stdout, CLI_DIM), stdout);
+        cli_put(stdout, slice_str(model));
+        (void)printf("; /help lists the commands%s\n", cli_style(stdout, CLI_PLAIN));
+    }
+}
+
 static void show_prompt(const struct chat *chat)
 {
     if (chat->is_terminal && isatty(STDOUT_FILENO)) {
@@ -156,7 +167,7 @@ int cli_chat(int argc, char **argv)
     int rc;
 
     cli_ask_init(&chat.ask);
-    argp_parse(&argp, argc, argv, 0, NULL, &chat); /* ends the program on an error */
+    cli_parse(&argp, argc, argv, &chat);
     rc = cli_conn_open(&chat.conn, &chat.ask.common);
     if (rc == CLI_EXIT_OK) {
         rc = cli_ask_choose(&chat.ask, &chat.conn, "completion");
@@ -166,6 +177,7 @@ int cli_chat(int argc, char **argv)
         if (chat.ask.system != NULL) {
             add_message(&chat, "system", slice_str(chat.ask.system));
         }
+        greet(&chat);
         rc = talk(&chat);
     }
     cli_conn_close(&chat.conn);

@@ -20,13 +20,23 @@ enum cli_exit {
 /* --host, --key and --json of all commands that talk to a gateway. */
 struct cli_common {
     const char *host;
-    const char *key; /* NULL: none */
+    const char *host_from; /* the option or variable that gave it */
+    const char *key;       /* NULL: none */
     bool json;
 };
 
 /* As a child of a command's parser, whose input is then a struct cli_common; it also sets the
  * defaults, from MCPGATE_HOST and MCPGATE_KEY. */
 extern const struct argp cli_common_argp;
+
+/* argp_parse that ends the program where it fails. What is wrong with a command line is one line on
+ * standard error: the C library's own, or that of cli_usage. */
+void cli_parse(const struct argp *argp, int argc, char **argv, void *input);
+/* As a parser's answer to ARGP_KEY_INIT: argp itself stays silent about errors. */
+void cli_parse_init(struct argp_state *state);
+/* Ends the program: what was expected, and where the options are listed. */
+void cli_usage(const struct argp_state *state, const char *fmt, ...)
+    __attribute__((noreturn, format(printf, 2, 3)));
 
 /* Runs a parser of options alone, for commands without arguments of their own. */
 void cli_common_parse(int argc, char **argv, const char *doc, struct cli_common *common);

@@ -2,8 +2,12 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "cli/text.h"
 
 enum { OPTION_HOST = 0x100, OPTION_KEY, OPTION_JSON };
 
@@ -23,17 +27,44 @@ static const char *from_environment(const char *name, const char *otherwise)
     return value == NULL || *value == '\0' ? otherwise : value;
 }
 
+void cli_parse(const struct argp *argp, int argc, char **argv, void *input)
+{
+    if (argp_parse(argp, argc, argv, 0, NULL, input) != 0) {
+        exit(CLI_EXIT_USAGE);
+    }
+}
+
+void cli_parse_init(struct argp_state *state)
+{
+    state->err_stream = NULL; /* or it adds where to look, in two lines */
+}
+
+void cli_usage(const struct argp_state *state, const char *fmt, ...)
+{
+    char text[512];
+    va_list args;
+
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, args); /* a long argument is cut */
+    va_end(args);
+    cli_error("%s; see %s --help", text, state->name);
+    exit(CLI_EXIT_USAGE);
+}
+
 static error_t parse_common(int key, char *arg, struct argp_state *state)
 {
     struct cli_common *common = state->input;
 
     switch (key) {
     case ARGP_KEY_INIT:
+        cli_parse_init(state);
         common->host = from_environment("MCPGATE_HOST", "127.0.0.1:8080");
+        common->host_from = "MCPGATE_HOST";
         common->key = from_environment("MCPGATE_KEY", NULL);
         return 0;
     case OPTION_HOST:
         common->host = arg;
+        common->host_from = "--host";
         return 0;
     case OPTION_KEY:
         common->key = arg;
@@ -44,6 +75,8 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
     case 'h':
         argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
         return 0;
+    case ARGP_KEY_ARG: /* of a command that takes none */
+        cli_usage(state, "expected no argument, not '%s'", arg);
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -66,7 +99,7 @@ void cli_common_parse(int argc, char **argv, const char *doc, struct cli_common 
     const struct argp_child children[] = {{.argp = &cli_common_argp}, {0}};
     const struct argp argp = {.parser = parse_options_only, .doc = doc, .children = children};
 
-    argp_parse(&argp, argc, argv, 0, NULL, common); /* ends the program on an error */
+    cli_parse(&argp, argc, argv, common);
 }
 
 unsigned long cli_parse_number(struct argp_state *state, const char *option, const char *text,
@@ -78,7 +111,7 @@ unsigned long cli_parse_number(struct argp_state *state, const char *option, con
     errno = 0;
     value = strtoul(text, &end, 10);
     if (errno != 0 || *end != '\0' || *text < '0' || *text > '9' || value > most) {
-        argp_error(state, "--%s: expected a whole number up to %lu, not '%s'", option, most, text);
+        cli_usage(state, "--%s: expected a whole number up to %lu, not '%s'", option, most, text);
     }
     return value;
 }

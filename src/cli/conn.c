@@ -12,7 +12,7 @@
 #include "cli/text.h"
 #include "mcp/client.h"
 
-enum { SESSION = 1, REFRESH_MS = 2000 };
+enum { SESSION = 1, REFRESH_MS = 2000, GREETING_MS = 5000 };
 
 /* The signal handler's view: what to wake. */
 static struct mcp_client *volatile waiting;
@@ -76,6 +76,14 @@ uint64_t cli_member_uint(yyjson_val *object, const char *key)
 
 /* --- the connection --------------------------------------------------------------------------- */
 
+static const char *advice(const struct cli_conn *c, int code)
+{
+    if (code == MCP_EUNAUTHORIZED && c->common->key == NULL) {
+        return "; give one with --key or MCPGATE_KEY";
+    }
+    return code == MCP_EUNKNOWN_MODEL ? "; mcpgate list shows what there is" : "";
+}
+
 /* What the code means for the command; `text` may be empty. */
 static int say_error(const struct cli_conn *c, int code, const char *text, uint64_t retry_after_ms)
 {
@@ -94,7 +102,7 @@ static int say_error(const struct cli_conn *c, int code, const char *text, uint6
         cli_error("no gateway there: %s; start it with: mcpgate serve", text);
         return CLI_EXIT_NO_SERVER;
     }
-    if (code == MCP_EPROTOCOL && !c->heard) {
+    if ((code == MCP_EPROTOCOL || code == MCP_ECLOSED) && !c->heard) {
         cli_error("what answers at %s does not speak MCP (%s)", c->common->host, text);
         return CLI_EXIT_NO_SERVER;
     }
@@ -102,10 +110,7 @@ static int say_error(const struct cli_conn *c, int code, const char *text, uint6
         (void)snprintf(retry, sizeof(retry), "; try again in %llu ms",
                        (unsigned long long)retry_after_ms);
     }
-    cli_error("%s: %s%s%s", mcp_error_name(code), text, retry,
-              code == MCP_EUNAUTHORIZED && c->common->key == NULL
-                  ? "; give one with --key or MCPGATE_KEY"
-                  : "");
+    cli_error("%s: %s%s%s", mcp_error_name(code), text, retry, advice(c, code));
     return CLI_EXIT_FAILED;
 }
 
@@ -117,7 +122,8 @@ static int say_client_error(const struct cli_conn *c, int code)
 static int set_options(const struct cli_common *common, struct mcp_options *options)
 {
     if (mcp_options_set_address(options, common->host) != MCP_OK) {
-        cli_error("'%s' is no address; expected host:port, [v6]:port or unix:PATH", common->host);
+        cli_error("%s: expected host:port, [v6]:port or unix:PATH, not '%s'", common->host_from,
+                  common->host);
         return CLI_EXIT_USAGE;
     }
     if (mcp_options_set_auth(options, common->key) != MCP_OK) {
@@ -261,6 +267,25 @@ static int receive_parts(struct cli_conn *c, cli_part_fn fn, void *owner)
     }
 }
 
+/* Before the first exchange: a heartbeat is answered at once where MCP is spoken, while an answer
+ * may take as long as a model takes to load. llama.cpp's server, on the same default port, says
+ * nothing. */
+static int greet(struct cli_conn *c)
+{
+    int rc = c->heard ? MCP_OK : send_heartbeat(c, GREETING_MS, NULL);
+
+    if (rc == MCP_ETIMEOUT) {
+        cli_error("what answers at %s does not speak MCP (a heartbeat had no answer in %d s)",
+                  c->common->host, GREETING_MS / 1000);
+        return CLI_EXIT_NO_SERVER;
+    }
+    if (rc != MCP_OK) {
+        return say_client_error(c, rc);
+    }
+    c->heard = true;
+    return CLI_EXIT_OK;
+}
+
 int cli_conn_exchange(struct cli_conn *c, yyjson_mut_doc *request, cli_part_fn fn, void *owner)
 {
     yyjson_write_err why;
@@ -275,9 +300,13 @@ int cli_conn_exchange(struct cli_conn *c, yyjson_mut_doc *request, cli_part_fn f
         cli_error("the text is not UTF-8");
         return CLI_EXIT_USAGE;
     }
-    rc = mcp_client_request(c->client, SESSION, text, len);
+    rc = greet(c);
+    if (rc == CLI_EXIT_OK) {
+        rc = mcp_client_request(c->client, SESSION, text, len);
+        rc = rc == MCP_OK ? receive_parts(c, fn, owner) : say_client_error(c, rc);
+    }
     free(text);
-    return rc == MCP_OK ? receive_parts(c, fn, owner) : say_client_error(c, rc);
+    return rc;
 }
 
 int cli_conn_ask(struct cli_conn *c, const char *op, cli_part_fn fn, void *owner)

@@ -137,7 +137,7 @@ int cli_embed(int argc, char **argv)
     if (e.inputs == NULL) {
         cli_no_memory();
     }
-    argp_parse(&argp, argc, argv, 0, NULL, &e); /* ends the program on an error */
+    cli_parse(&argp, argc, argv, &e);
     if (yyjson_mut_arr_size(e.inputs) == 0) {
         rc = read_inputs(&e);
     }

@@ -91,7 +91,7 @@ int cli_generate(int argc, char **argv)
     int rc = CLI_EXIT_OK;
 
     cli_ask_init(&g.ask);
-    argp_parse(&argp, argc, argv, 0, NULL, &g); /* ends the program on an error */
+    cli_parse(&argp, argc, argv, &g);
     if (buf_len(&g.prompt) == 0) {
         rc = cli_input_read(&g.prompt);
     }

@@ -123,6 +123,7 @@ static int run_command(const struct command *command, int argc, char **argv)
     (void)snprintf(name, sizeof(name), "mcpgate %s", command->name);
     argv[0] = name; /* what argp calls the program */
     argp_err_exit_status = CLI_EXIT_USAGE;
+    (void)setenv("ARGP_HELP_FMT", "no-dup-args-note", 0); /* the note stays without memory */
     rc = command->run(argc, argv);
     if ((fflush(stdout) != 0 || ferror(stdout)) && rc == CLI_EXIT_OK) {
         cli_error("standard output: %s", strerror(errno));

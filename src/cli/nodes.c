@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mcpgate nodes: the health of the gateway and of its nodes. */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "cli/conn.h"
@@ -33,37 +34,102 @@ static error_t parse_nodes(int key, char *arg, struct argp_state *state)
     }
 }
 
-static void print_nodes(yyjson_val *part)
+static bool any_failed(yyjson_val *nodes)
 {
-    yyjson_val *nodes = yyjson_obj_get(part, "nodes");
-    struct slice status = cli_member_text(part, "status");
-    struct cli_table table = {.columns = 2};
+    yyjson_val *node;
+    size_t i, count;
+
+    yyjson_arr_foreach(nodes, i, count, node)
+    {
+        if (cli_member_text(node, "error").len > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void add_node(struct cli_table *table, yyjson_val *node, bool with_error)
+{
+    char models[CLI_FORMAT_MAX];
+    struct slice state = cli_member_text(node, "state");
+    bool up = yyjson_is_true(yyjson_obj_get(node, "up"));
+
+    (void)snprintf(models, sizeof(models), "%zu", yyjson_arr_size(yyjson_obj_get(node, "models")));
+    cli_table_add(table, cli_member_text(node, "name"));
+    cli_table_add(table, state.len > 0 ? state : up ? SLICE("up") : SLICE("down"));
+    cli_table_add(table, up ? cli_member_text(node, "kind") : SLICE("-"));
+    cli_table_add(table, up ? slice_str(models) : SLICE("-"));
+    if (with_error) {
+        cli_table_add(table, cli_member_text(node, "error"));
+    }
+}
+
+static void print_table(yyjson_val *nodes)
+{
+    bool with_error = any_failed(nodes);
+    struct cli_table table = {.columns = with_error ? 5 : 4};
     yyjson_val *node;
     size_t i, count;
 
     cli_table_add(&table, SLICE("NAME"));
     cli_table_add(&table, SLICE("STATE"));
+    cli_table_add(&table, SLICE("KIND"));
+    cli_table_add(&table, SLICE("MODELS"));
+    if (with_error) {
+        cli_table_add(&table, SLICE("ERROR"));
+    }
     yyjson_arr_foreach(nodes, i, count, node)
     {
-        cli_table_add(&table, cli_member_text(node, "name"));
-        cli_table_add(&table,
-                      yyjson_is_true(yyjson_obj_get(node, "up")) ? SLICE("up") : SLICE("down"));
+        add_node(&table, node, with_error);
     }
     cli_table_print(&table);
-    (void)printf("\ngateway %s%.*s%s\n",
+}
+
+/* What --deep has found. */
+static void print_generate(yyjson_val *generate)
+{
+    bool ok = yyjson_is_true(yyjson_obj_get(generate, "ok"));
+    struct slice node = cli_member_text(generate, "node");
+
+    if (generate == NULL) {
+        return;
+    }
+    (void)printf("generate %s%s%s", cli_style(stdout, ok ? CLI_GREEN : CLI_RED),
+                 ok ? "ok" : "failed", cli_style(stdout, CLI_PLAIN));
+    if (node.len > 0) {
+        (void)fputs(" on ", stdout);
+        cli_put(stdout, node);
+    }
+    if (ok) {
+        (void)printf(" in %" PRIu64 " ms", cli_member_uint(generate, "ms"));
+    } else {
+        (void)fputs(": ", stdout);
+        cli_put(stdout, cli_member_text(generate, "error"));
+    }
+    (void)fputc('\n', stdout);
+}
+
+static void print_health(yyjson_val *part)
+{
+    struct slice status = cli_member_text(part, "status");
+
+    print_table(yyjson_obj_get(part, "nodes"));
+    (void)printf("\ngateway  %s%.*s%s\n",
                  cli_style(stdout, slice_eq(status, SLICE("ok")) ? CLI_GREEN : CLI_RED),
                  SLICE_ARG(status), cli_style(stdout, CLI_PLAIN));
+    print_generate(yyjson_obj_get(part, "generate"));
 }
 
 static void take_health(void *owner, yyjson_val *part, struct slice text)
 {
     struct nodes *n = owner;
 
-    n->is_down = slice_eq(cli_member_text(part, "status"), SLICE("down"));
+    n->is_down = slice_eq(cli_member_text(part, "status"), SLICE("down")) ||
+                 yyjson_is_false(yyjson_obj_get(yyjson_obj_get(part, "generate"), "ok"));
     if (n->common.json) {
         cli_print_part(NULL, part, text);
     } else {
-        print_nodes(part);
+        print_health(part);
     }
 }
 
@@ -95,11 +161,11 @@ int cli_nodes(int argc, char **argv)
         .options = options,
         .parser = parse_nodes,
         .doc = "Lists the nodes of the gateway and whether they are up. The exit status is 1 when "
-               "none is.",
+               "none is, or with --deep where none answers.",
         .children = children,
     };
     struct nodes n = {0};
 
-    argp_parse(&argp, argc, argv, 0, NULL, &n); /* ends the program on an error */
+    cli_parse(&argp, argc, argv, &n);
     return run(&n);
 }

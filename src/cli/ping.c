@@ -33,7 +33,7 @@ static int parse_seconds(struct argp_state *state, const char *text)
     double seconds = strtod(text, &end);
 
     if (end == text || *end != '\0' || !(seconds >= 0 && seconds <= 86400)) {
-        argp_error(state, "--interval: expected seconds, such as 0.2, not '%s'", text);
+        cli_usage(state, "--interval: expected seconds, such as 0.2, not '%s'", text);
     }
     return (int)(seconds * 1000 + 0.5);
 }
@@ -49,7 +49,7 @@ static error_t parse_ping(int key, char *arg, struct argp_state *state)
     case 'c':
         p->count = cli_parse_number(state, "count", arg, ULONG_MAX);
         if (p->count == 0) {
-            argp_error(state, "--count: expected at least 1");
+            cli_usage(state, "--count: expected at least 1");
         }
         return 0;
     case 'i':
@@ -131,6 +131,6 @@ int cli_ping(int argc, char **argv)
     };
     struct ping p = {.interval_ms = INTERVAL_MS};
 
-    argp_parse(&argp, argc, argv, 0, NULL, &p); /* ends the program on an error */
+    cli_parse(&argp, argc, argv, &p);
     return run(&p);
 }

@@ -18,16 +18,17 @@ enum {
 };
 
 static const struct argp_option options[] = {
-    {"config", 'c', "FILE", 0, "The configuration, YAML (docs/configuration.md)", 0},
+    /* The groups are only there to keep this order in the help. */
+    {"config", 'c', "FILE", 0, "The configuration, YAML (docs/configuration.md)", 1},
     {"node", OPTION_NODE, "URL", 0,
-     "A node: http://host:port or unix:PATH; may be repeated (http://127.0.0.1:11434)", 0},
+     "A node: http://host:port or unix:PATH; may be repeated (http://127.0.0.1:11434)", 2},
     {"mcp", OPTION_MCP, "ADDR", 0, "Listen for MCP: host:port, unix:PATH or off (127.0.0.1:8080)",
-     0},
-    {"http", OPTION_HTTP, "ADDR", 0, "Listen for HTTP (127.0.0.1:11435)", 0},
-    {"admin", OPTION_ADMIN, "ADDR", 0, "Listen for health and metrics (127.0.0.1:6060)", 0},
+     3},
+    {"http", OPTION_HTTP, "ADDR", 0, "Listen for HTTP (127.0.0.1:11435)", 4},
+    {"admin", OPTION_ADMIN, "ADDR", 0, "Listen for health and metrics (127.0.0.1:6060)", 5},
     {"access-log", OPTION_ACCESS_LOG, "FILE", 0,
-     "One line per exchange: a file, stderr or off (stderr)", 0},
-    {"insecure", OPTION_INSECURE, NULL, 0, "Let other machines in without a key", 0},
+     "One line per exchange: a file, stderr or off (stderr)", 6},
+    {"insecure", OPTION_INSECURE, NULL, 0, "Let other machines in without a key", 7},
     {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
@@ -54,6 +55,11 @@ static error_t parse_serve(int key, char *arg, struct argp_state *state)
     struct serve *s = state->input;
 
     switch (key) {
+    case ARGP_KEY_INIT:
+        cli_parse_init(state);
+        return 0;
+    case ARGP_KEY_ARG:
+        cli_usage(state, "expected no argument, not '%s'", arg);
     case 'c':
         s->args.path = arg;
         return 0;
@@ -90,7 +96,7 @@ struct config *cli_serve_config(int argc, char **argv, const char *doc)
     struct err e = {0};
     struct config *config;
 
-    argp_parse(&argp, argc, argv, 0, NULL, &s); /* ends the program on an error */
+    cli_parse(&argp, argc, argv, &s);
     config = config_load(&s.args, &e);
     free(s.nodes);
     if (config == NULL) {

@@ -24,13 +24,12 @@ static error_t parse_show(int key, char *arg, struct argp_state *state)
         return 0;
     case ARGP_KEY_ARG:
         if (show->model != NULL) {
-            argp_error(state, "expected one MODEL");
+            cli_usage(state, "expected one MODEL, not '%s' too", arg);
         }
         show->model = arg;
         return 0;
     case ARGP_KEY_NO_ARGS:
-        argp_error(state, "expected a MODEL");
-        return 0;
+        cli_usage(state, "expected a MODEL");
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -175,6 +174,6 @@ int cli_show(int argc, char **argv)
     };
     struct show show = {0};
 
-    argp_parse(&argp, argc, argv, 0, NULL, &show); /* ends the program on an error */
+    cli_parse(&argp, argc, argv, &show);
     return run(&show);
 }

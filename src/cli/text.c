@@ -261,6 +261,7 @@ static size_t text_width(const char *text)
 void cli_table_print(struct cli_table *t)
 {
     static const size_t gap = 4;
+    size_t blanks = 0; /* to come before the next text; none stand at the end of a row */
 
     for (size_t i = 0; i < t->cell_count; i++) {
         size_t column = i % t->columns, widest = 0;
@@ -270,11 +271,15 @@ void cli_table_print(struct cli_table *t)
 
             widest = width > widest ? width : widest;
         }
-        cli_put(stdout, slice_str(t->cells[i]));
+        if (t->cells[i][0] != '\0') {
+            (void)printf("%*s", (int)blanks, "");
+            cli_put(stdout, slice_str(t->cells[i]));
+            blanks = 0;
+        }
+        blanks += widest + gap - text_width(t->cells[i]);
         if (column + 1 == t->columns) {
             (void)fputc('\n', stdout);
-        } else {
-            (void)printf("%*s", (int)(widest + gap - text_width(t->cells[i])), "");
+            blanks = 0;
         }
     }
     for (size_t i = 0; i < t->cell_count; i++) {

@@ -132,7 +132,21 @@ def test_wrong_usage(args):
             terminal.expect("no text; give it as an argument or on standard input")
             assert terminal.wait() == 2
     else:
-        bad(2, *args)
+        assert "\n" not in bad(2, *args)
+
+
+@pytest.mark.parametrize("args,line", [
+    (("list", "--frob"), "mcpgate list: unrecognized option '--frob'"),
+    (("list", "extra"), "mcpgate: expected no argument, not 'extra'; see mcpgate list --help"),
+    (("ping", "-i", "x"), "mcpgate: --interval: expected seconds, such as 0.2, not 'x'; see mcpgate ping --help"),
+    (("list", "--host", "a:b"), "mcpgate: --host: expected host:port, [v6]:port or unix:PATH, not 'a:b'")])
+def test_wrong_usage_says_what_was_expected(args, line):
+    assert bad(2, *args) == line
+
+
+def test_wrong_address_in_the_environment():
+    assert bad(2, "list", MCPGATE_HOST="http://a:1") == \
+        "mcpgate: MCPGATE_HOST: expected host:port, [v6]:port or unix:PATH, not 'http://a:1'"
 
 
 # --- nobody there -----------------------------------------------------------------------------------
@@ -171,6 +185,23 @@ def test_somebody_who_does_not_speak_mcp():
         address = "127.0.0.1:%d" % listener.getsockname()[1]
         assert bad(4, "list", "--host", address).startswith(
             f"mcpgate: what answers at {address} does not speak MCP (")
+        thread.join()
+
+
+def test_somebody_who_says_nothing():
+    """An answer may take long, that to a heartbeat may not."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = "127.0.0.1:%d" % listener.getsockname()[1]
+        assert bad(4, "list", "--host", address) == \
+            f"mcpgate: what answers at {address} does not speak MCP (a heartbeat had no answer in 5 s)"
+
+
+def test_somebody_who_closes():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=lambda: listener.accept()[0].close())
+        thread.start()
+        address = "127.0.0.1:%d" % listener.getsockname()[1]
+        assert bad(4, "list", "--host", address).startswith(f"mcpgate: what answers at {address} does not speak MCP (")
         thread.join()
 
 
@@ -265,7 +296,7 @@ def test_generate_error():
 
     with McpServer(refuse) as server:
         assert bad(1, "generate", "-m", "x", "hi", server=server) == \
-            "mcpgate: unknown_model: model 'x' not found"
+            "mcpgate: unknown_model: model 'x' not found; mcpgate list shows what there is"
         result = run("generate", "-m", "x", "hi", "--json", server=server)
         assert result.returncode == 1
         assert json.loads(result.stdout)["code"] == "unknown_model"
@@ -405,7 +436,7 @@ def test_chat_on_a_terminal():
     with McpServer(answer) as server:
         with Terminal([BIN, "chat", "-m", "m"], environment(MCPGATE_HOST=server.address,
                                                             NO_COLOR="1")) as terminal:
-            terminal.expect(">>> ")
+            assert terminal.expect(">>> ") == "m; /help lists the commands\n>>> "
             terminal.type("forever\n")
             terminal.expect("some words")
             terminal.type("\x03")
@@ -454,7 +485,9 @@ def shown(*args, server, **env):
         return terminal.seen
 
 
-HEALTH = {"status": "ok", "version": "9.9", "nodes": [{"name": "a", "up": True}, {"name": "bcde", "up": False}]}
+HEALTH = {"status": "ok", "version": "9.9", "nodes": [
+    {"name": "a", "up": True, "state": "up", "kind": "ollama", "models": ["m", "n"], "error": ""},
+    {"name": "bcde", "up": False, "state": "down", "kind": "unknown", "models": [], "error": "Connection refused"}]}
 
 
 def test_colour_on_a_terminal_alone():
@@ -596,13 +629,29 @@ def test_ping_until_interrupted():
 def test_nodes():
     with McpServer(answers(health=HEALTH)) as server:
         assert good("nodes", server=server) == \
-            "NAME    STATE\na       up\nbcde    down\n\ngateway ok\n"
+            ("NAME    STATE    KIND      MODELS    ERROR\n"
+             "a       up       ollama    2\n"
+             "bcde    down     -         -         Connection refused\n\n"
+             "gateway  ok\n")
         assert json.loads(good("nodes", "--json", "--deep", server=server)) == HEALTH
     assert server.requests == [{"mcp": {"op": "health"}}, {"mcp": {"op": "health"}, "deep": True}]
     with McpServer(answers(health=HEALTH | {"status": "down"})) as server:
         result = run("nodes", server=server)
         assert (result.returncode, result.stderr) == (1, "")
-        assert result.stdout.endswith("\ngateway down\n")
+        assert result.stdout.endswith("\ngateway  down\n")
+
+
+def test_nodes_deep():
+    up = HEALTH | {"nodes": HEALTH["nodes"][:1]}
+    generated = up | {"generate": {"ok": True, "ms": 12, "node": "a", "error": ""}}
+    with McpServer(answers(health=generated)) as server:
+        assert good("nodes", "--deep", server=server) == (
+            "NAME    STATE    KIND      MODELS\na       up       ollama    2\n\n"
+            "gateway  ok\ngenerate ok on a in 12 ms\n")
+    with McpServer(answers(health=up | {"generate": {"ok": False, "ms": 1, "node": "a", "error": "no"}})) as server:
+        result = run("nodes", "--deep", server=server)
+        assert (result.returncode, result.stderr) == (1, "")
+        assert result.stdout.endswith("\ngenerate failed on a: no\n")
 
 
 def test_version(free_port):
