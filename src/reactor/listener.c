@@ -116,13 +116,25 @@ static bool is_stale(const struct addr *at)
     return refused;
 }
 
+/* Something else that has the name of the socket. */
+static bool is_in_the_way(const struct addr *at)
+{
+    struct sockaddr_un un;
+    struct stat st;
+
+    return at->ss.ss_family == AF_UNIX && lstat(unix_path(at, &un), &st) == 0 &&
+           !S_ISSOCK(st.st_mode);
+}
+
 static void explain(const struct addr *at, int error, struct err *e)
 {
     char text[ADDR_TEXT_MAX];
     char owner[PORT_OWNER_TEXT_MAX];
 
     addr_format(at, text);
-    if (error == EADDRINUSE) {
+    if (error == EADDRINUSE && is_in_the_way(at)) {
+        (void)err_set(e, MCP_ECONNECT, "cannot listen on %s: there is a file of that name", text);
+    } else if (error == EADDRINUSE) {
         (void)err_set(e, MCP_ECONNECT, "%s is in use by %s", text,
                       port_owner_find(at, owner) ? owner : "another process");
     } else {

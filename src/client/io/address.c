@@ -72,8 +72,9 @@ static bool split_host(struct client_address *a, struct slice text)
     if (host.len == 0 && colon != NULL) {
         host = SLICE("127.0.0.1");
     }
-    if (colon == NULL) {
-        (void)snprintf(a->port, sizeof(a->port), "%d", CLIENT_PORT_DEFAULT); /* it fits */
+    if (colon == NULL) { /* both fit: the host has room for less than the text */
+        (void)snprintf(a->port, sizeof(a->port), "%d", CLIENT_PORT_DEFAULT);
+        (void)snprintf(a->text, sizeof(a->text), "%.*s:%s", SLICE_ARG(text), a->port);
     } else if (!set_port(a, port)) {
         return false;
     }

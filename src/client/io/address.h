@@ -15,7 +15,7 @@ enum {
 };
 
 struct client_address {
-    char text[CLIENT_HOST_MAX + 16]; /* as it was given */
+    char text[CLIENT_HOST_MAX + 16]; /* as it was given; with the port where that was left out */
     char host[CLIENT_HOST_MAX];      /* or the path of a unix socket */
     char port[6];                    /* "" for a unix socket */
 };
