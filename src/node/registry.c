@@ -174,11 +174,6 @@ const char *nodes_instance(const struct nodes *set)
     return set->instance;
 }
 
-void nodes_changed(struct nodes *set, struct node *n)
-{
-    set->changed(set->owner, n);
-}
-
 size_t nodes_count(const struct nodes *set)
 {
     return set->count;
@@ -238,6 +233,12 @@ static void wake_waiting(struct nodes *set)
     while ((r = refresh_list_pop(&set->waiting)) != NULL) {
         task_defer(set->loop, &r->task);
     }
+}
+
+void nodes_changed(struct nodes *set, struct node *n)
+{
+    set->changed(set->owner, n);
+    wake_waiting(set); /* a node that went down is not waited for */
 }
 
 void nodes_refresh(struct nodes *set, struct nodes_refresh *r, loop_cb done, void *owner)

@@ -14,7 +14,7 @@
 
 struct nodes;
 
-/* `n` changed its state or got a new catalogue. */
+/* `n` changed its state. */
 typedef void (*nodes_cb)(void *owner, struct node *n);
 
 /* `instance` is sent with polls, so that a node that is this gateway is known by it (see
