@@ -26,14 +26,15 @@ LOOPBACK = "127.0.0.1:0"
 
 
 class Gateway:
-    def __init__(self, *nodes, config=None, args=(), faces=("mcp", "http", "admin"), wait=True, env=None):
+    def __init__(self, *nodes, config=None, args=(), faces=("mcp", "http", "admin"), wait=True, env=None,
+                 log_to_file=True):
         """`nodes`: scripted nodes or URLs. `config`: what goes into its file. `wait`: until it is ready;
-        else only until it listens."""
+        else only until it listens. Without `log_to_file` the config says where the access log goes."""
         self.folder = tempfile.TemporaryDirectory(prefix="mcpgate-test-")
         folder = pathlib.Path(self.folder.name)
         self.access_path, self.error_path = folder / "access", folder / "stderr"
-        command = [os.environ.get("MCPGATE_BIN", "build/asan/mcpgate"), "serve",
-                   "--access-log", str(self.access_path)]
+        command = [os.environ.get("MCPGATE_BIN", "build/asan/mcpgate"), "serve"]
+        command += ["--access-log", str(self.access_path)] if log_to_file else []
         for face in ("mcp", "http", "admin"):
             command += [f"--{face}", LOOPBACK if face in faces else "off"]
         for node in nodes:
@@ -45,6 +46,7 @@ class Gateway:
         keys = (config or {}).get("keys", [])
         self.key_headers = [("Authorization", f"Bearer {keys[0]['key']}")] if keys else []
         self.lines, self.addresses, self.seen = [], {}, threading.Condition()
+        self.ended = False  # wait_exit() has judged it
         with open(self.error_path, "wb") as errors:
             self.process = subprocess.Popen([*command, *args], stdin=subprocess.DEVNULL, stderr=errors,
                                             stdout=subprocess.PIPE, preexec_fn=die_with_parent,
@@ -61,7 +63,7 @@ class Gateway:
         return self
 
     def __exit__(self, kind, *_):
-        if kind is None:
+        if kind is None and not self.ended:
             self.stop()
         else:
             self.kill()
@@ -149,6 +151,7 @@ class Gateway:
     def wait_exit(self, deadline_s=20):
         """Waits until it has ended by itself, and judges that."""
         status = self.process.wait(deadline_s)
+        self.ended = True
         self.thread.join()
         errors = self.errors()
         bad = [line for line in errors.splitlines() if BAD_LINES.search(line)]
