@@ -21,13 +21,6 @@ void answer_fini(struct exchange *x)
     buf_fini(&x->scratch);
 }
 
-static bool content_type_is(const struct http_head *head, struct slice type)
-{
-    struct slice value = http_head_find(head, SLICE("content-type"));
-
-    return value.ptr != NULL && slice_eq_case(slice_first(value, type.len), type);
-}
-
 static void start_splitting(struct exchange *x, enum split_kind kind)
 {
     /* A line's end is no part of the part. */
@@ -45,9 +38,9 @@ static void begin_relay(struct exchange *x, const struct http_head *head)
     /* Held until something follows, so that a node that dies first can still be answered for with a
      * status. */
     x->held_head = head;
-    if (content_type_is(head, SLICE("application/x-ndjson"))) {
+    if (http_head_has_type(head, SLICE("application/x-ndjson"))) {
         start_splitting(x, SPLIT_NDJSON);
-    } else if (content_type_is(head, SLICE("text/event-stream"))) {
+    } else if (http_head_has_type(head, SLICE("text/event-stream"))) {
         start_splitting(x, SPLIT_SSE);
     }
 }
@@ -62,7 +55,7 @@ static void begin_parts(struct exchange *x, const struct http_head *head)
     switch ((enum answer_mode)x->answer) {
     case ANSWER_NATIVE_STREAM:
         /* Loading and unloading answer one plain object, whatever `stream` says. */
-        if (content_type_is(head, SLICE("application/x-ndjson"))) {
+        if (http_head_has_type(head, SLICE("application/x-ndjson"))) {
             start_splitting(x, SPLIT_NDJSON);
         } else {
             x->answer = ANSWER_NATIVE_WHOLE;
@@ -70,7 +63,13 @@ static void begin_parts(struct exchange *x, const struct http_head *head)
         }
         break;
     case ANSWER_OPENAI_STREAM:
-        start_splitting(x, SPLIT_SSE);
+        /* Some such nodes know no streams. */
+        if (!http_head_has_type(head, SLICE("application/json"))) {
+            start_splitting(x, SPLIT_SSE);
+        } else {
+            x->answer = ANSWER_OPENAI_WHOLE;
+            start_collecting(x, x->max_part_bytes);
+        }
         break;
     default:
         start_collecting(x, x->max_part_bytes);
@@ -177,6 +176,22 @@ static void give_part(struct exchange *x, struct slice part, bool last)
     }
 }
 
+static const char ended_early[] = "the node ended its stream without saying so";
+
+/* `said` is the node's error object. */
+static void fail_as_node_said(struct exchange *x, struct slice said)
+{
+    struct buf copy = {0}; /* it may stand in `collect` */
+
+    if (!buf_append(&copy, said)) {
+        exchange_fail(x, MCP_ENOMEM, "out of memory");
+        return;
+    }
+    buf_move(&x->collect, &copy);
+    x->result_from_node = true;
+    exchange_fail(x, MCP_EUPSTREAM_ERROR, "the node reported an error");
+}
+
 static void native_line(struct exchange *x, struct slice part)
 {
     struct slice line = part_trim(part);
@@ -187,13 +202,7 @@ static void native_line(struct exchange *x, struct slice part)
         return;
     }
     if (kind == PART_ERROR) {
-        x->result_from_node = true;
-        buf_clear(&x->collect);
-        if (!buf_append(&x->collect, line)) {
-            exchange_fail(x, MCP_ENOMEM, "out of memory");
-            return;
-        }
-        exchange_fail(x, MCP_EUPSTREAM_ERROR, "the node reported an error");
+        fail_as_node_said(x, line);
         return;
     }
     if (kind == PART_INVALID) {
@@ -303,61 +312,80 @@ static void on_body(void *owner, struct slice bytes)
     }
 }
 
+static bool is_interrupted(const struct exchange *x)
+{
+    return x->splitting && x->node_status < 400 && x->stream_end != STREAM_END_FRAMING &&
+           !x->saw_end && !x->saw_error;
+}
+
 static void end_relay(struct exchange *x)
 {
-    if (x->splitting) {
-        struct slice rest = splitter_rest(&x->splitter);
+    struct slice rest = x->splitting ? splitter_rest(&x->splitter) : SLICE("");
 
-        if (rest.len > 0) {
-            relay_part(x, rest);
-        }
+    if (rest.len > 0) {
+        relay_part(x, rest);
     }
     if (x->over) {
         return;
     }
     release_head(x);
-    if (x->over) {
+    if (!is_interrupted(x)) {
+        exchange_succeed(x);
         return;
     }
-    if (x->splitting && x->node_status < 400 && x->stream_end != STREAM_END_FRAMING &&
-        !x->saw_end && !x->saw_error) {
-        exchange_fail(x, MCP_ESTREAM_INTERRUPTED, "the node ended its stream without saying so");
-        return;
+    if (rest.len > 0) {
+        /* The error that follows is a part of its own. */
+        x->sink->bytes(x->owner, x->splitter.kind == SPLIT_SSE ? SLICE("\n\n") : SLICE("\n"));
     }
-    exchange_succeed(x);
+    exchange_fail(x, MCP_ESTREAM_INTERRUPTED, ended_early);
 }
 
+/* A stream came to its end and no part was the last. */
 static void end_native_stream(struct exchange *x)
+{
+    if (x->stream_end == STREAM_END_FRAMING) {
+        x->sink->part(x->owner, SLICE("{\"done\":true}"), true);
+        exchange_succeed(x);
+    } else {
+        exchange_fail(x, MCP_ESTREAM_INTERRUPTED, ended_early);
+    }
+}
+
+static void end_native_lines(struct exchange *x)
 {
     struct slice rest = splitter_rest(&x->splitter);
 
     if (rest.len > 0) {
         native_line(x, rest);
     }
-    if (x->over) {
-        return;
+    if (!x->over) {
+        end_native_stream(x);
     }
-    if (x->stream_end == STREAM_END_FRAMING) {
-        x->sink->part(x->owner, SLICE("{\"done\":true}"), true);
-        exchange_succeed(x);
-        return;
-    }
-    exchange_fail(x, MCP_ESTREAM_INTERRUPTED, "the node ended its stream without saying so");
 }
 
 static void end_native_whole(struct exchange *x)
 {
     struct slice body = part_trim(buf_slice(&x->collect));
+    enum part_kind kind;
 
     if (body.len == 0) {
         body = SLICE("{}");
     }
-    if (part_classify_whole(body) == PART_INVALID) {
+    kind = part_classify_whole(body);
+    if (kind == PART_INVALID) {
         counter_add(COUNTER_NODE_BAD_ANSWER, 1);
         exchange_fail(x, MCP_EUPSTREAM_ERROR, "the node's answer is not a JSON object");
         return;
     }
-    give_part(x, body, true);
+    if (kind == PART_ERROR) {
+        fail_as_node_said(x, body);
+        return;
+    }
+    /* Who asked for a stream waits for its end. */
+    give_part(x, body, !x->streams || kind == PART_LAST);
+    if (!x->over) {
+        end_native_stream(x);
+    }
 }
 
 static void end_openai_whole(struct exchange *x)
@@ -382,7 +410,7 @@ static void on_end(void *owner)
         end_relay(x);
         break;
     case ANSWER_NATIVE_STREAM:
-        end_native_stream(x);
+        end_native_lines(x);
         break;
     case ANSWER_NATIVE_WHOLE:
         end_native_whole(x);
@@ -396,7 +424,7 @@ static void on_end(void *owner)
                       "the node answered with an error");
         break;
     case ANSWER_OPENAI_STREAM:
-        exchange_fail(x, MCP_ESTREAM_INTERRUPTED, "the node ended its stream without saying so");
+        exchange_fail(x, MCP_ESTREAM_INTERRUPTED, ended_early);
         break;
     }
 }
@@ -410,6 +438,10 @@ static void on_failed(void *owner, int code, const char *text, bool sent_nothing
     x->call = NULL;
     x->held_head = NULL;
     if (sent_nothing && exchange_try_again(x)) {
+        return;
+    }
+    if (x->saw_end) {
+        exchange_succeed(x); /* nothing was missing but the end of its framing */
         return;
     }
     /* Nothing of the answer went out: it can still be an error of its own. */

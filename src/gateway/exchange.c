@@ -406,7 +406,7 @@ static enum step_result step_choose(struct exchange *x)
     return STEP_NEXT;
 }
 
-static const char *out_of_memory = "out of memory";
+static const char out_of_memory[] = "out of memory";
 
 static bool send_relay(struct exchange *x, struct node *n)
 {

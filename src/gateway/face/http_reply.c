@@ -120,13 +120,6 @@ static struct slice id_of(const struct http_exchange *h)
     return slice_str(h->exchange->id);
 }
 
-static bool type_is(const struct http_head *head, struct slice type)
-{
-    struct slice value = http_head_find(head, SLICE("content-type"));
-
-    return value.ptr != NULL && slice_eq_case(slice_first(value, type.len), type);
-}
-
 /* Framing is this side's own; Date is set anew. */
 static bool header_is_replaced(const struct http_head *head, struct slice name)
 {
@@ -152,9 +145,9 @@ static void on_head(void *owner, const struct http_head *head)
     size_t count = 0;
 
     OBJ_CHECK(h, HTTP_EXCHANGE_MAGIC);
-    if (type_is(head, SLICE("text/event-stream"))) {
+    if (http_head_has_type(head, SLICE("text/event-stream"))) {
         h->stream = SHAPE_STREAM_SSE;
-    } else if (type_is(head, SLICE("application/x-ndjson"))) {
+    } else if (http_head_has_type(head, SLICE("application/x-ndjson"))) {
         h->stream = SHAPE_STREAM_NDJSON;
     }
     for (size_t i = 0; i < head->header_count && count < HTTP_HEADERS_MAX; i++) {

@@ -49,6 +49,15 @@ bool http_head_has_token(const struct http_head *head, struct slice name, struct
     return false;
 }
 
+bool http_head_has_type(const struct http_head *head, struct slice type)
+{
+    struct slice value = http_head_find(head, SLICE("Content-Type"));
+    const char *end = value.len == 0 ? NULL : memchr(value.ptr, ';', value.len);
+    size_t len = end == NULL ? value.len : (size_t)(end - value.ptr);
+
+    return slice_eq_case(slice_trim(slice_first(value, len)), type);
+}
+
 bool http_header_is_hop_by_hop(const struct http_head *head, struct slice name)
 {
     for (size_t i = 0; i < sizeof(hop_by_hop) / sizeof(hop_by_hop[0]); i++) {

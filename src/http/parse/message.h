@@ -45,6 +45,8 @@ struct http_head {
 struct slice http_head_find(const struct http_head *head, struct slice name);
 /* Whether a comma-separated list header holds `token` (without case). */
 bool http_head_has_token(const struct http_head *head, struct slice name, struct slice token);
+/* Whether Content-Type is that media type, whatever its parameters. */
+bool http_head_has_type(const struct http_head *head, struct slice type);
 /* Hop-by-hop: the fixed ones of RFC 9110 7.6.1 and those that Connection names. */
 bool http_header_is_hop_by_hop(const struct http_head *head, struct slice name);
 

@@ -533,6 +533,25 @@ static void test_lookups(void **state)
     assert_false(http_header_is_hop_by_hop(&head, SLICE("Content-Length")));
 }
 
+static bool has_type(const char *value, const char *type)
+{
+    const struct http_header header = {SLICE("content-type"), slice_str(value)};
+    const struct http_head head = {.headers = &header, .header_count = value == NULL ? 0 : 1};
+
+    return http_head_has_type(&head, slice_str(type));
+}
+
+static void test_media_type(void **state)
+{
+    (void)state;
+    assert_true(has_type("application/json", "application/json"));
+    assert_true(has_type("Application/JSON ; charset=utf-8", "application/json"));
+    assert_false(has_type("application/jsonl", "application/json"));
+    assert_false(has_type("application/json, text/html", "application/json"));
+    assert_false(has_type("", "application/json"));
+    assert_false(has_type(NULL, "application/json"));
+}
+
 /* Out of memory is that message's error, at every place. */
 static void parse_once(void *arg)
 {
@@ -579,6 +598,7 @@ int main(void)
         cmocka_unit_test(test_idle),
         cmocka_unit_test(test_head_stays),
         cmocka_unit_test(test_lookups),
+        cmocka_unit_test(test_media_type),
         cmocka_unit_test(test_out_of_memory),
     };
 
