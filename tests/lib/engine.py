@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The embedded engine (llama.cpp's server with a real 270M model) for system tests.
 
-    from engine import engine  # the fixture: one engine per test file, embeddings on
-
-    def test_x(engine):
+    def test_x(engine):         # the fixture: one engine for the whole run, embeddings on
         engine.url              # "http://127.0.0.1:PORT"
         engine.model            # the name it serves the model under
         engine.busy()           # slots that are generating now
@@ -40,8 +38,8 @@ def read_line(stream, deadline_s):
 
 
 class Engine:
-    def __init__(self, parallel=4, embeddings=True, ctx=2048):
-        command = [TOOLS / "serve", "--port", "0", "--parallel", str(parallel), "--ctx", str(ctx),
+    def __init__(self, parallel=4, embeddings=True, ctx=2048, port=0):
+        command = [TOOLS / "serve", "--port", str(port), "--parallel", str(parallel), "--ctx", str(ctx),
                    "--threads", "1"]  # a core remains for what is tested
         command += ["--embeddings"] if embeddings else []
         self.model, self.parallel = MODEL, parallel

@@ -5,6 +5,7 @@ A file says more with module variables: MODELS (of the node), CONFIG (the gatewa
 """
 import pytest
 
+from engine import engine  # noqa: F401  (a fixture: the real one, where a file asks for it)
 from gateway import Gateway
 from mcp_client import McpClient
 from ollama_node import OllamaNode

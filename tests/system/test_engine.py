@@ -13,7 +13,7 @@ import sys
 
 import pytest
 
-from engine import TOOLS, engine  # noqa: F401  (a fixture)
+from engine import TOOLS
 
 FIXTURES = pathlib.Path(__file__).resolve().parents[1] / "fixtures" / "llamacpp"
 
@@ -53,7 +53,7 @@ def describe(response):
 
 
 @pytest.mark.parametrize("name", sorted(record.EXCHANGES))
-def test_recording_is_what_the_engine_answers(engine, name):  # noqa: F811
+def test_recording_is_what_the_engine_answers(engine, name):
     fixture = json.loads((FIXTURES / f"{name}.json").read_text())
     assert sum(fixture["reads"]) == len(fixture["response"].encode())
     if name in ("error-context", "error-embeddings-context"):
@@ -65,7 +65,7 @@ def test_recording_is_what_the_engine_answers(engine, name):  # noqa: F811
     assert now == then
 
 
-def test_a_client_that_leaves_a_stream_frees_the_slot(engine):  # noqa: F811
+def test_a_client_that_leaves_a_stream_frees_the_slot(engine):
     connection = http.client.HTTPConnection("127.0.0.1", engine.port, timeout=30)
     body = {"prompt": "Once upon a time", "max_tokens": 1500, "stream": True, "ignore_eos": True}
     connection.request("POST", "/v1/completions", json.dumps(body))
@@ -77,7 +77,7 @@ def test_a_client_that_leaves_a_stream_frees_the_slot(engine):  # noqa: F811
     engine.wait_busy(0)
 
 
-def test_a_second_fetch_needs_no_network_and_is_quick(engine):  # noqa: F811
+def test_a_second_fetch_needs_no_network_and_is_quick(engine):
     command = [TOOLS / "fetch"]
     if os.geteuid() == 0:
         command = ["unshare", "-n", *command]
@@ -123,7 +123,7 @@ def test_no_disk_space_is_said_before_anything_is_fetched(monkeypatch):
         fetch.check_disk(fetch.SERVER_DISK_MB + fetch.MODEL_DISK_MB)
 
 
-def test_serve_says_that_its_port_is_taken(engine):  # noqa: F811
+def test_serve_says_that_its_port_is_taken(engine):
     run = subprocess.run([TOOLS / "serve", "--port", str(engine.port)], capture_output=True, text=True)
     assert run.returncode == 1
     assert f"port {engine.port}: Address already in use" in run.stderr
