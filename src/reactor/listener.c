@@ -2,8 +2,10 @@
 #include "reactor/listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -15,7 +17,7 @@
 #include "reactor/net.h"
 #include "reactor/port_owner.h"
 
-enum { LISTENER_MAGIC = 0x115e, PAUSE_MS = 100 };
+enum { LISTENER_MAGIC = 0x115e, PAUSE_MS = 100, RESERVE_MAX = 1024 };
 
 struct listener {
     unsigned magic;
@@ -38,22 +40,35 @@ static struct listener *listener_of(struct io *io)
     return l;
 }
 
-static void on_accepted(struct io *io, int fd, const struct addr *peer)
+/* A quarter of the descriptors, 1024 at most, is not for those who come from outside: without it
+ * idle clients could keep us from connecting to anybody. */
+static bool is_reserved(int fd)
 {
-    struct listener *l = listener_of(io);
+    struct rlimit limit;
+    rlim_t reserve;
 
-    l->exhausted = false;
-    l->cb(l->owner, fd, peer);
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) {
+        return false;
+    }
+    reserve = limit.rlim_cur / 4 < RESERVE_MAX ? limit.rlim_cur / 4 : RESERVE_MAX;
+    return (rlim_t)fd >= limit.rlim_cur - reserve;
 }
 
-static void on_accept_failed(struct io *io, int error)
+/* Whether the next connection would get one of the reserved: the kernel gives the lowest number. */
+static bool reserve_is_reached(const struct listener *l)
 {
-    struct listener *l = listener_of(io);
+    int next = fcntl(l->io.fd, F_DUPFD_CLOEXEC, 0);
+    bool reached = next < 0 || is_reserved(next);
 
-    counter_add(COUNTER_ACCEPT_FAILED, 1);
-    if (error == ECONNABORTED || error == EPROTO) {
-        return; /* that one left while it waited */
+    if (next >= 0) {
+        (void)close(next); /* nothing was written */
     }
+    return reached;
+}
+
+/* Connections stay in the kernel's queue; trying again at once would spin. */
+static void pause_accepting(struct listener *l, int error)
+{
     if (!l->exhausted) {
         char at[ADDR_TEXT_MAX];
 
@@ -62,9 +77,30 @@ static void on_accept_failed(struct io *io, int error)
                  PAUSE_MS);
         l->exhausted = true;
     }
-    /* The connection stays in the kernel's queue; trying again at once would spin. */
-    l->loop->backend->ops->recv_stop(l->loop->backend, io);
+    l->loop->backend->ops->recv_stop(l->loop->backend, &l->io);
     timer_arm(l->loop, &l->pause, PAUSE_MS);
+}
+
+static void on_accepted(struct io *io, int fd, const struct addr *peer)
+{
+    struct listener *l = listener_of(io);
+
+    l->exhausted = false;
+    if (is_reserved(fd + 1) && reserve_is_reached(l)) {
+        counter_add(COUNTER_ACCEPT_FAILED, 1);
+        pause_accepting(l, EMFILE);
+    }
+    l->cb(l->owner, fd, peer);
+}
+
+static void on_accept_failed(struct io *io, int error)
+{
+    struct listener *l = listener_of(io);
+
+    counter_add(COUNTER_ACCEPT_FAILED, 1);
+    if (error != ECONNABORTED && error != EPROTO) { /* those left while they waited */
+        pause_accepting(l, error);
+    }
 }
 
 static void on_pause_over(void *owner)
@@ -72,7 +108,11 @@ static void on_pause_over(void *owner)
     struct listener *l = owner;
 
     OBJ_CHECK(l, LISTENER_MAGIC);
-    l->loop->backend->ops->recv_start(l->loop->backend, &l->io);
+    if (reserve_is_reached(l)) {
+        timer_arm(l->loop, &l->pause, PAUSE_MS);
+    } else {
+        l->loop->backend->ops->recv_start(l->loop->backend, &l->io);
+    }
 }
 
 static void on_released(struct io *io)

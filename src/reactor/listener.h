@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A listening socket on a loop. Unix socket paths left behind by a dead process are removed first,
- * live ones are not. When descriptors run out, accepting pauses for 100 ms and is counted
+ * live ones are not. When descriptors run out, or only a reserve for other things is left (a
+ * quarter, 1024 at most), accepting pauses until there are more and is counted
  * (COUNTER_ACCEPT_FAILED). TCP keep-alive finds clients that vanished within two minutes. */
 #ifndef MCP_REACTOR_LISTENER_H
 #define MCP_REACTOR_LISTENER_H

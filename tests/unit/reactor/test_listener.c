@@ -340,6 +340,45 @@ static void out_of_descriptors_pauses_and_recovers(void **state)
     stop(&a);
 }
 
+static void a_quarter_of_the_descriptors_is_for_others(void **state)
+{
+    struct acceptor a = {0};
+    struct rlimit before;
+    struct rlimit few;
+    int64_t failures = accept_failures();
+    int clients[4];
+    int next[2];
+
+    (void)state;
+    start(&a, "127.0.0.1:0");
+    for (size_t i = 0; i < 4; i++) {
+        clients[i] = connect_to(listener_addr(a.l));
+    }
+    for (size_t i = 0; i < 2; i++) {
+        next[i] = dup(clients[0]);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(close(next[i]), 0);
+    }
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = before;
+    few.rlim_cur = 0;
+    while (few.rlim_cur - few.rlim_cur / 4 <= (rlim_t)next[1]) {
+        few.rlim_cur++;
+    }
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    wait_accepted(&a, 2);
+    run_for_ms(250); /* it looks twice more */
+    assert_int_equal(a.count, 2);
+    assert_int_equal(accept_failures(), failures + 1);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    wait_accepted(&a, 4);
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(close(clients[i]), 0);
+    }
+    stop(&a);
+}
+
 static void freed_while_paused(void **state)
 {
     struct acceptor a = {0};
@@ -377,6 +416,7 @@ int main(void)
         LISTENER_TEST(a_path_taken_over_is_not_removed),
         LISTENER_TEST(an_address_that_is_not_ours),
         LISTENER_TEST(out_of_descriptors_pauses_and_recovers),
+        LISTENER_TEST(a_quarter_of_the_descriptors_is_for_others),
         LISTENER_TEST(freed_while_paused),
     };
 
