@@ -27,6 +27,10 @@ class Children:
         PR_SET_PDEATHSIG = 1
         self.libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
+    def ignore_interrupt(self):
+        self.die_with_parent()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
     def start(self, name, command):
         """Its own session: Ctrl-C reaches the demo alone, which then stops all in order."""
         out, err = fresh(self.log_dir / f"{name}.out"), fresh(self.log_dir / f"{name}.log")
@@ -38,8 +42,9 @@ class Children:
         return child
 
     def foreground(self, command):
-        """One that has the terminal and gets its Ctrl-C itself; returns its status."""
-        child = Child(subprocess.Popen([str(c) for c in command]))
+        """One that has the terminal; returns its status. Ctrl-C is for the demo, which then stops it: a
+        Python that gets it while it starts would show a traceback."""
+        child = Child(subprocess.Popen([str(c) for c in command], preexec_fn=self.ignore_interrupt))
         self.running.append(child)
         status = child.process.wait()
         self.done(child)

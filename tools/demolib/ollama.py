@@ -92,7 +92,7 @@ class Client:
                 raise Unusable(f"{self.url}{path} answers {response.status}")
             return json.loads(text)
         except OSError as error:  # name look-up, TLS and time-outs included
-            raise Unusable(f"{self.url} does not answer ({error})") from error
+            raise Unusable(f"{self.url} does not answer ({error.strerror or error})") from error
         except (http.client.HTTPException, ValueError) as error:
             raise Unusable(f"{self.url} does not answer as an Ollama") from error
         finally:

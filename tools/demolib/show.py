@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the demo prints: colour on a terminal only, tokens as they come, the table."""
 import os
+import shutil
 import sys
+import textwrap
 import time
 
-TTY = sys.stdout.isatty()
-COLOUR = TTY and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+TTY = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"  # it can rewrite a line
+COLOUR = TTY and not os.environ.get("NO_COLOR")
+WIDTH_MAX = 100
 
 
 def paint(code, text):
@@ -26,6 +29,14 @@ def green(text):
 
 def line(text=""):
     print(text, flush=True)
+
+
+def paragraph(text):
+    """Broken between words on a terminal, one line elsewhere."""
+    if sys.stdout.isatty():
+        width = min(shutil.get_terminal_size().columns, WIDTH_MAX)
+        text = textwrap.fill(text, max(width - 1, 20), break_long_words=False, break_on_hyphens=False)
+    line(text)
 
 
 def warn(text):
