@@ -448,6 +448,10 @@ static void on_failed(void *owner, int code, const char *text, bool sent_nothing
     if (code == MCP_ESTREAM_INTERRUPTED && x->parts == 0 && !x->splitting) {
         code = MCP_EUPSTREAM_ERROR;
     }
+    if (code == MCP_ENOMEM) {
+        exchange_fail(x, code, text); /* ours, not the node's */
+        return;
+    }
     (void)snprintf(named, sizeof(named), "node %s: %s", x->node_name, text); /* may be cut */
     exchange_fail(x, code, named);
 }

@@ -309,18 +309,17 @@ static bool has_model(const struct node *n, struct slice model)
            (n->kind == NODE_KIND_OLLAMA && model_name_is_cloud(model));
 }
 
-static enum choose_verdict choose(const struct exchange *x, struct node **chosen)
+/* False: out of memory. */
+static bool choose(const struct exchange *x, enum choose_verdict *verdict, struct node **chosen)
 {
     struct nodes *set = x->gateway->nodes;
     size_t count = nodes_count(set);
     struct choose_node *candidates = calloc(count, sizeof(*candidates));
     struct slice model = buf_slice(&x->model);
-    enum choose_verdict verdict;
     size_t i;
 
-    *chosen = NULL;
     if (candidates == NULL) {
-        return CHOOSE_NONE_UP;
+        return false;
     }
     for (i = 0; i < count; i++) {
         struct node *n = nodes_at(set, i);
@@ -332,13 +331,11 @@ static enum choose_verdict choose(const struct exchange *x, struct node **chosen
             .has_model = has_model(n, model),
         };
     }
-    verdict =
+    *verdict =
         choose_node(candidates, count, x->needs_model && model.len > 0, x->prefer_node_id, &i);
-    if (verdict == CHOOSE_OK) {
-        *chosen = nodes_at(set, i);
-    }
+    *chosen = *verdict == CHOOSE_OK ? nodes_at(set, i) : NULL;
     free(candidates);
-    return verdict;
+    return true;
 }
 
 static enum step_result fail_none_up(struct exchange *x)
@@ -382,9 +379,13 @@ static void on_refreshed(void *owner)
 
 static enum step_result step_choose(struct exchange *x)
 {
+    enum choose_verdict verdict;
     struct node *n;
 
-    switch (choose(x, &n)) {
+    if (!choose(x, &verdict, &n)) {
+        return fail(x, MCP_ENOMEM, mcp_error_text(MCP_ENOMEM));
+    }
+    switch (verdict) {
     case CHOOSE_NONE_UP:
         return fail_none_up(x);
     case CHOOSE_NONE_SUITS:
@@ -490,18 +491,24 @@ static int send_translated(struct exchange *x, struct node *n, struct err *e)
         .options = buf_slice(&x->inherited_options),
         .at = {.now_us = x->received_us, .wall_us = loop_wall_us(x->gateway->loop)},
     };
-    int rv = openai_request(&x->openai, &ask, &x->openai_path, &x->openai_body, e);
-    struct slice body = buf_slice(&x->openai_body);
-    const struct node_call_request r = {
+    struct slice body;
+    struct node_call_request r = {
         .method = SLICE("POST"),
-        .path = buf_slice(&x->openai_path),
         .headers = json_headers,
         .header_count = sizeof(json_headers) / sizeof(json_headers[0]),
         .has_body = true,
         .pieces = &body,
         .piece_count = 1,
     };
+    int rv;
 
+    if (!x->body_is_json) {
+        return err_set(e, MCP_EBAD_REQUEST,
+                       "a body with Content-Encoding cannot be translated for this node");
+    }
+    rv = openai_request(&x->openai, &ask, &x->openai_path, &x->openai_body, e);
+    body = buf_slice(&x->openai_body);
+    r.path = buf_slice(&x->openai_path);
     if (rv == OPENAI_ANSWERED) {
         local_give(x, &x->openai_body);
         return MCP_OK;

@@ -143,13 +143,29 @@ int catalogue_read(struct catalogue *c, struct slice body)
     return MCP_OK;
 }
 
+/* One by one: a model that is listed is found in any case. */
+static const struct catalogue_model *find_without_memory(const struct catalogue *c,
+                                                         struct slice name)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        const struct catalogue_model *m = &c->models[i];
+
+        if (model_name_same(name, slice_of(m->name, m->name_len))) {
+            return m;
+        }
+    }
+    return NULL;
+}
+
 const struct catalogue_model *catalogue_find(const struct catalogue *c, struct slice name)
 {
     struct buf canonical = {0};
     struct catalogue_model wanted;
     const struct catalogue_model *found = NULL;
 
-    if (c->count > 0 && model_name_canonical(name, &canonical)) {
+    if (c->count > 0 && !model_name_canonical(name, &canonical)) {
+        found = find_without_memory(c, name);
+    } else if (c->count > 0) {
         wanted.canonical = canonical.data + canonical.head;
         wanted.canonical_len = buf_len(&canonical);
         found = bsearch(&wanted, c->models, c->count, sizeof(*c->models), compare_models);

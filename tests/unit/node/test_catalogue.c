@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "alloc_fault.h"
 #include "mcp/error.h"
 #include "node/catalogue.h"
 
@@ -67,12 +68,39 @@ static void a_bad_answer_leaves_what_was_there(void **state)
     catalogue_fini(&c);
 }
 
+static void names_are_found_without_memory(void **state)
+{
+    static const char *const names[][2] = {
+        {"a/b:c", "a/b:c"}, {"LLAMA3", "llama3:latest"}, {"no such", NULL}};
+    struct catalogue c = {0};
+
+    (void)state;
+    assert_int_equal(catalogue_read(&c, SLICE("{\"models\":[{\"name\":\"llama3:latest\"},"
+                                              "{\"name\":\"a/b:c\"}]}")),
+                     MCP_OK);
+    for (size_t i = 0; i < 3; i++) {
+        const char *name;
+
+        alloc_fault_at(1);
+        name = found(&c, slice_str(names[i][0]));
+        assert_int_equal(alloc_fault_count(), 1);
+        alloc_fault_at(0);
+        if (names[i][1] == NULL) {
+            assert_null(name);
+        } else {
+            assert_string_equal(name, names[i][1]);
+        }
+    }
+    catalogue_fini(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_are_found_in_any_spelling),
         cmocka_unit_test(both_apis_are_read),
         cmocka_unit_test(a_bad_answer_leaves_what_was_there),
+        cmocka_unit_test(names_are_found_without_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
