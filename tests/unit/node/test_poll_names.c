@@ -27,8 +27,8 @@ static int result;
 int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
                 struct addrinfo **found)
 {
-    static struct sockaddr_in in;
-    static struct addrinfo info;
+    static _Thread_local struct sockaddr_in in; /* until the thread's next look-up */
+    static _Thread_local struct addrinfo info;
     int rv;
 
     (void)hints;
