@@ -5,11 +5,11 @@ import json
 
 import pytest
 
+from gateway import Gateway
 from http_bytes import HttpClient, ask, wait_until
 from node import CLOSE, HANG, JSON, NDJSON, RESET, SSE, Gate, answer, head_of, in_writes_of, rechunked, sse, stream
 from ollama_node import anthropic_events, chat_parts, generate_parts, openai_chat_events, openai_text_events, responses_events
 
-CONFIG = {"timeouts": {"idle": "400ms"}}
 BODY = {"model": "m", "prompt": "a", "messages": [{"role": "user", "content": "a"}], "input": "a", "max_tokens": 9,
         "stream": True}
 
@@ -67,6 +67,12 @@ def read_stream(gateway, path):
     with HttpClient(gateway.http) as client:
         client.request("POST", path, BODY)
         return client.response()
+
+
+@pytest.fixture(scope="module")
+def hasty(the_node):
+    with Gateway(the_node, config={"timeouts": {"idle": "300ms"}}) as gateway:
+        yield gateway
 
 
 # --- whole streams -------------------------------------------------------------------------------------------
@@ -142,7 +148,7 @@ def test_what_has_no_mark_ends_with_its_framing(gateway, node, path):
 
 
 # --- streams that are cut ---------------------------------------------------------------------------------------
-CUTS = {"end": None, "FIN": CLOSE, "RST": RESET, "silence": HANG, "broken chunk": b"zz\r\nxx"}
+CUTS = {"end": None, "FIN": CLOSE, "RST": RESET, "broken chunk": b"zz\r\nxx"}
 
 
 @paths
@@ -159,6 +165,14 @@ def test_a_stream_without_its_mark_ends_with_an_error(gateway, node, path, cut, 
     response = read_stream(gateway, path)
     assert response.status == 200 and response.chunks[:-1] == parts
     assert the_error(path, response.chunks[-1])
+
+
+@paths
+def test_a_node_that_falls_silent_is_waited_for_only_so_long(node, hasty, path):
+    node.next(path, script(path, PARTS[path][0], HANG))
+    response = read_stream(hasty, path)
+    assert response.chunks[0] == PARTS[path][0] and the_error(path, response.chunks[1])
+    node.of(path)[0].connection.wait_gone()
 
 
 @paths

@@ -187,20 +187,20 @@ def test_a_client_that_reads_nothing_for_too_long_is_cancelled():
             assert gateway.metric("mcpgate_client_stalls_total") == 1
 
 
-def test_a_client_that_reads_slowly_is_not_cancelled():
-    config = {"timeouts": {"client_stall": "400ms", "idle": "300ms"}}
+def test_a_client_that_reads_slowly_is_not_cancelled_and_its_node_not_blamed():
+    """It takes longer than client_stall in all, and longer than a node may be silent."""
+    config = {"timeouts": {"client_stall": "2s", "idle": "1s"}}
     with OllamaNode() as node, Gateway(node, config=config) as gateway:
-        node.next("/api/generate", [head_of(content_type=NDJSON, chunked=True), flood(BIG, limit=150),
+        node.next("/api/generate", [head_of(content_type=NDJSON, chunked=True), flood(BIG, limit=200),
                                     b"d\r\n{\"done\":true}\r\n0\r\n\r\n"])
         with McpClient(gateway.mcp, receive_buffer=16384) as client:
             client.request(1, GENERATE)
-            frames, end = 0, time.monotonic() + 30
+            frames = 0
             while client.frame().payload != b'{"done":true}':
                 frames += 1
-                assert time.monotonic() < end
-                if frames % 10 == 0:
-                    time.sleep(0.05)  # a reader that takes its time is what is tested
-            assert frames == 150
+                if frames % 20 == 0:
+                    time.sleep(0.3)  # a reader that takes its time is what is tested
+            assert frames == 200
 
 
 def test_a_client_that_sends_without_reading_is_no_longer_read():

