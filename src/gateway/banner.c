@@ -79,8 +79,9 @@ void banner_nodes(const struct gateway *g)
     for (size_t i = 0; i < nodes_count(g->nodes); i++) {
         print_node(nodes_at(g->nodes, i));
     }
-    (void)printf("%s\n", nodes_up(g->nodes) > 0
-                             ? "ready"
-                             : "not ready: no node is up; trying again, 5 s apart at most");
+    (void)puts(
+        nodes_up(g->nodes) > 0
+            ? "ready"
+            : "not ready: no node is up, trying again; start one or name another: --node URL");
     (void)fflush(stdout);
 }

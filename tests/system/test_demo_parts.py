@@ -196,7 +196,7 @@ def test_the_banner_gives_the_addresses_once_it_is_complete():
 
 
 def test_a_gateway_whose_node_is_down_has_a_banner_too():
-    lines = [*BANNER.splitlines()[:3], "not ready: no node is up; trying again, 5 s apart at most"]
+    lines = [*BANNER.splitlines()[:3], "not ready: no node is up, trying again; start one or name another: --node URL"]
     assert gateway.read_banner(lines)["mcp"] == "127.0.0.1:41234"
 
 
