@@ -157,7 +157,7 @@ def rude_client(gateway, dice, name):
     """Sends what is no protocol at all."""
     with (McpClient if dice.random() < 0.5 else HttpClient)(dice.choice([gateway.mcp, gateway.http])) as client:
         data = dice.choice([dice.randbytes(dice.randrange(1, 300)), encode(1, 1, b"{}")[:dice.randrange(1, 12)],
-                            b"POST /api/generate HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n{",
+                            b"POST /api/generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{",
                             encode(dice.randrange(256), dice.randrange(3), dice.randbytes(20)) * 20])
         client.send(data)
         leave(client, dice)

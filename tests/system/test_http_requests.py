@@ -108,7 +108,7 @@ def test_options_is_the_nodes_to_answer(client, node, path):
 
 
 def test_absolute_targets_are_taken(client, node):
-    client.send(b"GET http://anything.example:1/api/ps?x=1 HTTP/1.1\r\nHost: other\r\n\r\n")
+    client.send(b"GET http://anything.example:1/api/ps?x=1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert client.response().status == 200
     assert node.wait_request("/api/ps").target == "/api/ps?x=1"
 
@@ -139,28 +139,28 @@ def test_a_body_is_asked_for_where_the_client_waits(client, node, path):
 
 
 def test_a_body_that_will_be_refused_is_not_asked_for(client):
-    client.send(b"POST /nothing HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n")
+    client.send(b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n")
     assert client.head().status == 404
 
 
 MALFORMED = {
-    "two lengths": b"POST /api/show HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n{}  ",
-    "length and chunked": b"POST /api/show HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "unknown coding": b"POST /api/show HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: x-chunked\r\n\r\n0\r\n\r\n",
-    "chunked twice": b"POST /api/show HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
-    "negative length": b"POST /api/show HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
-    "length with plus": b"POST /api/show HTTP/1.1\r\nHost: a\r\nContent-Length: +2\r\n\r\n{}",
-    "huge length": b"POST /api/show HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n",
-    "bad chunk": b"POST /api/show HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-    "folded header": b"GET /api/tags HTTP/1.1\r\nHost: a\r\nX: 1\r\n 2\r\n\r\n",
+    "two lengths": b"POST /api/show HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n{}  ",
+    "length and chunked": b"POST /api/show HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "unknown coding": b"POST /api/show HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: x-chunked\r\n\r\n0\r\n\r\n",
+    "chunked twice": b"POST /api/show HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+    "negative length": b"POST /api/show HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+    "length with plus": b"POST /api/show HTTP/1.1\r\nHost: localhost\r\nContent-Length: +2\r\n\r\n{}",
+    "huge length": b"POST /api/show HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n\r\n",
+    "bad chunk": b"POST /api/show HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "folded header": b"GET /api/tags HTTP/1.1\r\nHost: localhost\r\nX: 1\r\n 2\r\n\r\n",
     "blank before colon": b"GET /api/tags HTTP/1.1\r\nHost : a\r\n\r\n",
     "no version": b"GET /api/tags\r\n\r\n",
-    "bad version": b"GET /api/tags HTTP/3.1\r\nHost: a\r\n\r\n",
-    "NUL": b"GET /api/tags HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n",
-    "bare LF": b"GET /api/tags HTTP/1.1\nHost: a\n\n",
-    "bare CR": b"GET /api/tags HTTP/1.1\r\nHost: a\rX: 1\r\n\r\n",
+    "bad version": b"GET /api/tags HTTP/3.1\r\nHost: localhost\r\n\r\n",
+    "NUL": b"GET /api/tags HTTP/1.1\r\nHost: localhost\r\nX: a\0b\r\n\r\n",
+    "bare LF": b"GET /api/tags HTTP/1.1\nHost: localhost\n\n",
+    "bare CR": b"GET /api/tags HTTP/1.1\r\nHost: localhost\rX: 1\r\n\r\n",
     "no host": b"GET /api/tags HTTP/1.1\r\n\r\n",
-    "two hosts": b"GET /api/tags HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    "two hosts": b"GET /api/tags HTTP/1.1\r\nHost: localhost\r\nHost: b\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     "MCP": bytes.fromhex("0103000000000000000001030000000000000000"),
 }
@@ -176,13 +176,13 @@ def test_what_is_malformed_is_400_and_the_end_of_the_connection(client, node, da
 
 
 def test_a_head_that_is_too_long_is_431(client, node):
-    client.send(b"GET /api/tags HTTP/1.1\r\nHost: a\r\nX-Long: " + b"x" * 70000 + b"\r\n\r\n")
+    client.send(b"GET /api/tags HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"x" * 70000 + b"\r\n\r\n")
     assert client.response("GET").status == 431
     assert client.closed() == b"" and node.requests == []
 
 
 def test_too_many_headers_are_431(client, node):
-    client.send(b"GET /api/tags HTTP/1.1\r\nHost: a\r\n" + b"X: 1\r\n" * 200 + b"\r\n")
+    client.send(b"GET /api/tags HTTP/1.1\r\nHost: localhost\r\n" + b"X: 1\r\n" * 200 + b"\r\n")
     assert client.response("GET").status == 431
     assert node.requests == []
 
@@ -196,7 +196,7 @@ def test_upgrades_are_ignored(client, node):
 
 
 def test_a_smuggled_request_is_none(client, node):
-    inner = b"GET /api/ps HTTP/1.1\r\nHost: a\r\n\r\n"
+    inner = b"GET /api/ps HTTP/1.1\r\nHost: localhost\r\n\r\n"
     client.request("POST", "/api/show", b'{"model":"m","x":"%s"}' % inner.replace(b"\r\n", b"\\r\\n"))
     assert client.response().status == 200
     assert [request.path for request in node.requests] == ["/api/show"]
@@ -204,7 +204,7 @@ def test_a_smuggled_request_is_none(client, node):
 
 @pytest.mark.parametrize("target", ["/api/ps?x=\"a b\"", "/api/ps#frag", "/api/p\x7fs", "*", "api/ps"])
 def test_odd_targets_reach_no_other_route(client, node, target):
-    client.send(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    client.send(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     assert client.response("GET").status in (400, 404)
     assert node.requests == []
 

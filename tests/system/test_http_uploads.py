@@ -13,7 +13,7 @@ from ollama_node import DIGEST, OllamaNode
 MIB = 1 << 20
 PATH = f"/api/blobs/{DIGEST}"
 PIECE = bytes(range(256)) * 256  # 64 KiB
-HEAD = f"POST {PATH} HTTP/1.1\r\nHost: a\r\n"
+HEAD = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\n"
 
 
 def length(size):

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/counter.h"
+#include "gateway/face/host.h"
 #include "gateway/gateway.h"
 #include "gateway/health.h"
 #include "gateway/keys.h"
@@ -114,7 +115,11 @@ static void on_request(void *owner, struct http_request *q, const struct http_he
     struct admin_face *f = owner;
     struct admin_reply r = {.status = 200};
 
-    find_page(f->gateway, head, &r);
+    if (host_is_foreign(f->gateway->config, listener_addr(f->listener), head)) {
+        reply_text(&r, 403, HOST_FOREIGN_TEXT "\n");
+    } else {
+        find_page(f->gateway, head, &r);
+    }
     if (buf_failed(&r.body)) {
         r.status = 500;
         buf_clear(&r.body);

@@ -12,6 +12,7 @@
 #include "base/counter.h"
 #include "codec/multipart.h"
 #include "gateway/exchange.h"
+#include "gateway/face/host.h"
 #include "gateway/face/http_reply.h"
 #include "gateway/face/routes.h"
 #include "gateway/gateway.h"
@@ -63,6 +64,11 @@ static bool reply_at_once(struct http_face *f, struct http_request *q, const str
 
     if (probe.ptr != NULL && slice_eq(probe, slice_str(f->gateway->instance))) {
         reply_plain(q, STATUS_LOOP, SLICE("this node is the gateway itself"));
+        return true;
+    }
+    if (host_is_foreign(f->gateway->config, &f->addr, head)) {
+        count_bad(f);
+        reply_plain(q, 403, SLICE(HOST_FOREIGN_TEXT));
         return true;
     }
     if (reads && slice_eq(path, SLICE("/"))) {
@@ -167,16 +173,27 @@ static bool fill_exchange(struct exchange *x, const struct route *route,
         (void)snprintf(x->id, sizeof(x->id), "%.*s", SLICE_ARG(id));
     }
     addr_format_host(http_request_peer(q), x->client);
-    x->op = route->op;
-    x->native_only = route->translated;
-    x->relay_any_kind = route->any_kind;
-    x->needs_model = route->needs_model;
-    x->once = route->once;
-    x->stream_end = route->end;
+    if (slice_eq(head->method, SLICE("OPTIONS"))) {
+        x->relay_any_kind = true; /* what a node says of itself, whatever it serves there */
+    } else {
+        x->op = route->op;
+        x->native_only = route->translated;
+        x->relay_any_kind = route->any_kind;
+        x->needs_model = route->needs_model;
+        x->once = route->once;
+        x->stream_end = route->end;
+        x->upload = route->body == ROUTE_BODY_UPLOAD;
+    }
     x->is_head = slice_eq(head->method, SLICE("HEAD"));
-    x->upload = route->body == ROUTE_BODY_UPLOAD;
     x->upload_length = head->has_length ? (int64_t)head->content_length : -1;
     return keep_head(x, head) && keep_credential(x, head);
+}
+
+static bool is_encoded(const struct http_head *head)
+{
+    struct slice encoding = http_head_find(head, SLICE("content-encoding"));
+
+    return encoding.len > 0 && !slice_eq_case(encoding, SLICE("identity"));
 }
 
 static void on_request(void *owner, struct http_request *q, const struct http_head *head)
@@ -194,7 +211,7 @@ static void on_request(void *owner, struct http_request *q, const struct http_he
                           SLICE("{\"error\":\"out of memory\"}"));
         return;
     }
-    h->body_is_encoded = http_head_find(head, SLICE("content-encoding")).ptr != NULL;
+    h->body_is_encoded = is_encoded(head);
     if (!fill_exchange(h->exchange, route, head, q)) {
         exchange_refuse(h->exchange, MCP_EINTERNAL, "out of memory");
     } else if (!exchange_authorized(h->exchange)) {
