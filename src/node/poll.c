@@ -66,19 +66,19 @@ static void finish(struct node_poll *p, uint64_t delay_ms)
 
 static void succeed(struct node_poll *p)
 {
-    p->delay_ms = POLL_FIRST_MS;
     node_mark_up(p->node);
     finish(p, POLL_UP_MS);
 }
 
 static void fail(struct node_poll *p, const char *why)
 {
-    uint64_t delay_ms = p->delay_ms;
+    uint64_t delay_ms;
 
-    p->delay_ms = delay_ms * 2 > POLL_MAX_MS ? POLL_MAX_MS : delay_ms * 2;
     /* Forget the address too: the name may stand for another one by then. */
     p->node->has_addr = false;
-    node_mark_down(p->node, why);
+    node_mark_down(p->node, why); /* begins the delays anew where it was up */
+    delay_ms = p->delay_ms;
+    p->delay_ms = delay_ms * 2 > POLL_MAX_MS ? POLL_MAX_MS : delay_ms * 2;
     finish(p, delay_ms);
 }
 

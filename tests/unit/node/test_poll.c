@@ -330,6 +330,27 @@ static void what_is_down_is_tried_after_100_ms_doubling_to_5_s(void **state)
     assert_int_equal(counted(COUNTER_NODE_DOWN), 2);
 }
 
+static void so_is_what_answers_badly(void **state)
+{
+    static const unsigned delays_ms[] = {100, 200, 400, 800, 1600, 3200, 5000, 5000};
+    struct node *n = ollama_up();
+
+    (void)state;
+    peer_route(&peer, "/api/version", "500 Oops", "");
+    move_clock_ms(5000);
+    for (size_t i = 0; i < 8; i++) {
+        wait_polled(n);
+        assert_int_equal(n->state, NODE_DOWN);
+        (void)peer_take_asked(&peer);
+        move_clock_ms(delays_ms[i] - 1);
+        assert_false(node_poll_running(n->poll));
+        move_clock_ms(1);
+        wait_polled(n);
+        assert_string_equal(peer_take_asked(&peer), VERSION);
+    }
+    assert_int_equal(changes, 2);
+}
+
 static void a_call_that_finds_it_down_has_it_polled_soon(void **state)
 {
     struct caller c = {0};
@@ -502,6 +523,7 @@ int main(void)
         NODE_TEST(what_is_up_is_read_every_5_s),
         NODE_TEST(an_openai_node_is_asked_what_it_is_when_it_was_down),
         NODE_TEST(what_is_down_is_tried_after_100_ms_doubling_to_5_s),
+        NODE_TEST(so_is_what_answers_badly),
         NODE_TEST(a_call_that_finds_it_down_has_it_polled_soon),
         NODE_TEST(a_silent_node_is_down_after_10_s),
         NODE_TEST(a_refused_node_is_left_alone),
