@@ -18,7 +18,7 @@
 #include "obs/log_sink.h"
 #include "obs/logfmt.h"
 
-enum { DRAIN_POLL_MS = 20, DRAIN_OUTPUT_MS = 2500 };
+enum { DRAIN_POLL_MS = 20, DRAIN_OUTPUT_MS = 2500, DRAIN_HURRIED_MS = 200 };
 
 bool gateway_body_take(struct gateway *g, size_t n)
 {
@@ -139,79 +139,50 @@ static int add_nodes(struct gateway *g, struct err *e)
     return MCP_OK;
 }
 
-/* `option` and `key` say how another address is chosen. */
-static bool parse_listen(const char *text, const char *option, const char *key, struct addr *at)
+static bool open_mcp(struct gateway *g, const struct addr *at, struct err *e)
 {
-    struct err e = {0};
-
-    if (addr_parse(at, slice_str(text), &e) == MCP_OK) {
-        return true;
-    }
-    (void)fprintf(stderr, "mcpgate: %s (%s, %s)\n", e.text, option, key);
-    return false;
-}
-
-static void say_cannot_listen(const struct err *e, const char *option, const char *key)
-{
-    (void)fprintf(stderr, "mcpgate: %s; use %s ADDR or %s\n", e->text, option, key);
-}
-
-static bool listen_mcp(struct gateway *g)
-{
-    struct addr at;
-    struct err e = {0};
-
-    if (g->config->mcp_listen == NULL) {
-        return true;
-    }
-    if (!parse_listen(g->config->mcp_listen, "--mcp", "mcp.listen", &at)) {
-        return false;
-    }
-    g->mcp = mcp_face_new(g, &at, &e);
-    if (g->mcp == NULL) {
-        say_cannot_listen(&e, "--mcp", "mcp.listen");
-    }
+    g->mcp = mcp_face_new(g, at, e);
     return g->mcp != NULL;
 }
 
-static bool listen_http(struct gateway *g)
+static bool open_http(struct gateway *g, const struct addr *at, struct err *e)
 {
-    struct addr at;
-    struct err e = {0};
-
-    if (g->config->http_listen == NULL) {
-        return true;
-    }
-    if (!parse_listen(g->config->http_listen, "--http", "http.listen", &at)) {
-        return false;
-    }
-    g->http = http_face_new(g, &at, &e);
-    if (g->http == NULL) {
-        say_cannot_listen(&e, "--http", "http.listen");
-    }
+    g->http = http_face_new(g, at, e);
     return g->http != NULL;
 }
 
-static bool listen_admin(struct gateway *g)
+static bool open_admin(struct gateway *g, const struct addr *at, struct err *e)
+{
+    g->admin = admin_face_new(g, at, e);
+    return g->admin != NULL;
+}
+
+/* `text` NULL: off. `option` and `key` say how another address is chosen. */
+static bool listen_on(struct gateway *g, const char *text, const char *option, const char *key,
+                      bool (*open_face)(struct gateway *g, const struct addr *at, struct err *e))
 {
     struct addr at;
     struct err e = {0};
 
-    if (g->config->admin_listen == NULL) {
+    if (text == NULL || (addr_parse(&at, slice_str(text), &e) == MCP_OK && open_face(g, &at, &e))) {
         return true;
     }
-    if (!parse_listen(g->config->admin_listen, "--admin", "admin.listen", &at)) {
-        return false;
-    }
-    g->admin = admin_face_new(g, &at, &e);
-    if (g->admin == NULL) {
-        say_cannot_listen(&e, "--admin", "admin.listen");
-    }
-    return g->admin != NULL;
+    (void)fprintf(stderr, "mcpgate: %s; use %s ADDR or %s\n", e.text, option, key);
+    return false;
+}
+
+static bool listen_all(struct gateway *g)
+{
+    const struct config *c = g->config;
+
+    return listen_on(g, c->mcp_listen, "--mcp", "mcp.listen", open_mcp) &&
+           listen_on(g, c->http_listen, "--http", "http.listen", open_http) &&
+           listen_on(g, c->admin_listen, "--admin", "admin.listen", open_admin);
 }
 
 /* Shutdown: listeners close and /readyz says 503; exchanges run on up to drain_timeout, then end as
- * shutting_down; what is queued is still written; a second signal skips the waiting. */
+ * shutting_down; what is queued is still written; a second signal skips the waiting, but for a
+ * moment in which clients that read are told. */
 
 /* Whether output is still on its way to clients. */
 static bool is_writing(const struct gateway *g)
@@ -225,7 +196,8 @@ static void on_drain_poll(void *owner)
 
     if (g->running.count == 0) {
         g->drain_idle_ms += DRAIN_POLL_MS;
-        if (!is_writing(g) || g->drain_idle_ms > DRAIN_OUTPUT_MS) {
+        if (!is_writing(g) ||
+            g->drain_idle_ms > (g->hurried ? DRAIN_HURRIED_MS : DRAIN_OUTPUT_MS)) {
             loop_stop(g->loop);
             return;
         }
@@ -255,6 +227,7 @@ static void on_terminate(void *owner)
     struct gateway *g = owner;
 
     if (g->draining) {
+        g->hurried = true;
         end_running(g);
         return;
     }
@@ -303,7 +276,7 @@ static int start(struct gateway *g)
         (void)fprintf(stderr, "mcpgate: %s\n", e.text);
         return 2;
     }
-    if (!listen_mcp(g) || !listen_http(g) || !listen_admin(g)) {
+    if (!listen_all(g)) {
         return GATEWAY_EXIT_LISTEN;
     }
     if (!watch_signals(g)) {

@@ -31,6 +31,7 @@ struct gateway {
     uint64_t body_bytes;    /* request bodies held */
     uint64_t last_exchange; /* number, for request ids */
     bool draining;
+    bool hurried; /* a second signal */
     bool banner_shown;
     struct timer drain_limit;
     struct timer drain_poll;
