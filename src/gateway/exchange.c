@@ -531,10 +531,10 @@ static enum step_result step_forward(struct exchange *x)
         x->sink->admitted(x->owner, x);
     }
     x->attempts++;
+    if (n->kind == NODE_KIND_OPENAI && local_answers_for(x, n)) {
+        return STEP_DONE;
+    }
     if (n->kind == NODE_KIND_OPENAI && (x->native || x->native_only)) {
-        if (local_answers_for(x, n)) {
-            return STEP_DONE;
-        }
         rv = send_translated(x, n, &e);
     } else if (x->native) {
         rv = send_native(x, n) ? MCP_OK : err_set(&e, MCP_ENOMEM, "%s", out_of_memory);

@@ -86,6 +86,7 @@ struct exchange {
     struct buf body;       /* as it came */
     bool body_is_json;     /* `request` is valid */
     struct request request;
+    bool retrieves;               /* GET /v1/models/MODEL: `model` is set */
     struct buf model;             /* unescaped; empty: none */
     struct buf inherited_model;   /* JSON text to splice in as model; empty: none */
     struct buf inherited_options; /* JSON text; empty: none */

@@ -99,7 +99,11 @@ bool local_answers_for(struct exchange *x, struct node *n)
         rv = openai_version(&answer);
         break;
     default:
-        return false;
+        if (!x->retrieves) {
+            return false;
+        }
+        rv = openai_retrieve(models, buf_slice(&x->model), &answer);
+        break;
     }
     if (rv == MCP_OK) {
         local_give(x, &answer);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the gateway answers itself: health for every node, and for nodes that speak OpenAI's API
- * Ollama's list, ps, show and version. */
+ * Ollama's list, ps, show and version, and OpenAI's GET /v1/models/MODEL. */
 #ifndef MCP_GATEWAY_LOCAL_H
 #define MCP_GATEWAY_LOCAL_H
 

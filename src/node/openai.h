@@ -80,6 +80,9 @@ MUST_CHECK int openai_ps(struct slice models, struct openai_clock at, struct buf
 /* `model` in any spelling; MCP_EUNKNOWN_MODEL: not listed. */
 MUST_CHECK int openai_show(struct slice models, struct slice props, struct slice model,
                            struct openai_clock at, struct buf *out);
+/* The node's own entry for `model`, in any spelling, as it stands in its list: what GET
+ * /v1/models/ID answers, which such nodes do not serve. MCP_EUNKNOWN_MODEL: not listed. */
+MUST_CHECK int openai_retrieve(struct slice models, struct slice model, struct buf *out);
 /* The version of Ollama's API that the translation follows: clients decide by it what they may use.
  */
 MUST_CHECK int openai_version(struct buf *out);

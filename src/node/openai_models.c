@@ -382,6 +382,36 @@ int openai_show(struct slice models, struct slice props, struct slice model, str
     return rv == MCP_EBAD_REQUEST ? MCP_EUPSTREAM_ERROR : rv;
 }
 
+static bool entry_is(struct slice entry, struct slice model)
+{
+    struct json_member id;
+    struct buf name = {0};
+    bool same = json_find(entry, SLICE("id"), &id) == JSON_OK && id.kind == JSON_STRING &&
+                json_unescape(id.value, &name) && model_name_same(buf_slice(&name), model);
+
+    buf_fini(&name);
+    return same;
+}
+
+int openai_retrieve(struct slice models, struct slice model, struct buf *out)
+{
+    struct json_member data;
+    struct json_member entry;
+    struct json_walk w;
+
+    if (json_find(models, SLICE("data"), &data) != JSON_OK ||
+        json_walk_begin(&w, data.value, JSON_ARRAY) != JSON_OK) {
+        return MCP_EUPSTREAM_ERROR;
+    }
+    while (json_walk_next(&w, &entry) == JSON_OK) {
+        if (entry.kind == JSON_OBJECT && entry_is(entry.value, model)) {
+            (void)buf_append(out, entry.value); /* sticky */
+            return openai_written(out);
+        }
+    }
+    return MCP_EUNKNOWN_MODEL;
+}
+
 int openai_version(struct buf *out)
 {
     append(out, "{\"version\":\"" NATIVE_VERSION "\"}");

@@ -144,6 +144,12 @@ def test_openai_lists_models(open_client):
     assert [model.id for model in open_client.models.list()] == [MODEL]
 
 
+def test_openai_retrieves_a_model(open_client):
+    assert open_client.models.retrieve(MODEL).id == MODEL
+    with pytest.raises(openai.NotFoundError):
+        open_client.models.retrieve("nobody/has:it")
+
+
 def test_openai_chats(open_client):
     ask = {"model": MODEL, "messages": MESSAGES, "max_tokens": TOKENS, "temperature": 0}
     whole = open_client.chat.completions.create(**ask)

@@ -18,6 +18,7 @@
 #include "gateway/gateway.h"
 #include "gateway/keys.h"
 #include "http/io/server.h"
+#include "http/parse/url.h"
 #include "node/poll.h"
 #include "reactor/listener.h"
 
@@ -183,9 +184,15 @@ static bool fill_exchange(struct exchange *x, const struct route *route,
         x->once = route->once;
         x->stream_end = route->end;
         x->upload = route->body == ROUTE_BODY_UPLOAD;
+        x->retrieves = route->retrieves;
     }
     x->is_head = slice_eq(head->method, SLICE("HEAD"));
     x->upload_length = head->has_length ? (int64_t)head->content_length : -1;
+    if (x->retrieves &&
+        !url_unescape(slice_skip(without_query(head->target), sizeof(ROUTE_RETRIEVE) - 1),
+                      &x->model)) {
+        return false;
+    }
     return keep_head(x, head) && keep_credential(x, head);
 }
 

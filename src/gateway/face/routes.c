@@ -6,12 +6,12 @@
 #define NATIVE(method, path, op, body, end, translated, needs_model, once)                         \
     {                                                                                              \
         method, path, OP_##op, SHAPE_OLLAMA, ROUTE_BODY_##body, STREAM_END_##end, translated,      \
-            false, needs_model, once                                                               \
+            false, needs_model, once, false                                                        \
     }
 #define V1(method, path, op, shape, body, end, needs_model)                                        \
     {                                                                                              \
         method, path, OP_##op, SHAPE_##shape, ROUTE_BODY_##body, STREAM_END_##end, false, true,    \
-            needs_model, false                                                                     \
+            needs_model, false, false                                                              \
     }
 
 static const struct route routes[] = {
@@ -44,7 +44,8 @@ static const struct route routes[] = {
     V1("POST", "/v1/completions", GENERATE, OPENAI, JSON, SSE_DONE, true),
     V1("POST", "/v1/embeddings", EMBED, OPENAI, JSON, FRAMING, true),
     V1("GET", "/v1/models", NONE, OPENAI, NONE, FRAMING, false),
-    V1("GET", "/v1/models/*model", NONE, OPENAI, NONE, FRAMING, false),
+    {"GET", ROUTE_RETRIEVE "*model", OP_NONE, SHAPE_OPENAI, ROUTE_BODY_NONE, STREAM_END_FRAMING,
+     false, true, false, false, true},
     V1("POST", "/v1/responses", CHAT, OPENAI, JSON, SSE_RESPONSE, true),
     V1("POST", "/v1/audio/transcriptions", NONE, OPENAI, RAW, SSE_DONE, false),
     V1("POST", "/v1/messages", CHAT, ANTHROPIC, JSON, SSE_MESSAGE, true),

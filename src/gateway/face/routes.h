@@ -11,6 +11,8 @@
 #include "gateway/exchange.h"
 #include "gateway/face/shape.h"
 
+#define ROUTE_RETRIEVE "/v1/models/"
+
 enum route_body {
     ROUTE_BODY_NONE,
     ROUTE_BODY_JSON,   /* read whole, once */
@@ -29,6 +31,7 @@ struct route {
     bool any_kind;    /* relayed to every kind of node */
     bool needs_model; /* runs a model */
     bool once;        /* never sent twice */
+    bool retrieves;   /* the rest of the path is the model */
 };
 
 enum route_match { ROUTE_FOUND, ROUTE_NO_PATH, ROUTE_NO_METHOD };

@@ -199,3 +199,32 @@ int url_parse(struct url *u, struct slice text, struct err *e)
     }
     return parse_authority(u, authority, e);
 }
+
+/* -1: not a hexadecimal digit. */
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    if (c >= 'a' && c <= 'f') {
+        return c - 'a' + 10;
+    }
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+bool url_unescape(struct slice text, struct buf *out)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+
+        if (c == '%' && i + 2 < text.len && hex_value(text.ptr[i + 1]) >= 0 &&
+            hex_value(text.ptr[i + 2]) >= 0) {
+            c = (char)(hex_value(text.ptr[i + 1]) * 16 + hex_value(text.ptr[i + 2]));
+            i += 2;
+        }
+        if (!buf_append_byte(out, c)) {
+            return false;
+        }
+    }
+    return true;
+}

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 
+#include "base/buf.h"
 #include "base/check.h"
 #include "base/err.h"
 #include "base/slice.h"
@@ -22,5 +23,9 @@ struct url {
 /* 0, or MCP_EARGUMENT with what was expected (https, user:pass@, query, fragment, bad ports are
  * refused by name). Spaces and quotes around the text are dropped, as Ollama does. */
 MUST_CHECK int url_parse(struct url *u, struct slice text, struct err *e);
+
+/* Appends a piece of a path with its %XX taken apart; what is no such escape stays as it is. False:
+ * out of memory. */
+bool url_unescape(struct slice text, struct buf *out);
 
 #endif

@@ -36,6 +36,23 @@ static int show(struct slice models, struct slice props, const char *model, yyjs
     return rv;
 }
 
+static void one_entry_as_it_stands(void **state)
+{
+    struct buf out = {0};
+
+    (void)state;
+    assert_int_equal(openai_retrieve(slice_str(vllm), SLICE("qwen/Qwen2.5-7B:latest"), &out), 0);
+    assert_true(slice_starts(buf_slice(&out), SLICE("{\"id\":\"Qwen/")));
+    assert_true(buf_slice(&out).ptr[buf_len(&out) - 1] == '}');
+    buf_clear(&out);
+    assert_int_equal(openai_retrieve(slice_str(vllm), SLICE("other"), &out), MCP_EUNKNOWN_MODEL);
+    assert_int_equal(openai_retrieve(SLICE("{}"), SLICE("lora"), &out), MCP_EUPSTREAM_ERROR);
+    assert_int_equal(openai_retrieve(SLICE("{\"data\":[1,{},{\"id\":2}]}"), SLICE("2"), &out),
+                     MCP_EUNKNOWN_MODEL);
+    assert_int_equal(buf_len(&out), 0);
+    buf_fini(&out);
+}
+
 static void recorded_llamacpp(void **state)
 {
     struct buf models = {0};
@@ -211,7 +228,8 @@ static void every_allocation_may_fail(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(recorded_llamacpp),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(one_entry_as_it_stands),
+                                       cmocka_unit_test(recorded_llamacpp),
                                        cmocka_unit_test(models_of_vllm),
                                        cmocka_unit_test(what_is_not_loaded_does_not_run),
                                        cmocka_unit_test(props_are_of_their_model),

@@ -120,13 +120,34 @@ static void test_reasons(void **state)
     assert_string_equal(http_status_reason(299), "");
 }
 
+static void test_unescape(void **state)
+{
+    static const char *const cases[][2] = {
+        {"gemma3%3A270m", "gemma3:270m"},
+        {"a%2fb%2FC", "a/b/C"},
+        {"plain", "plain"},
+        {"", ""},
+        {"100%", "100%"},
+        {"%4", "%4"},
+        {"%zz%41", "%zzA"},
+        {"%25%", "%%"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct buf out = {0};
+
+        assert_true(url_unescape(slice_str(cases[i][0]), &out));
+        assert_true(slice_eq(buf_slice(&out), slice_str(cases[i][1])));
+        buf_fini(&out);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),
-        cmocka_unit_test(test_unix),
-        cmocka_unit_test(test_bad),
-        cmocka_unit_test(test_reasons),
+        cmocka_unit_test(test_good),    cmocka_unit_test(test_unix),     cmocka_unit_test(test_bad),
+        cmocka_unit_test(test_reasons), cmocka_unit_test(test_unescape),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
