@@ -38,12 +38,13 @@ static void on_part(void *owner, struct slice part, bool last)
 static void on_ended(void *owner, const struct exchange_result *result)
 {
     struct health_deep *d = owner;
-    const struct exchange *x = d->exchange;
+    struct exchange *x = d->exchange;
     uint64_t took_us = loop_clock_us(x->gateway->loop) - x->received_us;
     struct exchange_result answered = {.code = MCP_OK, .text = SLICE("")};
     struct buf body = {0};
     bool ok = result->code == MCP_OK && d->generated;
 
+    x->op = OP_HEALTH; /* again: its session is to learn nothing from it */
     (void)health_body(x->gateway, &body); /* a failure is sticky */
     if (!buf_failed(&body)) {
         /* The body ends with its brace: the outcome goes before it. */

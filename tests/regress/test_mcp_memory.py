@@ -65,3 +65,14 @@ def test_answers_of_the_gateway_itself_wait_for_a_client_that_does_not_read():
         sessions = {client.frame().session for _ in range(count)}
         assert sessions == set(range(1, count + 1))
         gateway.wait_idle()
+
+
+def test_who_shows_no_key_takes_nothing_of_the_memory_for_requests():
+    config = {"keys": [{"name": "k", "key": "0123456789abcdef"}]}
+    with OllamaNode() as node, Gateway(node, config=config) as gateway, McpClient(gateway.mcp) as client:
+        client.send(frame_of(60000)[:-1])
+        wait_until(lambda: gateway.metric('mcpgate_client_bytes_total{direction="in"}') >= 59999, "it came")
+        assert gateway.metric("mcpgate_body_bytes") == 0
+        client.send(frame_of(60000)[-1:])
+        assert client.frame().error()[0] == "unauthorized"
+        gateway.wait_metric("mcpgate_body_bytes", 0)

@@ -300,10 +300,11 @@ static void answer_http(struct mcp_conn *c)
 /* fatal protocol_version: there is no TLS on this port. */
 static const char tls_alert[] = {0x15, 0x03, 0x01, 0x00, 0x02, 0x02, 0x46};
 
-/* A request counts from its first byte, and is refused where memory is out by then. */
+/* A request counts from its first byte, and is refused where memory is out by then. Who has shown
+ * no key yet takes nothing of what others share: such frames are small. */
 static void account_held(struct mcp_conn *c)
 {
-    size_t held = wire_conn_held_bytes(&c->wire);
+    size_t held = c->wire.authenticated ? wire_conn_held_bytes(&c->wire) : 0;
 
     if (held < c->held_bytes) {
         give_held(c);

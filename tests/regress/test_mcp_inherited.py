@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""In a request null stands for absent, as it does in Ollama: what is null is inherited."""
+"""What a session inherits: null stands for absent, as it does in Ollama; health sets nothing."""
 import pytest
 
 from gateway import Gateway
@@ -22,3 +22,13 @@ def test_options_that_are_null_are_inherited_and_pass_on_nothing():
         for prompt in "bc":
             client.ask({"prompt": prompt, "options": None, "mcp": {"continue": True}})
         assert [request.json()["options"] for request in node.of("/api/generate")] == [{"seed": 1}] * 3
+
+
+def test_deep_health_leaves_the_session_as_it_was():
+    """The node that made its token is not where the session's next request has to go."""
+    with OllamaNode("a") as first, OllamaNode("a", "b") as second:
+        with Gateway(first, second) as gateway, McpClient(gateway.mcp) as client:
+            client.ask({"mcp": {"op": "health"}, "deep": True, "model": "b"}, single=True)
+            assert len(second.of("/api/generate")) == 1
+            client.ask({"model": "a", "prompt": "hi"})
+            assert len(first.of("/api/generate")) == 1
