@@ -44,7 +44,7 @@ static void on_ended(void *owner, const struct exchange_result *result)
     struct buf body = {0};
     bool ok = result->code == MCP_OK && d->generated;
 
-    x->op = OP_HEALTH; /* again: its session is to learn nothing from it */
+    x->op = OP_HEALTH;                    /* again: its session is to learn nothing from it */
     (void)health_body(x->gateway, &body); /* a failure is sticky */
     if (!buf_failed(&body)) {
         /* The body ends with its brace: the outcome goes before it. */
