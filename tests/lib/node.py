@@ -141,7 +141,7 @@ def flood(part, limit=None):
     return step
 
 
-# --- the node ---------------------------------------------------------------------------------------
+# --- the node -------------------------------------------------------------------------------------
 class Request(Head):
     def __init__(self, raw, connection):
         super().__init__(raw)

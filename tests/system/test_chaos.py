@@ -24,7 +24,7 @@ GARBAGE = [b"garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", 
            head_of(content_type=NDJSON, chunked=True) + b"zz\r\n", b"\0" * 100]
 
 
-# --- the nodes ---------------------------------------------------------------------------------------------------
+# --- the nodes ------------------------------------------------------------------------------------
 def parts_of(path, tag, count):
     texts = [f"{tag}:{i}" for i in range(count)]
     if path == "/api/generate":
@@ -81,7 +81,7 @@ class WildNode(OllamaNode):
         return super().answers_of(request)
 
 
-# --- the clients ---------------------------------------------------------------------------------------------------
+# --- the clients ----------------------------------------------------------------------------------
 def check_texts(texts, tag):
     assert texts == [f"{tag}:{i}" for i in range(len(texts))], (tag, texts)
 
@@ -95,7 +95,8 @@ def mcp_client(gateway, dice, name):
         for turn in range(dice.randrange(1, 4)):
             tags = {session: f"{name}-{turn}-{session}" for session in range(1, dice.randrange(2, 6))}
             for session, tag in tags.items():
-                body = {"model": "m", "prompt": f"{tag}|{'x' * dice.choice([0, 10, 100000])}", "stream": dice.random() < 0.9}
+                prompt = f"{tag}|{'x' * dice.choice([0, 10, 100000])}"
+                body = {"model": "m", "prompt": prompt, "stream": dice.random() < 0.9}
                 if dice.random() < 0.3:
                     body["mcp"] = {"deadline_ms": dice.randrange(1, 200)}
                 client.request(session, body) if dice.random() < 0.9 else client.send_each_byte(
@@ -127,7 +128,8 @@ def http_client(gateway, dice, name):
         client.sock.settimeout(dice.choice([0.1, 0.5, 2]))
         for turn in range(dice.randrange(1, 4)):
             tag, path = f"{name}-{turn}", dice.choice(["/api/generate", "/v1/chat/completions"])
-            body = {"model": "m", "prompt": tag, "messages": [{"role": "user", "content": tag}], "stream": dice.random() < 0.9}
+            body = {"model": "m", "prompt": tag, "messages": [{"role": "user", "content": tag}],
+                    "stream": dice.random() < 0.9}
             try:
                 client.request("POST", path, body)
                 if dice.random() < 0.15:
@@ -166,7 +168,8 @@ def rude_client(gateway, dice, name):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_whatever_happens(seed):
     failures = []
-    with WildNode(seed) as one, WildNode(seed) as two, Gateway(one, two, config={"timeouts": {"idle": "1s", "first_byte": "1s"}}) as gateway:
+    limits = {"timeouts": {"idle": "1s", "first_byte": "1s"}}
+    with WildNode(seed) as one, WildNode(seed) as two, Gateway(one, two, config=limits) as gateway:
         files = len(os.listdir(f"/proc/{gateway.process.pid}/fd"))
         end = time.monotonic() + RUN_S
 

@@ -25,11 +25,11 @@ def the_gateway(the_node):
         yield gateway
 
 
-# --- the client leaves --------------------------------------------------------------------------------------------
+# --- the client leaves ----------------------------------------------------------------------------
 @leaving
-@pytest.mark.parametrize("path, stream", [("/api/generate", True), ("/api/generate", False), ("/v1/chat/completions", True),
-                                          ("/v1/chat/completions", False), ("/v1/messages", True), ("/api/embed", None),
-                                          ("/v1/embeddings", None), ("/api/pull", True)])
+@pytest.mark.parametrize("path, stream", [
+    ("/api/generate", True), ("/api/generate", False), ("/v1/chat/completions", True), ("/v1/chat/completions", False),
+    ("/v1/messages", True), ("/api/embed", None), ("/v1/embeddings", None), ("/api/pull", True)])
 def test_a_client_that_leaves_before_the_answer_stops_the_node(gateway, node, leave, path, stream):
     before = gateway.metric(CANCELLED)
     node.next(path, [HANG])
@@ -77,7 +77,7 @@ def test_a_client_that_leaves_while_it_does_not_read_stops_the_node(gateway, nod
         connection.wait_gone()
 
 
-# --- the client does not read ------------------------------------------------------------------------------------------
+# --- the client does not read ---------------------------------------------------------------------
 def wait_steady(read, still_s=0.3):
     """Until read() gives the same value for a while."""
     seen, since = None, time.monotonic()
@@ -113,7 +113,8 @@ def test_a_client_that_does_not_read_stops_its_exchange_alone(gateway, node, pat
 
 def test_a_client_that_reads_nothing_for_too_long_is_cut():
     with OllamaNode() as node, Gateway(node, config={"timeouts": {"client_stall": "500ms"}}) as gateway:
-        node.next("/api/generate", [head_of(content_type=NDJSON, chunked=True), flood(b'{"a":"%s"}\n' % (b"x" * 65000))])
+        part = b'{"a":"%s"}\n' % (b"x" * 65000)
+        node.next("/api/generate", [head_of(content_type=NDJSON, chunked=True), flood(part)])
         with HttpClient(gateway.http, receive_buffer=65536) as client:
             client.request("POST", "/api/generate", BODY)
             node.wait_request("/api/generate").connection.wait_gone(10)
@@ -123,7 +124,7 @@ def test_a_client_that_reads_nothing_for_too_long_is_cut():
             assert not response.complete  # what was on its way, and no end
 
 
-# --- the gateway stops ----------------------------------------------------------------------------------------------------
+# --- the gateway stops ----------------------------------------------------------------------------
 def test_sigterm_lets_answers_end_and_says_close():
     with OllamaNode() as node:
         gateway, gate = Gateway(node), Gate()
@@ -149,7 +150,8 @@ def test_sigterm_lets_answers_end_and_says_close():
             gateway.kill()
 
 
-@pytest.mark.parametrize("path, first", [("/api/generate", FIRST), ("/v1/chat/completions", None), ("/v1/messages", None)])
+@pytest.mark.parametrize("path, first", [("/api/generate", FIRST), ("/v1/chat/completions", None),
+                                         ("/v1/messages", None)])
 def test_at_the_drain_timeout_what_is_left_is_told(path, first):
     with OllamaNode() as node:
         gateway = Gateway(node, config={"timeouts": {"drain": "300ms"}})

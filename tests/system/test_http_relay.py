@@ -96,8 +96,9 @@ def test_what_is_no_route_is_answered_as_ollama_does(gateway, node, method, path
     assert node.requests == []
 
 
-# --- the body ------------------------------------------------------------------------------------------------
-ODD = (b'{ "keep":1.0e+02, "model" : "m","prompt":"\\u00e9\\ud83e\\udd8a \xc3\xa9", "options":{"seed":123456789012345678901},'
+# --- the body -------------------------------------------------------------------------------------
+ODD = (b'{ "keep":1.0e+02, "model" : "m","prompt":"\\u00e9\\ud83e\\udd8a \xc3\xa9",'
+       b' "options":{"seed":123456789012345678901},'
        b'\n\t"messages":[ {"role":"user","content":"a"} ] ,"stream":false,"max_tokens":5, "input":"x"}')
 
 
@@ -119,10 +120,11 @@ def test_mcp_in_a_body_is_cut_and_not_read(gateway, node, body, left):
     assert left is None or got == left
 
 
-@pytest.mark.parametrize("body", [b'{"model":"m","model":"n","prompt":"a"}', b'{"model":"m","Model":"n","prompt":"a"}',
-                                  b'{"model":"m","\\u006dodel":"n","prompt":"a"}', b'{"model":"m","prompt":"a","\xc5\xbftream":true}',
-                                  b'{"model":"m","prompt":"a"', b'[]', b'null', b'{"model":"m","prompt":"a"}x',
-                                  b'{"model":"m","o":' + b"[" * 128 + b"]" * 128 + b"}"])
+@pytest.mark.parametrize("body", [
+    b'{"model":"m","model":"n","prompt":"a"}', b'{"model":"m","Model":"n","prompt":"a"}',
+    b'{"model":"m","\\u006dodel":"n","prompt":"a"}', b'{"model":"m","prompt":"a","\xc5\xbftream":true}',
+    b'{"model":"m","prompt":"a"', b'[]', b'null', b'{"model":"m","prompt":"a"}x',
+    b'{"model":"m","o":' + b"[" * 128 + b"]" * 128 + b"}"])
 @pytest.mark.parametrize("path", ["/api/generate", "/v1/chat/completions"])
 def test_a_body_that_can_be_read_in_two_ways_is_refused(gateway, node, path, body):
     response = ask(gateway.http, "POST", path, body)
@@ -138,10 +140,11 @@ def test_an_encoded_body_is_passed_on_as_it_is(gateway, node):
     assert (request.body, request.get("Content-Encoding")) == (body, "zstd")
 
 
-# --- headers ---------------------------------------------------------------------------------------------------
+# --- headers --------------------------------------------------------------------------------------
 def test_headers_of_the_connection_stay_on_it(gateway, node):
-    headers = [("Connection", "keep-alive, X-Private"), ("X-Private", "1"), ("Keep-Alive", "timeout=9"), ("TE", "trailers"),
-               ("Trailer", "X-T"), ("Upgrade", "h2c"), ("Proxy-Connection", "keep-alive"), ("Proxy-Authorization", "x")]
+    headers = [("Connection", "keep-alive, X-Private"), ("X-Private", "1"), ("Keep-Alive", "timeout=9"),
+               ("TE", "trailers"), ("Trailer", "X-T"), ("Upgrade", "h2c"), ("Proxy-Connection", "keep-alive"),
+               ("Proxy-Authorization", "x")]
     assert ask(gateway.http, "POST", "/api/generate", {"model": "m", "prompt": "a"}, headers).status == 200
     request = node.wait_request("/api/generate")
     assert not request.names() & {"x-private", "keep-alive", "te", "trailer", "upgrade", "proxy-connection",
@@ -184,7 +187,7 @@ def test_a_request_id_is_made_where_none_is_usable(gateway, node, given):
     gateway.wait_access(lambda line: line["id"] == first)
 
 
-# --- a node's own errors ------------------------------------------------------------------------------------------
+# --- a node's own errors --------------------------------------------------------------------------
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 499, 500, 502, 503])
 @pytest.mark.parametrize("path", ["/api/generate", "/v1/chat/completions", "/v1/messages"])
 def test_a_nodes_error_passes_unchanged(gateway, node, status, path):
@@ -200,7 +203,7 @@ def test_a_redirect_passes_unchanged(gateway, node):
     assert (response.status, response.get("Location")) == (307, "http://example.com/api/ps")
 
 
-# --- the gateway's own errors ----------------------------------------------------------------------------------------
+# --- the gateway's own errors ---------------------------------------------------------------------
 def text_of(path, response, kinds):
     """The text of an error in the face's shape; (type of OpenAI, type of Anthropic) is in `kinds`."""
     body = response.json()
@@ -261,7 +264,8 @@ def test_a_body_over_the_limit_is_413(gateway, node, path, chunked):
     body = json.dumps(body_for("m", pad="x" * 65536)).encode()
     with HttpClient(gateway.http) as client:
         if chunked:
-            client.request("POST", path, b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body), [("Transfer-Encoding", "chunked")])
+            cut = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+            client.request("POST", path, cut, [("Transfer-Encoding", "chunked")])
         else:
             client.request("POST", path, body)
         response = client.response()
@@ -280,8 +284,9 @@ def test_a_body_at_the_limit_is_served(gateway, node, path):
 
 @faces
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("fault", [[CLOSE], [RESET], [b"garbage\r\n\r\n", CLOSE], [b"HTTP/1.1 200 OK\r\nContent-", CLOSE]],
-                         ids=["FIN", "RST", "garbage", "half a head"])
+@pytest.mark.parametrize("fault", [
+    [CLOSE], [RESET], [b"garbage\r\n\r\n", CLOSE], [b"HTTP/1.1 200 OK\r\nContent-", CLOSE]],
+    ids=["FIN", "RST", "garbage", "half a head"])
 def test_a_node_that_fails_before_its_answer_is_502(gateway, node, path, stream, fault):
     node.next(path, fault, fault)  # the first may come on a pooled connection, which is retried once
     with Gateway(node, config={"limits": {"idle_connections": 0}}) as fresh:
@@ -323,7 +328,8 @@ def test_with_no_node_up_lists_are_503_too(alone, method, path):
 def test_the_access_log_tells_path_model_node_and_sizes(gateway, node):
     body = {"model": "llama3:8b", "messages": CHAT}
     response = ask(gateway.http, "POST", "/v1/chat/completions?secret=1", body)
-    line = gateway.wait_access(lambda line: line.get("path") == "/v1/chat/completions" and line.get("model") == "llama3:8b")
+    line = gateway.wait_access(lambda line: line.get("model") == "llama3:8b")
+    assert line["path"] == "/v1/chat/completions"
     assert (line["face"], line["node"], line["code"], line["status"]) == ("http", node.name, "ok", "200")
     assert (line["client"], int(line["bytes_out"])) == ("127.0.0.1", len(response.body))
     assert line["bytes_in"] == str(len(json.dumps(body, separators=(",", ":"))))

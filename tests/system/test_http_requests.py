@@ -21,12 +21,13 @@ def client(gateway):
         yield client
 
 
-# --- keep-alive and pipelining ---------------------------------------------------------------------------------
+# --- keep-alive and pipelining --------------------------------------------------------------------
 def test_one_connection_carries_many_requests(client, node):
-    for method, path, body in [("POST", "/api/generate", GENERATE), ("GET", "/api/tags", None), ("GET", "/nothing", None),
-                               ("HEAD", "/api/version", None), ("POST", "/api/generate", b"{"),
-                               ("POST", "/api/generate", {"model": "none"}), ("DELETE", "/api/delete", {"model": "m"}),
-                               ("POST", "/v1/chat/completions", {**GENERATE, "messages": [], "stream": True})]:
+    for method, path, body in [
+            ("POST", "/api/generate", GENERATE), ("GET", "/api/tags", None), ("GET", "/nothing", None),
+            ("HEAD", "/api/version", None), ("POST", "/api/generate", b"{"),
+            ("POST", "/api/generate", {"model": "none"}), ("DELETE", "/api/delete", {"model": "m"}),
+            ("POST", "/v1/chat/completions", {**GENERATE, "messages": [], "stream": True})]:
         client.request(method, path, body)
         assert client.response().complete
     client.request("GET", "/api/version")
@@ -63,7 +64,7 @@ def test_a_hundred_pipelined_requests(client, node):
     assert len(node.requests) == 100
 
 
-# --- versions ------------------------------------------------------------------------------------------------------
+# --- versions -------------------------------------------------------------------------------------
 @pytest.mark.parametrize("path, body", [("/api/generate", GENERATE), ("/api/generate", {**GENERATE, "stream": False}),
                                         ("/v1/completions", {**GENERATE, "stream": True})])
 def test_http_1_0_gets_the_answer_without_chunks(gateway, client, node, path, body):
@@ -86,7 +87,7 @@ def test_http_1_0_needs_no_host(client):
     assert client.response().status == 200
 
 
-# --- methods -----------------------------------------------------------------------------------------------------
+# --- methods --------------------------------------------------------------------------------------
 @pytest.mark.parametrize("path", ["/api/tags", "/api/version"])
 def test_head_has_the_headers_of_get_and_no_body(gateway, client, path):
     get = ask(gateway.http, "GET", path)
@@ -100,7 +101,8 @@ def test_head_has_the_headers_of_get_and_no_body(gateway, client, path):
 
 @pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions", "/api/tags"])
 def test_options_is_the_nodes_to_answer(client, node, path):
-    client.request("OPTIONS", path, headers=[("Origin", "http://localhost:3000"), ("Access-Control-Request-Method", "POST")])
+    client.request("OPTIONS", path, headers=[("Origin", "http://localhost:3000"),
+                                             ("Access-Control-Request-Method", "POST")])
     response = client.response()
     assert (response.status, response.get("Access-Control-Allow-Origin")) == (204, "*")
     assert node.wait_request(path).get("Origin") == "http://localhost:3000"
@@ -113,14 +115,15 @@ def test_absolute_targets_are_taken(client, node):
     assert node.wait_request("/api/ps").target == "/api/ps?x=1"
 
 
-# --- framing of requests --------------------------------------------------------------------------------------------
+# --- framing of requests --------------------------------------------------------------------------
 def test_a_chunked_body_is_taken(client, node):
     cut = [BODY[:5], BODY[5:6], BODY[6:]]
     data = b"".join(b"%x;ext=1\r\n%s\r\n" % (len(piece), piece) for piece in cut) + b"0\r\nX-Trailer: 1\r\n\r\n"
     client.request("POST", "/api/generate", data, [("Transfer-Encoding", "chunked")])
     assert client.response().lines() == generate_parts("m")
     request = node.wait_request("/api/generate")
-    assert (request.body, request.get("Content-Length"), request.get("Transfer-Encoding")) == (BODY, str(len(BODY)), None)
+    assert (request.body, request.get("Content-Length")) == (BODY, str(len(BODY)))
+    assert request.get("Transfer-Encoding") is None
 
 
 def test_a_request_may_come_byte_by_byte(client, node):
@@ -145,9 +148,11 @@ def test_a_body_that_will_be_refused_is_not_asked_for(client):
 
 MALFORMED = {
     "two lengths": b"POST /api/show HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n{}  ",
-    "length and chunked": b"POST /api/show HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "length and chunked": b"POST /api/show HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n"
+                          b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "unknown coding": b"POST /api/show HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: x-chunked\r\n\r\n0\r\n\r\n",
-    "chunked twice": b"POST /api/show HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+    "chunked twice": b"POST /api/show HTTP/1.1\r\nHost: localhost\r\n"
+                     b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
     "negative length": b"POST /api/show HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
     "length with plus": b"POST /api/show HTTP/1.1\r\nHost: localhost\r\nContent-Length: +2\r\n\r\n{}",
     "huge length": b"POST /api/show HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n\r\n",
@@ -209,7 +214,7 @@ def test_odd_targets_reach_no_other_route(client, node, target):
     assert node.requests == []
 
 
-# --- a node that is the gateway ----------------------------------------------------------------------------------
+# --- a node that is the gateway -------------------------------------------------------------------
 def test_a_gateway_that_is_a_node_of_itself_is_refused():
     """The node passes all it gets on to the gateway that asks it."""
     with OllamaNode() as good, OllamaNode(start=False) as mirror, Gateway(good, mirror, wait=True) as gateway:

@@ -8,7 +8,8 @@ import pytest
 from gateway import Gateway
 from http_bytes import HttpClient, ask, wait_until
 from node import CLOSE, HANG, JSON, NDJSON, RESET, SSE, Gate, answer, head_of, in_writes_of, rechunked, sse, stream
-from ollama_node import anthropic_events, chat_parts, generate_parts, openai_chat_events, openai_text_events, responses_events
+from ollama_node import (anthropic_events, chat_parts, generate_parts, openai_chat_events, openai_text_events,
+                         responses_events)
 
 BODY = {"model": "m", "prompt": "a", "messages": [{"role": "user", "content": "a"}], "input": "a", "max_tokens": 9,
         "stream": True}
@@ -75,7 +76,7 @@ def hasty(the_node):
         yield gateway
 
 
-# --- whole streams -------------------------------------------------------------------------------------------
+# --- whole streams --------------------------------------------------------------------------------
 @paths
 @pytest.mark.parametrize("size", [1, 2, 5, 17, 100000])
 def test_parts_are_found_wherever_the_node_cuts_its_chunks(gateway, node, path, size):
@@ -147,7 +148,7 @@ def test_what_has_no_mark_ends_with_its_framing(gateway, node, path):
     assert all("done" not in part for part in response.lines())
 
 
-# --- streams that are cut ---------------------------------------------------------------------------------------
+# --- streams that are cut -------------------------------------------------------------------------
 CUTS = {"end": None, "FIN": CLOSE, "RST": RESET, "broken chunk": b"zz\r\nxx"}
 
 
@@ -187,7 +188,9 @@ def test_a_stream_cut_within_a_part_never_shows_half_of_it(gateway, node, path):
 @paths
 def test_a_mark_inside_a_text_is_no_mark(gateway, node, path):
     text = 'data: [DONE]\n\nevent: message_stop {"done":true} [DONE] response.completed'
-    part = line({"response": text, "done": False, "x": {"done": True}}) if path.startswith("/api") else block({"a": text})
+    part = block({"a": text})
+    if path.startswith("/api"):
+        part = line({"response": text, "done": False, "x": {"done": True}})
     node.next(path, script(path, PARTS[path][0], part))
     response = read_stream(gateway, path)
     assert response.chunks[:2] == [PARTS[path][0], part] and the_error(path, response.chunks[2])
@@ -248,7 +251,7 @@ def test_the_connection_of_an_interrupted_stream_can_be_used_again(gateway, node
         assert client.response().lines() == chat_parts("m")
 
 
-# --- kinds of answers ----------------------------------------------------------------------------------------------
+# --- kinds of answers -----------------------------------------------------------------------------
 def test_loading_a_model_answers_plain_json_to_a_streaming_request(gateway, node):
     exact = b'{"model":"m","response":"","done":true,"done_reason":"load"}'
     node.next("/api/generate", answer(exact))

@@ -175,7 +175,8 @@ def test_a_node_that_leaves_within_the_upload_is_an_error(client, node, cut):
     assert client.response("POST").status == 502
 
 
-@pytest.mark.parametrize("leave", [HttpClient.close, HttpClient.reset, HttpClient.half_close], ids=["FIN", "RST", "half-close"])
+@pytest.mark.parametrize("leave", [HttpClient.close, HttpClient.reset, HttpClient.half_close],
+                         ids=["FIN", "RST", "half-close"])
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 def test_a_client_that_leaves_within_its_upload_leaves_no_half_blob(gateway, client, node, leave, framing):
     """The node must not take what came so far for the whole: its connection is cut."""

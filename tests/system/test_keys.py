@@ -20,7 +20,7 @@ def with_key(key, **body):
     return {**GENERATE, **body, "mcp": {"auth": key}}
 
 
-# --- MCP -----------------------------------------------------------------------------------------------------
+# --- MCP ------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name, key", [("alice", ALICE), ("bob", BOB)])
 def test_a_good_key_lets_its_request_in_and_is_named_in_the_log(gateway, mcp, node, name, key):
     before = len([line for line in gateway.access() if line.get("key") == name])
@@ -83,7 +83,7 @@ def test_a_wrong_key_does_not_lift_it(mcp):
     assert mcp.frame().error()[0] == "too_large"
 
 
-# --- HTTP -----------------------------------------------------------------------------------------------------
+# --- HTTP -----------------------------------------------------------------------------------------
 SHAPES = [
     ("/api/generate", lambda body: isinstance(body["error"], str)),
     ("/v1/chat/completions", lambda body: body["error"]["message"] and body["error"]["type"]
@@ -124,20 +124,22 @@ def test_no_route_to_a_node_is_open(gateway, node, method, path):
 
 def test_a_body_is_not_awaited_from_who_is_not_let_in(gateway):
     with HttpClient(gateway.http) as client:
-        client.send(b"POST /api/generate HTTP/1.1\r\nHost: a\r\nContent-Length: 50000000\r\nExpect: 100-continue\r\n\r\n")
+        client.send(b"POST /api/generate HTTP/1.1\r\nHost: a\r\nContent-Length: 50000000\r\n"
+                    b"Expect: 100-continue\r\n\r\n")
         assert client.head().status == 401
 
 
-# --- admin ------------------------------------------------------------------------------------------------------
+# --- admin ----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("path, open_to_all", [("/healthz", True), ("/readyz", True), ("/metrics", False),
                                                ("/admin/nodes", False)])
 def test_admin_pages_but_health_need_a_key(gateway, path, open_to_all):
-    assert ask(gateway.admin, "GET", path).status == (200 if open_to_all else 401)
+    without = 200 if open_to_all else 401
+    assert ask(gateway.admin, "GET", path).status == without
     assert ask(gateway.admin, "GET", path, headers=[("Authorization", f"Bearer {BOB}")]).status == 200
-    assert ask(gateway.admin, "GET", path, headers=[("Authorization", "Bearer no")]).status == (200 if open_to_all else 401)
+    assert ask(gateway.admin, "GET", path, headers=[("Authorization", "Bearer no")]).status == without
 
 
-# --- the gateway's own credential ----------------------------------------------------------------------------------
+# --- the gateway's own credential -----------------------------------------------------------------
 def test_the_nodes_own_key_and_headers_are_sent_in_place_of_the_clients(tmp_path):
     (tmp_path / "node.key").write_text("the-nodes-key\n")
     (tmp_path / "node.key").chmod(0o600)
@@ -156,7 +158,7 @@ def test_the_nodes_own_key_and_headers_are_sent_in_place_of_the_clients(tmp_path
             assert gateway.access()[0]["node"] == "gpu-1"
 
 
-# --- nothing is exposed by accident -----------------------------------------------------------------------------------
+# --- nothing is exposed by accident ---------------------------------------------------------------
 @pytest.mark.parametrize("face", ["mcp", "http", "admin"])
 def test_listening_beyond_loopback_without_keys_is_refused(node, face):
     faces = [f"--{name}=127.0.0.1:0" for name in ("mcp", "http", "admin") if name != face]

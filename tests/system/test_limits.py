@@ -20,7 +20,7 @@ def of_size(size):
     return {**body, "prompt": "x" * (size - len(encode_json(body)))}
 
 
-# --- memory for bodies --------------------------------------------------------------------------------------------
+# --- memory for bodies ----------------------------------------------------------------------------
 CONFIG = {"limits": {"max_body": "40KiB", "body_memory": "64KiB"}}
 HELD = "mcpgate_body_bytes"
 
@@ -63,7 +63,7 @@ def test_refused_bodies_hold_nothing(gateway, mcp, node):
     gateway.wait_metric(HELD, 0)
 
 
-# --- frames that come too slowly -------------------------------------------------------------------------------------
+# --- frames that come too slowly ------------------------------------------------------------------
 def test_a_frame_that_stops_within_10_seconds_closes_and_a_silent_connection_does_not(gateway):
     whole = encode(REQUEST, 1, b'{"model":"m","prompt":"a"}')
     began = time.monotonic()
@@ -79,7 +79,7 @@ def test_a_frame_that_stops_within_10_seconds_closes_and_a_silent_connection_doe
         silent.ping()
 
 
-# --- while it waits -----------------------------------------------------------------------------------------------------
+# --- while it waits -------------------------------------------------------------------------------
 @pytest.fixture
 def reading():
     """A gateway that is reading the catalogue anew for a client, and the gate that ends it."""
@@ -164,7 +164,7 @@ def test_a_half_frame_and_the_end_ask_nothing_of_a_node(gateway, node):
     assert len(node.requests) == 1
 
 
-# --- descriptors ------------------------------------------------------------------------------------------------------------
+# --- descriptors ----------------------------------------------------------------------------------
 def test_four_hundred_connections_at_once_and_none_is_left(gateway, node):
     def open_files():
         return len(os.listdir(f"/proc/{gateway.process.pid}/fd"))

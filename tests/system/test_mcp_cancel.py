@@ -19,7 +19,7 @@ LEAVE = {"FIN": McpClient.close, "RST": McpClient.reset, "half-close": McpClient
 leaving = pytest.mark.parametrize("leave", LEAVE.values(), ids=LEAVE)
 
 
-# --- the client leaves ------------------------------------------------------------------------------------
+# --- the client leaves ----------------------------------------------------------------------------
 @leaving
 @pytest.mark.parametrize("body", [GENERATE, {**GENERATE, "stream": False}, {"model": "m", "input": "a"},
                                   {"model": "m", "mcp": {"op": "pull"}}],
@@ -96,7 +96,7 @@ def test_the_connection_of_a_cancelled_call_is_not_used_again(gateway, mcp, node
     assert node.wait_request("/api/generate", 2).connection is not cut
 
 
-# --- deadlines ----------------------------------------------------------------------------------------------
+# --- deadlines ------------------------------------------------------------------------------------
 @pytest.mark.parametrize("script, parts", [([HANG], 0), (ndjson(FIRST, HANG), 1)], ids=["before", "within"])
 def test_a_deadline_ends_the_exchange_and_the_call(mcp, node, script, parts):
     node.next("/api/generate", script)
@@ -114,7 +114,7 @@ def test_an_answer_within_its_deadline_is_whole(mcp):
     assert mcp.ask({**GENERATE, "mcp": {"deadline_ms": 60000}}) == generate_parts("m")
 
 
-# --- a client that does not read ------------------------------------------------------------------------------
+# --- a client that does not read ------------------------------------------------------------------
 MIB = 1 << 20
 BIG = b'{"response":"%s"}\n' % (b"x" * 65000)
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The connection itself (protocol.md sections 5 and 7): heartbeats, frames that are wrong, what closes it, and drain."""
+"""The connection itself (protocol.md sections 5 and 7): heartbeats, frames that are wrong, what closes it,
+and drain."""
 import socket
 
 import pytest
@@ -14,7 +15,7 @@ GENERATE = {"model": "m", "prompt": "a"}
 FIRST, *REST = generate_parts("m")
 
 
-# --- heartbeats -------------------------------------------------------------------------------------------
+# --- heartbeats -----------------------------------------------------------------------------------
 def test_a_heartbeat_is_echoed_on_any_session_while_exchanges_run(mcp, node):
     gate = Gate()
     node.next("/api/generate", ndjson(FIRST, gate, *REST))
@@ -34,10 +35,11 @@ def test_a_heartbeat_makes_no_session(mcp):
     assert mcp.error({"prompt": "a"}, session=5)[0] == "bad_request"
 
 
-# --- frames that are wrong ----------------------------------------------------------------------------------
+# --- frames that are wrong ------------------------------------------------------------------------
 @pytest.mark.parametrize("frame, about", [
     (encode(0x00, 1, b"x"), 1), (encode(0x10, 0, b"{}"), None), (encode(0x14, 1), 1), (encode(0x13, 1, b"\0\0\0\1"), 1),
-    (encode(0x16, 1, b"piece"), 1), (encode(0xff, 1), 1), (encode(2, 1, b"{}"), 1), (encode(HEARTBEAT, 1, b"x" * 65), 1),
+    (encode(0x16, 1, b"piece"), 1), (encode(0xff, 1), 1), (encode(2, 1, b"{}"), 1),
+    (encode(HEARTBEAT, 1, b"x" * 65), 1),
     (encode(REQUEST, 0, b"{}"), None)])
 def test_an_error_beside_a_running_exchange_goes_to_session_0(mcp, node, frame, about):
     gate = Gate()
@@ -126,7 +128,7 @@ def test_frames_of_many_sizes_back_to_back(mcp, node):
     assert prompts == [400 * n for n in range(1, 21)]
 
 
-# --- drain ----------------------------------------------------------------------------------------------------
+# --- drain ----------------------------------------------------------------------------------------
 @pytest.fixture
 def own():
     with OllamaNode() as node:

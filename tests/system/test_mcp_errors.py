@@ -22,7 +22,7 @@ def the_error(frames):
     return body["code"], body["error"]
 
 
-# --- what the node says -------------------------------------------------------------------------------
+# --- what the node says ---------------------------------------------------------------------------
 @pytest.mark.parametrize("status, code", [
     (400, "bad_request"), (404, "unknown_model"), (503, "queue_full"), (401, "upstream_error"),
     (403, "upstream_error"), (405, "upstream_error"), (413, "upstream_error"), (422, "upstream_error"),
@@ -68,7 +68,8 @@ def test_an_error_line_in_a_stream_ends_it_with_its_text(mcp, node):
 
 
 def test_an_error_line_in_a_pull_ends_it(mcp, node):
-    node.next("/api/pull", ndjson({"status": "pulling manifest"}, {"error": "pull model manifest: file does not exist"}))
+    node.next("/api/pull", ndjson({"status": "pulling manifest"},
+                                  {"error": "pull model manifest: file does not exist"}))
     mcp.request(1, {"model": "none", "mcp": {"op": "pull"}})
     frames = mcp.parts()
     assert len(frames) == 2 and the_error(frames)[0] == "upstream_error"
@@ -91,7 +92,7 @@ def test_an_answer_that_is_no_object_is_an_error(mcp, node, body):
         assert the_error([mcp.frame()])[0] == "upstream_error"
 
 
-# --- streams that end without an end ------------------------------------------------------------------
+# --- streams that end without an end --------------------------------------------------------------
 @pytest.mark.parametrize("cut", [None, CLOSE, RESET], ids=["end", "FIN", "RST"])
 @pytest.mark.parametrize("before", [1, 2])
 def test_a_stream_without_its_end_is_interrupted(mcp, node, cut, before):
@@ -104,7 +105,8 @@ def test_a_stream_without_its_end_is_interrupted(mcp, node, cut, before):
 
 
 def test_a_stream_cut_within_a_part_is_interrupted(mcp, node):
-    node.next("/api/generate", [head_of(content_type=NDJSON, chunked=True), chunk(b'{"response":"a","done":fal'), CLOSE])
+    node.next("/api/generate", [head_of(content_type=NDJSON, chunked=True), chunk(b'{"response":"a","done":fal'),
+                                CLOSE])
     mcp.request(1, GENERATE)
     (frame,) = mcp.parts()
     assert the_error([frame])[0] == "stream_interrupted"
@@ -132,7 +134,7 @@ def test_a_node_that_never_answers_or_falls_silent_is_an_error_in_time(node):
         assert gateway.metric('mcpgate_node_timeouts_total{phase="idle"}') == 1
 
 
-# --- what the gateway says itself ------------------------------------------------------------------------
+# --- what the gateway says itself -----------------------------------------------------------------
 @pytest.mark.parametrize("body, text", [
     ({"model": "none", "prompt": "a"}, "model 'none' not found"),
     ({"model": "none", "messages": []}, "model 'none' not found"),
@@ -205,7 +207,7 @@ def test_the_access_log_and_the_counters_tell_how_it_ended(gateway, mcp, node, s
     assert gateway.metric(name) == before + 1
 
 
-# --- without nodes ------------------------------------------------------------------------------------
+# --- without nodes --------------------------------------------------------------------------------
 def test_with_no_node_up_it_is_node_unavailable_and_says_why():
     with OllamaNode(start=False) as node, Gateway(node, wait=False) as gateway, McpClient(gateway.mcp) as client:
         gateway.wait_line("not ready")

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mcp_client import RESPONSE
-from node import CLOSE, NDJSON, Gate, answer, chunk, head_of, in_writes_of, ndjson, rechunked, stream
+from node import CLOSE, LAST_CHUNK, NDJSON, Gate, answer, chunk, head_of, in_writes_of, ndjson, rechunked, stream
 from ollama_node import PROGRESS, chat_parts, generate_parts
 
 GENERATE = {"model": "m", "prompt": "a"}
@@ -16,7 +16,7 @@ def payloads(mcp, body, session=1):
     return [frame.payload for frame in mcp.parts(session)]
 
 
-# --- unchanged ------------------------------------------------------------------------------------------
+# --- unchanged ------------------------------------------------------------------------------------
 ODD_LINES = [
     b'{"response": "a", "n": 1.0e+02, "big":12345678901234567890123, "done": false}',
     b'  {"done":false,"response":"\\u00e9 \\ud83e\\udd8a \\u0000"}  ',
@@ -105,14 +105,14 @@ def test_a_part_does_not_wait_for_the_rest_of_its_chunk(mcp, node):
     data = b'{"response":"a"}\n{"response":"b"}\n{"done":true}\n'
     whole = chunk(data)
     at = whole.index(b"b")
-    node.next("/api/generate", [head_of(content_type=NDJSON, chunked=True), whole[:at], gate, whole[at:] + b"0\r\n\r\n"])
+    node.next("/api/generate", [head_of(content_type=NDJSON, chunked=True), whole[:at], gate, whole[at:], LAST_CHUNK])
     mcp.request(1, GENERATE)
     assert mcp.frame().payload == b'{"response":"a"}'
     gate.open()
     assert len(mcp.parts()) == 2
 
 
-# --- the last ------------------------------------------------------------------------------------------
+# --- the last -------------------------------------------------------------------------------------
 def test_done_inside_a_tool_call_is_not_the_end(mcp, node):
     call = {"function": {"name": "finish", "arguments": {"done": True}}}
     parts = chat_parts("m")

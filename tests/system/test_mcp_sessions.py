@@ -16,7 +16,7 @@ def sent_to(node, path="/api/generate", count=1):
     return node.wait_request(path, count).json()
 
 
-# --- inheritance ------------------------------------------------------------------------------------
+# --- inheritance ----------------------------------------------------------------------------------
 def test_a_session_inherits_the_model_as_the_client_wrote_it(mcp, node):
     mcp.ask({"model": "m", "prompt": "a"})
     mcp.ask({"prompt": "b"})
@@ -93,7 +93,7 @@ def test_everything_else_reaches_the_node_byte_for_byte(mcp, node):
     assert node.wait_request("/api/generate").body == body
 
 
-# --- the preferred node -------------------------------------------------------------------------------
+# --- the preferred node ---------------------------------------------------------------------------
 @pytest.fixture
 def two_nodes():
     with OllamaNode("both:latest") as first, OllamaNode("both:latest", "second:latest") as second:
@@ -119,7 +119,7 @@ def test_the_preference_is_no_rule(two_nodes):
     assert first.of("/api/generate")[0].json()["prompt"] == "b"
 
 
-# --- one exchange at a time, many at once --------------------------------------------------------------
+# --- one exchange at a time, many at once ---------------------------------------------------------
 def test_a_busy_session_refuses_and_its_exchange_runs_on(mcp, node):
     gate, parts = Gate(), generate_parts("m")
     node.next("/api/generate", ndjson(*parts[:1], gate, *parts[1:]))
@@ -187,10 +187,11 @@ def own_parts(request, gate):
     return [*parts[:2], gate, *parts[2:]]
 
 
-# --- limits ---------------------------------------------------------------------------------------------
+# --- limits ---------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def small():
-    with OllamaNode("m:latest") as node, Gateway(node, config={"limits": {"max_sessions": 2, "sessions_remembered": 2}}) as gateway:
+    limits = {"limits": {"max_sessions": 2, "sessions_remembered": 2}}
+    with OllamaNode("m:latest") as node, Gateway(node, config=limits) as gateway:
         yield node, gateway
 
 

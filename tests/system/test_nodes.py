@@ -24,7 +24,7 @@ def generate(gateway, body=GENERATE):
     return ask(gateway.http, "POST", "/api/generate", body)
 
 
-# --- up and down -------------------------------------------------------------------------------------------------
+# --- up and down ----------------------------------------------------------------------------------
 def test_without_a_node_it_starts_says_why_and_is_ready_when_the_node_comes():
     with OllamaNode(start=False) as node, Gateway(node, wait=False) as gateway:
         gateway.wait_line("not ready: no node is up")
@@ -41,7 +41,12 @@ def test_without_a_node_it_starts_says_why_and_is_ready_when_the_node_comes():
 def test_a_node_that_is_down_is_asked_again_after_100_ms_doubling():
     with OllamaNode() as node:
         times = []
-        node.always("/api/version", lambda request: times.append(time.monotonic()) or answer({"error": "x"}, 500), polls=True)
+
+        def refuse(request):
+            times.append(time.monotonic())
+            return answer({"error": "x"}, 500)
+
+        node.always("/api/version", refuse, polls=True)
         with Gateway(node, wait=False):
             wait_until(lambda: len(times) >= 6, "six polls")
         gaps = [after - before for before, after in zip(times, times[1:])]
@@ -97,14 +102,15 @@ def test_a_node_that_does_not_take_connections_is_down_in_time():
             waiting.append(socket.socket())
             waiting[-1].setblocking(False)
             waiting[-1].connect_ex(address)
-        with Gateway("http://127.0.0.1:%d" % address[1], config={"timeouts": {"connect": "300ms"}}, wait=False) as gateway:
+        limits = {"timeouts": {"connect": "300ms"}}
+        with Gateway("http://127.0.0.1:%d" % address[1], config=limits, wait=False) as gateway:
             gateway.wait_line("not ready")
             assert any("no connection within 300 ms" in line for line in gateway.lines)
         for sock in waiting:
             sock.close()
 
 
-# --- what a node is --------------------------------------------------------------------------------------------------
+# --- what a node is -------------------------------------------------------------------------------
 def test_kinds_are_told_apart():
     with OllamaNode() as one, OpenaiNode() as two, Gateway(one, two) as gateway:
         nodes = ask(gateway.admin, "GET", "/admin/nodes").json()["nodes"]
@@ -153,7 +159,8 @@ def test_a_prefix_in_the_url_is_kept():
 
 
 def test_nodes_and_faces_on_unix_sockets(tmp_path):
-    with OllamaNode() as node, Gateway(node, faces=("admin",), args=[f"--http=unix:{tmp_path}/http", f"--mcp=unix:{tmp_path}/mcp"]):
+    paths = [f"--http=unix:{tmp_path}/http", f"--mcp=unix:{tmp_path}/mcp"]
+    with OllamaNode() as node, Gateway(node, faces=("admin",), args=paths):
         with Gateway(f"unix:{tmp_path}/http") as outer:
             assert generate(outer).lines() == PARTS
         with socket.socket(socket.AF_UNIX) as plain:
@@ -162,7 +169,7 @@ def test_nodes_and_faces_on_unix_sockets(tmp_path):
             assert plain.recv(100) == bytes.fromhex("01030000000000000000")
 
 
-# --- models ----------------------------------------------------------------------------------------------------------
+# --- models ---------------------------------------------------------------------------------------
 def test_a_model_that_has_just_come_is_found_at_once():
     with OllamaNode("m:latest") as node, Gateway(node) as gateway:
         assert generate(gateway, {"model": "new", "prompt": "a"}).status == 404
@@ -220,8 +227,9 @@ def test_a_request_hops_to_another_node_when_the_connection_fails():
             assert gateway.metric("mcpgate_node_connect_failures_total") >= 1
 
 
-@pytest.mark.parametrize("op, path, body", [("push", "/api/push", {"model": "m"}), ("create", "/api/create", {"model": "n", "from": "m"}),
-                                            ("delete", "/api/delete", {"model": "m"})])
+@pytest.mark.parametrize("op, path, body", [
+    ("push", "/api/push", {"model": "m"}), ("create", "/api/create", {"model": "n", "from": "m"}),
+    ("delete", "/api/delete", {"model": "m"})])
 def test_what_must_run_once_hops_only_if_nothing_was_sent(op, path, body):
     with OllamaNode() as one, OllamaNode() as two, Gateway(one, two) as gateway:
         one.always(path, [CLOSE])
@@ -229,7 +237,7 @@ def test_what_must_run_once_hops_only_if_nothing_was_sent(op, path, body):
         assert (len(one.of(path)), len(two.of(path))) == (1, 0)
 
 
-# --- connections -------------------------------------------------------------------------------------------------------
+# --- connections ----------------------------------------------------------------------------------
 def test_a_connection_is_used_again(gateway, node):
     for _ in range(5):
         assert generate(gateway).complete
@@ -289,7 +297,8 @@ GARBAGE = {
     "no HTTP": b"garbage\r\n\r\n",
     "no status": b"HTTP/1.1 abc\r\n\r\n",
     "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{} ",
-    "length and chunked": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    "length and chunked": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
+                          b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
     "huge head": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100000 + b"\r\n\r\n",
     "folded header": b"HTTP/1.1 200 OK\r\nX: 1\r\n 2\r\nContent-Length: 2\r\n\r\n{}",
     "broken first chunk": head_of(content_type=NDJSON, chunked=True) + b"zz\r\n{}\r\n",
@@ -313,7 +322,8 @@ def over_mcp(gateway):
 
 
 def test_a_chunk_that_breaks_within_the_stream_is_upstream_error(gateway, node):
-    node.next("/api/generate", [head_of(content_type=NDJSON, chunked=True), chunk(b'{"response":"a"}\n'), b"xyz\r\n", HANG])
+    node.next("/api/generate", [head_of(content_type=NDJSON, chunked=True), chunk(b'{"response":"a"}\n'), b"xyz\r\n",
+                                HANG])
     with McpClient(gateway.mcp) as client:
         client.request(1, GENERATE)
         assert client.frame().json() == {"response": "a"}
@@ -341,7 +351,8 @@ def test_an_answer_without_length_ends_with_its_connection(gateway, node):
 
 
 def test_interim_answers_are_skipped(gateway, node):
-    node.next("/api/show", [b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n", *answer({"a": 1})])
+    interim = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
+    node.next("/api/show", [interim, *answer({"a": 1})])
     assert ask(gateway.http, "POST", "/api/show", {"model": "m"}).json() == {"a": 1}
 
 
@@ -350,7 +361,7 @@ def test_names_of_headers_have_no_case(gateway, node):
     assert ask(gateway.http, "POST", "/api/show", {"model": "m"}).body == b"{}"
 
 
-# --- the pool --------------------------------------------------------------------------------------------------------
+# --- the pool -------------------------------------------------------------------------------------
 def run_at_once(gateway, node, count):
     gate = Gate()
     node.next("/api/generate", *[ndjson(gate, *PARTS)] * count)
@@ -386,7 +397,7 @@ def test_with_none_kept_each_call_has_its_own():
         wait_until(lambda: not node.open_connections(), "all close")
 
 
-# --- start ---------------------------------------------------------------------------------------------------------------
+# --- start ----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("face", ["mcp", "http", "admin"])
 def test_a_port_that_is_taken_is_said_with_who_has_it(the_gateway, face):
     port = getattr(the_gateway, face)[1]

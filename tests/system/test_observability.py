@@ -16,7 +16,7 @@ GENERATE = {"model": "m", "prompt": "the-private-prompt"}
 PARTS = generate_parts("m")
 
 
-# --- metrics ----------------------------------------------------------------------------------------------------
+# --- metrics --------------------------------------------------------------------------------------
 def test_metrics_are_prometheus_text(gateway, mcp):
     mcp.ask(GENERATE)
     response = ask(gateway.admin, "GET", "/metrics")
@@ -90,7 +90,7 @@ def test_connections_are_counted_while_open_and_after(gateway):
     gateway.wait_metric(name, before)
 
 
-# --- the access log ------------------------------------------------------------------------------------------------
+# --- the access log -------------------------------------------------------------------------------
 def test_there_is_one_line_for_each_exchange(gateway, mcp):
     before = len(gateway.access())
     mcp.ask(GENERATE)
@@ -107,7 +107,8 @@ def test_there_is_one_line_for_each_exchange(gateway, mcp):
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", line["ts"]) for line in lines)
 
 
-@pytest.mark.parametrize("name", ["a\nts=2000 event=forged", 'x" code="ok', "\u2028\x1b[31m", "a" * 5000, "a=b c", "x" + "\u00e9" * 600])
+@pytest.mark.parametrize("name", ["a\nts=2000 event=forged", 'x" code="ok', "\u2028\x1b[31m", "a" * 5000, "a=b c",
+                                  "x" + "\u00e9" * 600])
 def test_a_name_cannot_forge_a_line(gateway, mcp, name):
     before = len(gateway.access())
     assert mcp.error({"model": name, "prompt": "a"})[0] in ("unknown_model", "bad_request")
@@ -139,7 +140,7 @@ def test_the_log_goes_where_it_is_told_to(to, has_lines):
         assert ("event=exchange" in gateway.errors()) is has_lines
 
 
-# --- what is never told ----------------------------------------------------------------------------------------------
+# --- what is never told ---------------------------------------------------------------------------
 def test_payloads_and_keys_are_in_no_log():
     config = {"keys": [{"name": "alice", "key": "the-private-key"}], "log": {"level": "debug", "access": "stderr"}}
     with OllamaNode() as node, Gateway(node, config=config, log_to_file=False) as gateway:
@@ -159,9 +160,10 @@ def test_payloads_and_keys_are_in_no_log():
         assert "private" not in text and PARTS[0]["response"] + " " not in text
 
 
-# --- admin pages -------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("method, path, status", [("GET", "/healthz", 200), ("HEAD", "/readyz", 200), ("GET", "/nothing", 404),
-                                                  ("POST", "/metrics", 405), ("DELETE", "/admin/nodes", 405), ("GET", "/healthz?x=1", 200)])
+# --- admin pages ----------------------------------------------------------------------------------
+@pytest.mark.parametrize("method, path, status", [
+    ("GET", "/healthz", 200), ("HEAD", "/readyz", 200), ("GET", "/nothing", 404), ("POST", "/metrics", 405),
+    ("DELETE", "/admin/nodes", 405), ("GET", "/healthz?x=1", 200)])
 def test_admin_pages(gateway, method, path, status):
     response = ask(gateway.admin, method, path)
     assert (response.status, response.complete) == (status, True)

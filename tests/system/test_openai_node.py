@@ -62,7 +62,7 @@ REQUESTS = [("/api/chat", CHAT, "chat-stream-usage"), ("/api/generate", GENERATE
 requests = pytest.mark.parametrize("path, body, name", REQUESTS, ids=["chat", "generate", "raw"])
 
 
-# --- the translation -------------------------------------------------------------------------------------------
+# --- the translation ------------------------------------------------------------------------------
 @both
 @requests
 def test_a_stream_is_ollamas_stream(gateway, node, over, path, body, name):
@@ -72,7 +72,8 @@ def test_a_stream_is_ollamas_stream(gateway, node, over, path, body, name):
     assert [part["done"] for part in parts] == [False] * (len(parts) - 1) + [True]
     assert COUNTS < set(parts[-1]) and parts[-1]["done_reason"] == "length"
     usage = next(event["usage"] for event in events_of(name) if event.get("usage"))
-    assert (parts[-1]["eval_count"], parts[-1]["prompt_eval_count"]) == (usage["completion_tokens"], usage["prompt_tokens"])
+    assert parts[-1]["eval_count"] == usage["completion_tokens"]
+    assert parts[-1]["prompt_eval_count"] == usage["prompt_tokens"]
     sent = node.wait_request("/v1/completions" if "raw" in body else "/v1/chat/completions").json()
     assert (sent["stream"], sent["stream_options"], sent["model"]) == (True, {"include_usage": True}, MODEL)
     assert sent["prompt"] == "a" if "raw" in body else sent["messages"] == [{"role": "user", "content": "a"}]
@@ -106,8 +107,8 @@ def test_a_token_goes_on_the_moment_it_comes(gateway, node, over):
     chunk = {"choices": [{"index": 0, "delta": {"content": "tick"}, "finish_reason": None}]}
     end = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
     gate = Gate()
-    node.next("/v1/chat/completions", sse(chunk, gate, end, {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}},
-                                          b"data: [DONE]"))
+    usage = {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
+    node.next("/v1/chat/completions", sse(chunk, gate, end, usage, b"data: [DONE]"))
     if over is over_mcp:
         with McpClient(gateway.mcp) as client:
             client.request(1, CHAT)
@@ -126,7 +127,7 @@ def test_a_token_goes_on_the_moment_it_comes(gateway, node, over):
 
 @both
 def test_embeddings_are_unit_vectors(gateway, node, over):
-    (part,) = over(gateway, "/api/embed", {"model": MODEL, "input": ["one", "two"]} | ({"stream": False} if over is over_mcp else {}))
+    (part,) = over(gateway, "/api/embed", {"model": MODEL, "input": ["one", "two"], "stream": False})
     assert part["model"] == MODEL and [len(v) for v in part["embeddings"]] == [640, 640]
     for vector, item in zip(part["embeddings"], json.loads(payload("embeddings-two-base64"))["data"]):
         assert math.isclose(math.sqrt(sum(x * x for x in vector)), 1, abs_tol=1e-3)
@@ -140,7 +141,8 @@ def test_the_old_embeddings_operation_has_one_vector(gateway, node):
     assert set(part) == {"embedding"} and len(part["embedding"]) == 640
 
 
-@pytest.mark.parametrize("path, keys", [("/api/tags", {"models"}), ("/api/ps", {"models"}), ("/api/version", {"version"})])
+@pytest.mark.parametrize("path, keys", [("/api/tags", {"models"}), ("/api/ps", {"models"}),
+                                        ("/api/version", {"version"})])
 def test_lists_are_made_from_the_nodes_catalogue(gateway, node, path, keys):
     body = ask(gateway.http, "GET", path).json()
     assert set(body) == keys
@@ -171,9 +173,10 @@ def test_an_empty_prompt_is_answered_without_the_node(gateway, node):
     assert node.requests == []
 
 
-# --- refused ---------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("body, name", [({**GENERATE, "suffix": "x"}, "suffix"), ({**GENERATE, "context": [1]}, "context"),
-                                        ({**GENERATE, "template": "x"}, "template")])
+# --- refused --------------------------------------------------------------------------------------
+@pytest.mark.parametrize("body, name", [
+    ({**GENERATE, "suffix": "x"}, "suffix"), ({**GENERATE, "context": [1]}, "context"),
+    ({**GENERATE, "template": "x"}, "template")])
 def test_fields_that_cannot_be_served_are_refused_by_name(gateway, node, body, name):
     response = ask(gateway.http, "POST", "/api/generate", body)
     assert (response.status, name in response.json()["error"]) == (501, True)
@@ -184,10 +187,10 @@ def test_fields_that_cannot_be_served_are_refused_by_name(gateway, node, body, n
 
 @pytest.mark.parametrize("op", ["pull", "push", "create", "copy", "delete"])
 def test_operations_of_ollama_alone_are_unsupported(gateway, node, op):
+    body = {"model": MODEL, "source": "a", "destination": "b"}
     with McpClient(gateway.mcp) as client:
-        assert client.error({"model": MODEL, "source": "a", "destination": "b", "mcp": {"op": op}})[0] == "unsupported_op"
-    method = "DELETE" if op == "delete" else "POST"
-    response = ask(gateway.http, method, f"/api/{op}", {"model": MODEL, "source": "a", "destination": "b"})
+        assert client.error({**body, "mcp": {"op": op}})[0] == "unsupported_op"
+    response = ask(gateway.http, "DELETE" if op == "delete" else "POST", f"/api/{op}", body)
     assert (response.status, "Ollama" in response.json()["error"]) == (501, True)
     assert node.requests == []
 
@@ -198,9 +201,10 @@ def test_an_unknown_model_is_not_sent_to_a_node_that_would_not_mind(gateway, nod
     assert node.requests == []
 
 
-# --- errors and cuts --------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("name, status, code", [("error-context", 400, "bad_request"), ("error-embeddings-context", 500, "upstream_error"),
-                                                ("loading", 503, "queue_full"), ("not-found", 404, "unknown_model")])
+# --- errors and cuts ------------------------------------------------------------------------------
+@pytest.mark.parametrize("name, status, code", [
+    ("error-context", 400, "bad_request"), ("error-embeddings-context", 500, "upstream_error"),
+    ("loading", 503, "queue_full"), ("not-found", 404, "unknown_model")])
 def test_the_nodes_errors_keep_their_text(gateway, node, name, status, code):
     text = json.loads(payload(name))["error"]["message"]
     node.next("/v1/chat/completions", recorded(name), recorded(name))
@@ -242,7 +246,8 @@ def test_a_stream_that_cannot_be_read_is_upstream_error(gateway, node, event):
     node.of("/v1/chat/completions")[0].connection.wait_gone()
 
 
-@pytest.mark.parametrize("leave", [McpClient.close, McpClient.reset, McpClient.half_close], ids=["FIN", "RST", "half-close"])
+@pytest.mark.parametrize("leave", [McpClient.close, McpClient.reset, McpClient.half_close],
+                         ids=["FIN", "RST", "half-close"])
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_client_that_leaves_stops_the_node(gateway, node, leave, stream):
     node.next("/v1/chat/completions", sse(DELTA, HANG))
@@ -253,10 +258,12 @@ def test_a_client_that_leaves_stops_the_node(gateway, node, leave, stream):
         connection.wait_gone()
 
 
-# --- /v1 is relayed ------------------------------------------------------------------------------------------------
+# --- /v1 is relayed -------------------------------------------------------------------------------
 V1 = [("/v1/chat/completions", {**CHAT, "stream": True}, "chat-stream"), ("/v1/chat/completions", CHAT, "chat"),
-      ("/v1/completions", {**GENERATE, "stream": True}, "completions-stream"), ("/v1/embeddings", {"model": MODEL, "input": "a"}, "embeddings"),
-      ("/v1/messages", {**CHAT, "max_tokens": 4, "stream": True}, "messages-stream"), ("/v1/messages", {**CHAT, "max_tokens": 4}, "messages"),
+      ("/v1/completions", {**GENERATE, "stream": True}, "completions-stream"),
+      ("/v1/embeddings", {"model": MODEL, "input": "a"}, "embeddings"),
+      ("/v1/messages", {**CHAT, "max_tokens": 4, "stream": True}, "messages-stream"),
+      ("/v1/messages", {**CHAT, "max_tokens": 4}, "messages"),
       ("/v1/responses", {"model": MODEL, "input": "a", "stream": True}, "responses-stream"),
       ("/v1/responses", {"model": MODEL, "input": "a"}, "responses")]
 
@@ -281,7 +288,7 @@ def test_v1_streams_without_their_mark_end_with_an_error(gateway, node, path, na
     assert response.events()[:-1] == blocks and b'"error"' in response.events()[-1]
 
 
-# --- beside an Ollama node ---------------------------------------------------------------------------------------------
+# --- beside an Ollama node ------------------------------------------------------------------------
 def test_one_gateway_has_nodes_of_both_kinds(node):
     with OllamaNode("m:latest") as ollama, Gateway(node, ollama) as gateway, McpClient(gateway.mcp) as client:
         assert native_text(client.ask(GENERATE)) == text_of("chat-stream-usage")
