@@ -11,6 +11,7 @@
 #include "gateway/health.h"
 #include "gateway/keys.h"
 #include "http/io/server.h"
+#include "http/parse/url.h"
 #include "obs/prometheus.h"
 #include "reactor/listener.h"
 
@@ -87,11 +88,7 @@ static bool authorized(const struct gateway *g, const struct http_head *head)
 
 static void find_page(const struct gateway *g, const struct http_head *head, struct admin_reply *r)
 {
-    const char *query =
-        head->target.len == 0 ? NULL : memchr(head->target.ptr, '?', head->target.len);
-    struct slice path = query == NULL
-                            ? head->target
-                            : slice_first(head->target, (size_t)(query - head->target.ptr));
+    struct slice path = url_target_path(head->target);
 
     for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
         if (!slice_eq(path, slice_str(pages[i].path))) {

@@ -36,30 +36,17 @@ struct http_face {
     struct http_server *server;
 };
 
-static void count_bad(const struct http_face *f)
-{
-    (void)f;
-    counter_add(COUNTER_HTTP_BAD, 1);
-}
-
 /* As gin answers what it has no route for. */
 static void reply_plain(struct http_request *q, unsigned status, struct slice text)
 {
     http_reply_simple(&q, status, SLICE("text/plain"), text);
 }
 
-static struct slice without_query(struct slice target)
-{
-    const char *query = target.len == 0 ? NULL : memchr(target.ptr, '?', target.len);
-
-    return query == NULL ? target : slice_first(target, (size_t)(query - target.ptr));
-}
-
 /* True: answered without an exchange. */
 static bool reply_at_once(struct http_face *f, struct http_request *q, const struct http_head *head,
                           const struct route **route)
 {
-    struct slice path = without_query(head->target);
+    struct slice path = url_target_path(head->target);
     struct slice probe = http_head_find(head, SLICE(NODE_PROBE_HEADER));
     bool reads = slice_eq(head->method, SLICE("GET")) || slice_eq(head->method, SLICE("HEAD"));
 
@@ -68,7 +55,7 @@ static bool reply_at_once(struct http_face *f, struct http_request *q, const str
         return true;
     }
     if (host_is_foreign(f->gateway->config, &f->addr, head)) {
-        count_bad(f);
+        counter_add(COUNTER_HTTP_BAD, 1);
         reply_plain(q, 403, SLICE(HOST_FOREIGN_TEXT));
         return true;
     }
@@ -80,13 +67,13 @@ static bool reply_at_once(struct http_face *f, struct http_request *q, const str
     case ROUTE_FOUND:
         return false;
     case ROUTE_NO_METHOD:
-        count_bad(f);
+        counter_add(COUNTER_HTTP_BAD, 1);
         reply_plain(q, 405, SLICE("405 method not allowed"));
         return true;
     case ROUTE_NO_PATH:
         break;
     }
-    count_bad(f);
+    counter_add(COUNTER_HTTP_BAD, 1);
     reply_plain(q, 404, SLICE("404 page not found"));
     return true;
 }
@@ -189,7 +176,7 @@ static bool fill_exchange(struct exchange *x, const struct route *route,
     x->is_head = slice_eq(head->method, SLICE("HEAD"));
     x->upload_length = head->has_length ? (int64_t)head->content_length : -1;
     if (x->retrieves &&
-        !url_unescape(slice_skip(without_query(head->target), sizeof(ROUTE_RETRIEVE) - 1),
+        !url_unescape(slice_skip(url_target_path(head->target), sizeof(ROUTE_RETRIEVE) - 1),
                       &x->model)) {
         return false;
     }

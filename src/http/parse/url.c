@@ -212,6 +212,13 @@ static int hex_value(char c)
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
+struct slice url_target_path(struct slice target)
+{
+    size_t at;
+
+    return find(target, '?', &at) ? slice_first(target, at) : target;
+}
+
 bool url_unescape(struct slice text, struct buf *out)
 {
     for (size_t i = 0; i < text.len; i++) {

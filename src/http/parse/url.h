@@ -24,6 +24,9 @@ struct url {
  * refused by name). Spaces and quotes around the text are dropped, as Ollama does. */
 MUST_CHECK int url_parse(struct url *u, struct slice text, struct err *e);
 
+/* The path of a request's target: all before its query. */
+struct slice url_target_path(struct slice target);
+
 /* Appends a piece of a path with its %XX taken apart; what is no such escape stays as it is. False:
  * out of memory. */
 bool url_unescape(struct slice text, struct buf *out);

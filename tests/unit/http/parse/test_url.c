@@ -120,6 +120,15 @@ static void test_reasons(void **state)
     assert_string_equal(http_status_reason(299), "");
 }
 
+static void test_target_path(void **state)
+{
+    (void)state;
+    assert_true(slice_eq(url_target_path(SLICE("/api/ps?x=1?y")), SLICE("/api/ps")));
+    assert_true(slice_eq(url_target_path(SLICE("/api/ps")), SLICE("/api/ps")));
+    assert_true(slice_eq(url_target_path(SLICE("?x")), SLICE("")));
+    assert_int_equal(url_target_path((struct slice){NULL, 0}).len, 0);
+}
+
 static void test_unescape(void **state)
 {
     static const char *const cases[][2] = {
@@ -146,8 +155,9 @@ static void test_unescape(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),    cmocka_unit_test(test_unix),     cmocka_unit_test(test_bad),
-        cmocka_unit_test(test_reasons), cmocka_unit_test(test_unescape),
+        cmocka_unit_test(test_good),     cmocka_unit_test(test_unix),
+        cmocka_unit_test(test_bad),      cmocka_unit_test(test_reasons),
+        cmocka_unit_test(test_unescape), cmocka_unit_test(test_target_path),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
