@@ -14,6 +14,7 @@
 #include "gateway/gateway.h"
 #include "gateway/keys.h"
 #include "gateway/local.h"
+#include "http/parse/url.h"
 #include "obs/access_log.h"
 #include "sched/choose.h"
 
@@ -111,8 +112,6 @@ static enum counter_id outcome(const struct exchange *x)
 static void account(const struct exchange *x)
 {
     uint64_t now_us = loop_clock_us(x->gateway->loop);
-    struct slice path = x->path;
-    const char *query = path.len == 0 ? NULL : memchr(path.ptr, '?', path.len);
     struct access_record record = {
         .wall_us = loop_wall_us(x->gateway->loop),
         .id = x->id,
@@ -120,7 +119,7 @@ static void account(const struct exchange *x)
         .client = x->client,
         .key = x->key_name,
         .op = x->op == OP_NONE ? "" : op_info(x->op)->name,
-        .path = query == NULL ? path : slice_first(path, (size_t)(query - path.ptr)),
+        .path = url_target_path(x->path),
         .model = buf_slice(&x->model),
         .node = x->node_name,
         .code = mcp_error_name(x->result_code),
@@ -377,6 +376,13 @@ static void on_refreshed(void *owner)
     run_steps(x);
 }
 
+static enum step_result wait_for_nodes(struct exchange *x)
+{
+    x->refreshing = true;
+    nodes_refresh(x->gateway->nodes, &x->refresh, on_refreshed, x);
+    return STEP_WAIT;
+}
+
 static enum step_result step_choose(struct exchange *x)
 {
     enum choose_verdict verdict;
@@ -387,7 +393,10 @@ static enum step_result step_choose(struct exchange *x)
     }
     switch (verdict) {
     case CHOOSE_NONE_UP:
-        return fail_none_up(x);
+        if (x->refreshed || nodes_all_polled(x->gateway->nodes)) {
+            return fail_none_up(x);
+        }
+        return wait_for_nodes(x); /* the gateway has just started */
     case CHOOSE_NONE_SUITS:
         return fail(x, MCP_EUNSUPPORTED_OP,
                     "no node supports this operation: it needs an Ollama node");
@@ -396,9 +405,7 @@ static enum step_result step_choose(struct exchange *x)
             return fail_unknown_model(x);
         }
         /* The model may be new: the catalogues are read again before saying no. */
-        x->refreshing = true;
-        nodes_refresh(x->gateway->nodes, &x->refresh, on_refreshed, x);
-        return STEP_WAIT;
+        return wait_for_nodes(x);
     case CHOOSE_OK:
         break;
     }

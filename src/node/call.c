@@ -14,7 +14,7 @@
 #include "http/io/client.h"
 #include "node/registry.h"
 
-enum { CALL_MAGIC = 0x63616c6c, DETACHED_MS = 1000 };
+enum { CALL_MAGIC = 0x63616c6c, DETACHED_MS = 5000 };
 
 enum call_phase { CALL_CONNECTING, CALL_WAITING, CALL_ANSWERING };
 

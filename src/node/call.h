@@ -62,7 +62,7 @@ void node_call_pause(struct node_call *c);
 void node_call_resume(struct node_call *c);
 /* Closes the connection at once, so that the node stops working. Nulls the pointer. */
 void node_call_cancel(struct node_call **c);
-/* The owner has all it needs: the rest of the answer is read and dropped (at most 1 s), so that the
+/* The owner has all it needs: the rest of the answer is read and dropped (at most 5 s), so that the
  * connection can be used again. Nulls the pointer. */
 void node_call_detach(struct node_call **c);
 /* The node ends: its detached calls are closed; others must have ended before. */

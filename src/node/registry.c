@@ -220,13 +220,20 @@ static bool is_stale(const struct nodes *set, const struct node *n)
     return n->state == NODE_UP && loop_now_ms(set->loop) - n->catalogue_ms > CATALOGUE_FRESH_MS;
 }
 
-/* Whoever waits goes on once nothing that is up is being read any more. */
+/* Nodes that are up and being read; and while none is up, those that may be: they were never
+ * polled. */
+static bool is_awaited(const struct nodes *set, const struct node *n)
+{
+    return node_poll_running(n->poll) &&
+           (n->state == NODE_UP || (n->state == NODE_STARTING && nodes_up(set) == 0));
+}
+
 static void wake_waiting(struct nodes *set)
 {
     struct nodes_refresh *r;
 
     for (size_t i = 0; i < set->count; i++) {
-        if (set->list[i]->state == NODE_UP && node_poll_running(set->list[i]->poll)) {
+        if (is_awaited(set, set->list[i])) {
             return;
         }
     }

@@ -39,7 +39,8 @@ struct node *nodes_by_id(struct nodes *set, uint64_t id);
 bool nodes_all_polled(const struct nodes *set);
 size_t nodes_up(const struct nodes *set);
 
-/* Reads the catalogues of all nodes that are up, unless that was done within the last second (or
+/* Reads the catalogues of all nodes that are up (while none is: of those never polled, whose first
+ * poll is waited for), unless that was done within the last second (or
  * runs already); `done` comes later from the loop in either case. At most one read per second and
  * node. `task` is the caller's; task_cancel and nodes_refresh_cancel take it back. */
 struct nodes_refresh {

@@ -54,6 +54,19 @@ def test_a_node_that_is_down_is_asked_again_after_100_ms_doubling():
             assert 0.95 * expected <= gap < expected + 3, gaps
 
 
+def test_a_request_right_after_the_start_waits_for_the_first_poll():
+    gate = Gate()
+    with OllamaNode() as node:
+        node.next("/api/version", [gate, *answer({"version": "1"})], polls=True)
+        with Gateway(node, wait=False) as gateway, socket.create_connection(gateway.http) as early:
+            early.sendall(b"GET /api/tags HTTP/1.0\r\n\r\n")
+            gate.wait_reached()
+            wait_until(lambda: gateway.metric("mcpgate_exchanges_running") == 1, "the request is there")
+            gate.open()
+            assert early.recv(12) in (b"HTTP/1.1 200", b"HTTP/1.0 200")
+            assert generate(gateway).status == 200
+
+
 def test_the_banner_says_what_listens_and_which_nodes_have_which_models():
     with OllamaNode("a:latest", "b:7b") as one, OpenaiNode() as two, OllamaNode(start=False) as three:
         with Gateway(one, two, three) as gateway:

@@ -352,7 +352,7 @@ static void a_detached_answer_is_drained_and_its_connection_kept(void **state)
     peer_send(&peer, 0, SLICE(OK_HEAD("9") "abc"));
     caller_wait(&c, "hb");
     assert_int_equal(n->calls, 1);
-    move_clock_ms(999);
+    move_clock_ms(4999);
     peer_send(&peer, 0, SLICE("defghi"));
     run_turns();
     assert_int_equal(n->calls, 0);
@@ -375,7 +375,7 @@ static void what_came_with_it_is_drained_in_the_same_turn(void **state)
     call_once(&peer, n, 0);
 }
 
-static void a_detached_answer_without_an_end_is_closed_after_1_s(void **state)
+static void a_detached_answer_without_an_end_is_closed_after_5_s(void **state)
 {
     struct caller c = {.act_in = 'b', .act = 'd'};
     struct node *n = open_node();
@@ -385,11 +385,11 @@ static void a_detached_answer_without_an_end_is_closed_after_1_s(void **state)
     peer_send(&peer, 0, SLICE("HTTP/1.1 200 OK\r\n\r\nabc"));
     caller_wait(&c, "hb");
     for (int i = 0; i < 3; i++) { /* what still comes does not make it longer */
-        move_clock_ms(333);
+        move_clock_ms(1666);
         peer_send(&peer, 0, SLICE("x"));
     }
     assert_false(peer_is_gone(&peer, 0));
-    move_clock_ms(1);
+    move_clock_ms(2);
     peer_wait_gone(&peer, 0);
     assert_int_equal(n->calls, 0);
     assert_int_equal(n->pool.idle.count, 0);
@@ -490,7 +490,7 @@ int main(void)
         NODE_TEST(cancel_works_while_paused),
         NODE_TEST(a_detached_answer_is_drained_and_its_connection_kept),
         NODE_TEST(what_came_with_it_is_drained_in_the_same_turn),
-        NODE_TEST(a_detached_answer_without_an_end_is_closed_after_1_s),
+        NODE_TEST(a_detached_answer_without_an_end_is_closed_after_5_s),
         NODE_TEST(a_detached_call_is_read_though_it_was_paused),
         NODE_TEST(a_detached_call_that_breaks_is_closed),
         NODE_TEST(a_detached_call_is_not_sent_again),
