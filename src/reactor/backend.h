@@ -21,6 +21,7 @@
 struct epoll_event;
 struct io;
 struct loop;
+struct timespec;
 
 enum io_kind {
     IO_STREAM,   /* connected, or connecting */
@@ -123,7 +124,9 @@ struct loop_sys {
     ssize_t (*sendmsg)(int fd, const struct msghdr *msg, int flags);
     int (*accept4)(int fd, struct sockaddr *sa, socklen_t *len, int flags);
     int (*connect)(int fd, const struct sockaddr *sa, socklen_t len);
-    int (*epoll_wait)(int epfd, struct epoll_event *events, int max, int timeout_ms);
+    /* epoll_pwait2 without its signals; NULL: no time limit. */
+    int (*epoll_wait)(int epfd, struct epoll_event *events, int max,
+                      const struct timespec *timeout);
 };
 
 extern const struct loop_sys loop_sys_real;

@@ -40,12 +40,31 @@ struct epoll_backend {
     char in[SOCK_READ_BYTES];
 };
 
+/* Where the kernel is too old for it, or a sandbox forbids it, timers are due in the next whole
+ * millisecond. */
+static int wait_exactly(int epfd, struct epoll_event *events, int max,
+                        const struct timespec *timeout)
+{
+    int count = epoll_pwait2(epfd, events, max, timeout, NULL);
+    int timeout_ms = -1;
+
+    if (count >= 0 || (errno != ENOSYS && errno != EPERM)) {
+        return count;
+    }
+    if (timeout != NULL) {
+        timeout_ms = timeout->tv_sec >= INT_MAX / 1000
+                         ? INT_MAX
+                         : (int)(timeout->tv_sec * 1000 + (timeout->tv_nsec + 999999) / 1000000);
+    }
+    return epoll_wait(epfd, events, max, timeout_ms);
+}
+
 const struct loop_sys loop_sys_real = {
     .recv = recv,
     .sendmsg = sendmsg,
     .accept4 = accept4,
     .connect = connect,
-    .epoll_wait = epoll_wait,
+    .epoll_wait = wait_exactly,
 };
 
 static struct epoll_backend *epoll_of(struct backend *b)
@@ -283,16 +302,14 @@ static void listener_event(struct epoll_backend *e, struct io *io)
 static void epoll_wait_events(struct backend *b, uint64_t timeout_us)
 {
     struct epoll_backend *e = epoll_of(b);
-    int timeout_ms = -1;
+    uint64_t us = e->failing.count > 0 ? 0 : timeout_us;
+    struct timespec timeout = {
+        .tv_sec = (time_t)(us / 1000000),
+        .tv_nsec = (long)(us % 1000000) * 1000,
+    };
 
-    if (e->failing.count > 0) {
-        timeout_ms = 0;
-    } else if (timeout_us != UINT64_MAX) {
-        uint64_t ms = timeout_us / 1000 + (timeout_us % 1000 != 0);
-
-        timeout_ms = ms > INT_MAX ? INT_MAX : (int)ms;
-    }
-    e->event_count = e->sys->epoll_wait(e->epfd, e->events, EVENTS_MAX, timeout_ms);
+    e->event_count =
+        e->sys->epoll_wait(e->epfd, e->events, EVENTS_MAX, us == UINT64_MAX ? NULL : &timeout);
     if (e->event_count < 0) {
         ASSERT(errno == EINTR);
         e->event_count = 0;

@@ -53,6 +53,7 @@ struct timer {
 };
 void timer_init(struct timer *t, loop_cb cb, void *owner);
 void timer_arm(struct loop *loop, struct timer *t, uint64_t delay_ms);
+void timer_arm_us(struct loop *loop, struct timer *t, uint64_t delay_us);
 void timer_cancel(struct loop *loop, struct timer *t);
 static inline bool timer_armed(const struct timer *t)
 {

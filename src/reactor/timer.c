@@ -86,10 +86,13 @@ void timer_init(struct timer *t, loop_cb cb, void *owner)
 
 void timer_arm(struct loop *loop, struct timer *t, uint64_t delay_ms)
 {
-    uint64_t delay_us = delay_ms > UINT64_MAX / 2000 ? UINT64_MAX / 2 : delay_ms * 1000;
+    timer_arm_us(loop, t, delay_ms > UINT64_MAX / 2000 ? UINT64_MAX / 2 : delay_ms * 1000);
+}
 
+void timer_arm_us(struct loop *loop, struct timer *t, uint64_t delay_us)
+{
     timer_cancel(loop, t);
-    t->due_us = loop->now_us + delay_us;
+    t->due_us = loop->now_us + (delay_us < UINT64_MAX / 2 ? delay_us : UINT64_MAX / 2);
     t->order = loop->timers_armed++;
     t->armed = true;
     loop->timers = meld(loop->timers, t);

@@ -36,9 +36,9 @@ static uint64_t fixed_clock_us(struct backend *b)
     return clock_us;
 }
 
-static int short_wait(int epfd, struct epoll_event *events, int max, int timeout_ms)
+static int short_wait(int epfd, struct epoll_event *events, int max, const struct timespec *timeout)
 {
-    (void)timeout_ms;
+    (void)timeout;
     return epoll_wait(epfd, events, max, wait_ms);
 }
 

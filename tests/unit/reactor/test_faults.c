@@ -93,12 +93,13 @@ static int faulty_connect(int fd, const struct sockaddr *sa, socklen_t len)
     return rv;
 }
 
-static int faulty_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout_ms)
+static int faulty_epoll_wait(int epfd, struct epoll_event *events, int max,
+                             const struct timespec *timeout)
 {
     if (faulty() && fault == FAULT_EINTR) {
         return (int)fail_with(EINTR);
     }
-    return epoll_wait(epfd, events, max, timeout_ms);
+    return loop_sys_real.epoll_wait(epfd, events, max, timeout);
 }
 
 static const struct loop_sys faulty_sys = {

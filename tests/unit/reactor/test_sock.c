@@ -585,10 +585,11 @@ static ssize_t counted_sendmsg(int fd, const struct msghdr *msg, int flags)
     return sendmsg(fd, msg, flags);
 }
 
-static int counted_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout_ms)
+static int counted_epoll_wait(int epfd, struct epoll_event *events, int max,
+                              const struct timespec *timeout)
 {
     wait_calls++;
-    return epoll_wait(epfd, events, max, timeout_ms);
+    return loop_sys_real.epoll_wait(epfd, events, max, timeout);
 }
 
 static void echo(struct end *e, char what)

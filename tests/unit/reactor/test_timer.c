@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
+#include <time.h>
 
 #include "fixture.h"
+#include "reactor/backend.h"
 
 enum { COUNT = 500 };
 
@@ -65,6 +67,38 @@ static void fires_in_order(void **state)
     arm(&a[4], 4, 0);
     wait_fired(5);
     assert_memory_equal(fired, ((unsigned[]){4, 1, 3, 2, 0}), 5 * sizeof(fired[0]));
+}
+
+static long waited_ns;
+
+static int note_epoll_wait(int epfd, struct epoll_event *events, int max,
+                           const struct timespec *timeout)
+{
+    assert_non_null(timeout);
+    waited_ns = timeout->tv_nsec > waited_ns ? timeout->tv_nsec : waited_ns;
+    return loop_sys_real.epoll_wait(epfd, events, max, timeout);
+}
+
+static void stop(void *owner)
+{
+    (void)owner;
+    loop_stop(loop);
+}
+
+static void a_fraction_of_a_millisecond_is_no_whole_one(void **state)
+{
+    struct loop_sys sys = loop_sys_real;
+    struct timer t;
+
+    (void)state;
+    sys.epoll_wait = note_epoll_wait;
+    loop_free(&loop);
+    loop = loop_new_on(&backend_epoll, &sys);
+    timer_init(&t, stop, NULL);
+    waited_ns = 0;
+    timer_arm_us(loop, &t, 900);
+    loop_run(loop);
+    assert_in_range(waited_ns, 1, 900 * 1000);
 }
 
 static void arming_again_moves(void **state)
@@ -209,6 +243,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         REACTOR_TEST(fires_in_order),
+        REACTOR_TEST(a_fraction_of_a_millisecond_is_no_whole_one),
         REACTOR_TEST(arming_again_moves),
         REACTOR_TEST(cancel_and_cancel_again),
         REACTOR_TEST(callback_cancels_another_due_now),
