@@ -25,7 +25,9 @@ static void discard(void *owner, struct slice in)
 
     s->discarded += in.len;
     if (s->discarded > DISCARD_BYTES) {
-        end(s, true);
+        /* Closing now would reset the connection, and the peer, which has hardly had time to look,
+         * would lose the last message. It can wait in its send until the 2 s are over. */
+        sock_pause(s);
     }
 }
 

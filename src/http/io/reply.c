@@ -90,14 +90,20 @@ void reply_bad(struct http_conn *c, unsigned status, const char *reason)
     buf_fini(&body);
 }
 
-/* Whether waiting for the rest of the request's body, to drop it, would take long or for ever. */
+/* Whether waiting for the rest of the request's body, to drop it, would take long or for ever. A
+ * chunked one does not say; where much of it came already, more is expected: an upload that the
+ * node has no need of. Go's client, told that the connection stays, would wait for its own sending.
+ */
 static bool body_is_long(const struct http_request *q)
 {
     if (q->conn->state != CONN_BODY) {
         return false;
     }
-    return (q->head.expect_continue && !q->continue_sent && q->body_bytes == 0) ||
-           (q->head.has_length && q->head.content_length - q->body_bytes > DRAIN_BYTES_MAX);
+    if (q->head.expect_continue && !q->continue_sent && q->body_bytes == 0) {
+        return true;
+    }
+    return q->head.has_length ? q->head.content_length - q->body_bytes > DRAIN_BYTES_MAX
+                              : q->body_bytes > CHUNKED_LONG_BYTES;
 }
 
 static void choose_framing(struct http_request *q, int64_t length)

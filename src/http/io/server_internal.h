@@ -24,7 +24,12 @@ enum conn_state {
     CONN_CLOSED,
 };
 
-enum { CONN_MAGIC = 0x68636f6e, REQUEST_MAGIC = 0x68726571, DRAIN_BYTES_MAX = 1024 * 1024 };
+enum {
+    CONN_MAGIC = 0x68636f6e,
+    REQUEST_MAGIC = 0x68726571,
+    DRAIN_BYTES_MAX = 1024 * 1024,
+    CHUNKED_LONG_BYTES = 65536
+};
 
 enum reply_framing {
     REPLY_NOT_STARTED,

@@ -487,6 +487,37 @@ static void test_long_body_dropped(void **state)
     check_long_body("POST /refuse HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n", true);
 }
 
+/* An upload that is answered in its middle: its sender is told that nobody waits for the rest. */
+static void test_chunked_upload_answered_early(void **state)
+{
+    struct app *a = app_new();
+    struct buf chunk = {0};
+    struct peer p;
+
+    (void)state;
+    assert_true(buf_append(&chunk, SLICE("8000\r\n")));
+    for (int i = 0; i < 0x8000; i++) {
+        assert_true(buf_append(&chunk, SLICE("x")));
+    }
+    assert_true(buf_append(&chunk, SLICE("\r\n")));
+    app_open(a, &p);
+    peer_send(&p, SLICE("POST /want HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"));
+    app_wait(a, "POST /want\n");
+    for (int i = 0; i < 3; i++) {
+        peer_send(&p, buf_slice(&chunk));
+    }
+    while (a->body_total < 3 * 0x8000) {
+        run_turns(1);
+    }
+    http_reply_simple(&a->q, 200, SLICE("text/plain"), SLICE("there"));
+    peer_wait_text(&p, "\r\n\r\nthere");
+    assert_non_null(strstr(p.in, "Connection: close"));
+    app_wait_closed(a);
+    buf_fini(&chunk);
+    app_close(a, &p);
+    free(a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -502,6 +533,7 @@ int main(void)
         IO_TEST(test_paused_body),
         IO_TEST(test_pause_in_body),
         IO_TEST(test_long_body_dropped),
+        IO_TEST(test_chunked_upload_answered_early),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
