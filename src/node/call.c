@@ -315,6 +315,7 @@ static void on_head(void *owner, const struct http_head *head)
 
     OBJ_CHECK(c, CALL_MAGIC);
     c->phase = CALL_ANSWERING;
+    c->node->heard_ms = loop_now_ms(c->loop);
     arm_limit(c);
     if (c->ops != NULL) {
         c->ops->head(c->owner, head);
@@ -327,6 +328,7 @@ static void on_body(void *owner, struct slice bytes)
 
     OBJ_CHECK(c, CALL_MAGIC);
     counter_add(COUNTER_BYTES_FROM_NODES, (int64_t)bytes.len);
+    c->node->heard_ms = loop_now_ms(c->loop);
     if (c->ops != NULL) {
         arm_limit(c);
         c->ops->body(c->owner, bytes);

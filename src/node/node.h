@@ -72,7 +72,8 @@ struct node {
     char why_down[256];    /* for people; "" while up */
     struct node_pool pool;
     struct node_poll *poll;
-    size_t calls; /* running, detached ones too */
+    size_t calls;      /* running, detached ones too */
+    uint64_t heard_ms; /* loop time of the last byte of an answer */
     struct node_call *detached;
 };
 

@@ -21,6 +21,7 @@ enum {
     POLL_FIRST_MS = 100,
     POLL_MAX_MS = 5000,
     POLL_LIMIT_MS = 10000, /* for one whole poll */
+    AT_WORK_MS = 60000,    /* without a byte, for a long prompt: then it may hang */
     ANSWER_BYTES_MAX = 16 * 1024 * 1024,
     STATUS_LOOP = 508,
 };
@@ -354,12 +355,23 @@ static void drop_running(struct node_poll *p)
     }
 }
 
+/* A server whose threads all write answers has none left for a poll (llama.cpp's, beyond a dozen
+ * streams): it is up as long as some of those move. */
+static bool is_at_work(const struct node *n, uint64_t now_ms)
+{
+    return n->state == NODE_UP && n->calls > 0 && now_ms - n->heard_ms <= AT_WORK_MS;
+}
+
 static void on_limit(void *owner)
 {
     struct node_poll *p = owner;
 
     drop_running(p);
-    fail(p, "no answer to a poll within 10 s");
+    if (is_at_work(p->node, loop_now_ms(p->loop))) {
+        finish(p, POLL_UP_MS);
+    } else {
+        fail(p, "no answer to a poll within 10 s");
+    }
 }
 
 struct node_poll *node_poll_new(struct node *n)

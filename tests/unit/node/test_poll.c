@@ -396,6 +396,30 @@ static void a_silent_node_is_down_after_10_s(void **state)
     assert_int_equal(n->state, NODE_UP);
 }
 
+static void a_node_at_work_need_not_answer_polls(void **state)
+{
+    struct node *n = ollama_up();
+    struct caller c = {0};
+
+    (void)state;
+    peer_route_raw(&peer, "/x", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n");
+    caller_get(&c, n);
+    caller_wait(&c, "hb");
+    peer_route_raw(&peer, "/api/version", NULL);
+    for (int polls = 0; polls < 4; polls++) { /* every 15 s, until 60 s after the last byte */
+        move_clock_ms(5000);
+        assert_true(node_poll_running(n->poll));
+        move_clock_ms(10000);
+        assert_false(node_poll_running(n->poll));
+        assert_int_equal(n->state, NODE_UP);
+    }
+    move_clock_ms(5000);
+    move_clock_ms(10000);
+    assert_int_equal(n->state, NODE_DOWN);
+    assert_string_equal(c.told, "hb"); /* its own limits are what ends it */
+    node_call_cancel(&c.call);
+}
+
 static void a_refused_node_is_left_alone(void **state)
 {
     struct node *n;
@@ -526,6 +550,7 @@ int main(void)
         NODE_TEST(so_is_what_answers_badly),
         NODE_TEST(a_call_that_finds_it_down_has_it_polled_soon),
         NODE_TEST(a_silent_node_is_down_after_10_s),
+        NODE_TEST(a_node_at_work_need_not_answer_polls),
         NODE_TEST(a_refused_node_is_left_alone),
         NODE_TEST(a_catalogue_without_end_is_refused),
         NODE_TEST(memory_that_is_out_takes_no_node_down),
