@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Finds out whether a node is up, what it speaks and which models it has: /api/version (Ollama) or
- * else /v1/models, then the catalogue. Up: every 5 s; down: after 0.1 s, doubling to 5 s. What is up
- * stays so while it does not answer polls but writes answers to others, and when a poll ends for our
- * own lack of memory or descriptors. One per node, owned by it. */
+ * else /v1/models, then the catalogue. Up: every 5 s; down: after 0.1 s, doubling to 5 s. What is
+ * up stays so while it does not answer polls but writes answers to others, and when a poll ends for
+ * our own lack of memory or descriptors. One per node, owned by it. */
 #ifndef MCP_NODE_POLL_H
 #define MCP_NODE_POLL_H
 
