@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node/call.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -361,6 +362,24 @@ static bool retry_stale(struct node_call *c)
     return connect_fresh(c);
 }
 
+/* No port of ours is left, or the queue of its unix socket is full: the node may be as well as
+ * ever. */
+static bool is_crowded(int error)
+{
+    return error == EADDRNOTAVAIL || error == EAGAIN;
+}
+
+static void on_no_connection(struct node_call *c, int error)
+{
+    counter_add(COUNTER_NODE_CONNECT_FAILED, 1);
+    if (is_crowded(error)) {
+        call_fail(c, MCP_EQUEUE_FULL, strerror(error), !c->retried);
+    } else {
+        node_mark_down(c->node, strerror(error));
+        call_fail(c, MCP_ENODE_UNAVAILABLE, strerror(error), !c->retried);
+    }
+}
+
 static void on_failed(void *owner, enum http_failure why, int error, const char *reason)
 {
     struct node_call *c = owner;
@@ -368,9 +387,7 @@ static void on_failed(void *owner, enum http_failure why, int error, const char 
     OBJ_CHECK(c, CALL_MAGIC);
     switch (why) {
     case HTTP_FAIL_CONNECT:
-        counter_add(COUNTER_NODE_CONNECT_FAILED, 1);
-        node_mark_down(c->node, strerror(error));
-        call_fail(c, MCP_ENODE_UNAVAILABLE, strerror(error), !c->retried);
+        on_no_connection(c, error);
         return;
     case HTTP_FAIL_STALE:
         if (!c->pooled || c->ops == NULL) {

@@ -9,7 +9,8 @@
  * first byte   request sent (of an upload: the first byte of the answer MCP_EUPSTREAM_ERROR
  *              latest byte, or its end)
  * idle         each byte of the answer         next one                 MCP_ESTREAM_INTERRUPTED
- * The last two do not run while the call is paused. */
+ * The last two do not run while the call is paused. What keeps us from connecting and says nothing
+ * about the node (no port is left) is MCP_EQUEUE_FULL. */
 #ifndef MCP_NODE_CALL_H
 #define MCP_NODE_CALL_H
 

@@ -83,13 +83,13 @@ static void fail(struct node_poll *p, const char *why)
     finish(p, delay_ms);
 }
 
-/* Memory that is out says nothing about the node: what is up stays up, and is asked again soon. */
-static void fail_here(struct node_poll *p)
+/* What we lack says nothing about the node: what is up stays up, and is asked again soon. */
+static void fail_here(struct node_poll *p, const char *why)
 {
     if (p->node->state == NODE_UP) {
         finish(p, POLL_FIRST_MS);
     } else {
-        fail(p, "out of memory");
+        fail(p, why);
     }
 }
 
@@ -110,7 +110,7 @@ static void read_version(struct node_poll *p)
     const char *version = yyjson_get_str(yyjson_obj_get(yyjson_doc_get_root(doc), "version"));
 
     if (rv == MCP_ENOMEM) {
-        fail_here(p);
+        fail_here(p, "out of memory");
     } else if (p->status == 200 && version != NULL) {
         p->node->kind = NODE_KIND_OLLAMA;
         (void)snprintf(p->node->version, sizeof(p->node->version), "%s", version);
@@ -142,7 +142,7 @@ static void read_catalogue(struct node_poll *p)
     }
     rv = catalogue_read(&n->catalogue, buf_slice(&p->answer));
     if (rv == MCP_ENOMEM) {
-        fail_here(p);
+        fail_here(p, "out of memory");
         return;
     }
     if (rv != MCP_OK) {
@@ -171,7 +171,7 @@ static void on_body(void *owner, struct slice bytes)
     if (buf_len(&p->answer) + bytes.len > ANSWER_BYTES_MAX) {
         fail(p, "its answer is too large");
     } else {
-        fail_here(p);
+        fail_here(p, "out of memory");
     }
 }
 
@@ -196,8 +196,8 @@ static void on_failed(void *owner, int code, const char *text, bool sent_nothing
 
     (void)sent_nothing;
     p->call = NULL;
-    if (code == MCP_ENOMEM) {
-        fail_here(p);
+    if (code == MCP_ENOMEM || code == MCP_EQUEUE_FULL) {
+        fail_here(p, text);
     } else {
         fail(p, text);
     }
@@ -222,7 +222,7 @@ static void start_call(struct node_poll *p, const char *path)
     p->status = 0;
     p->call = node_call_start(p->node, &request, &ops, p);
     if (p->call == NULL) {
-        fail_here(p);
+        fail_here(p, "out of memory");
     }
 }
 
@@ -283,7 +283,7 @@ static void start_lookup(struct node_poll *p)
 
     p->step = POLL_RESOLVE;
     if (l == NULL) {
-        fail_here(p);
+        fail_here(p, "out of memory");
         return;
     }
     l->poll = p;
@@ -294,7 +294,7 @@ static void start_lookup(struct node_poll *p)
         p->lookup = NULL;
         free(l->host);
         free(l);
-        fail_here(p);
+        fail_here(p, "out of memory");
     }
 }
 

@@ -98,6 +98,35 @@ static void a_unix_node_has_a_host_too(void **state)
     assert_int_equal(rmdir(dir), 0);
 }
 
+static void a_full_queue_of_connections_takes_no_node_down(void **state)
+{
+    char dir[] = "/tmp/mcpgate-test-XXXXXX";
+    char path[64];
+    struct caller calls[3] = {0};
+    struct node *n;
+
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    (void)snprintf(path, sizeof(path), "%s/node", dir);
+    peer_open_unix(&peer, path);
+    assert_int_equal(listen(peer.listener, 0), 0); /* takes one */
+    n = peer_node(&peer);
+    node_mark_up(n);
+    for (size_t i = 0; i < 3; i++) {
+        caller_get(&calls[i], n);
+    }
+    for (size_t i = 1; i < 3; i++) {
+        caller_wait(&calls[i], "f");
+        assert_failed(&calls[i], MCP_EQUEUE_FULL, true, "Resource temporarily unavailable");
+    }
+    assert_int_equal(n->state, NODE_UP);
+    peer_wait_conns(&peer, 1);
+    peer_send(&peer, 0, SLICE(ANSWER_HI));
+    caller_wait(&calls[0], "hbe");
+    node_peers_close();
+    assert_int_equal(rmdir(dir), 0);
+}
+
 /* Waits until this has come behind a request's head with the given framing line. */
 static void wait_body(size_t conn, const char *framing, const char *body)
 {
@@ -357,6 +386,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         NODE_TEST(a_request_goes_out_with_the_nodes_headers_and_not_the_clients),
         NODE_TEST(a_unix_node_has_a_host_too),
+        NODE_TEST(a_full_queue_of_connections_takes_no_node_down),
         NODE_TEST(uploads_are_framed_as_announced),
         NODE_TEST(an_answer_is_handed_on_and_the_connection_kept),
         NODE_TEST(each_call_at_once_has_a_connection_of_its_own),
