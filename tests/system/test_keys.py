@@ -100,6 +100,7 @@ BODY = {"model": "m", "prompt": "a", "messages": [{"role": "user", "content": "a
 def test_http_without_a_good_key_is_401_in_the_faces_shape(gateway, node, path, is_right, headers):
     response = ask(gateway.http, "POST", path, BODY, headers)
     assert (response.status, response.complete) == (401, True)
+    assert response.get("WWW-Authenticate") == "Bearer"
     assert is_right(response.json()), response.body
     assert node.requests == []
 

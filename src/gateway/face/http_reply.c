@@ -221,11 +221,13 @@ static void reply_error(struct http_exchange *h, const struct exchange_result *r
         const struct http_header headers[] = {
             {SLICE("Content-Type"), SLICE("application/json; charset=utf-8")},
             {SLICE("X-Request-Id"), id_of(h)},
+            {SLICE("WWW-Authenticate"), SLICE("Bearer")}, /* the last: of 401 alone */
         };
+        size_t count = r->code == MCP_EUNAUTHORIZED ? 3 : 2;
 
         (void)shape_error(h->route->shape, status, text, id_of(h),
                           &body); /* failed: an empty body */
-        http_reply_head(h->request, status, headers, 2, (int64_t)buf_len(&body));
+        http_reply_head(h->request, status, headers, count, (int64_t)buf_len(&body));
         http_reply_body(h->request, buf_slice(&body));
         http_reply_end(&h->request);
     } else if (h->stream != SHAPE_STREAM_NONE &&
