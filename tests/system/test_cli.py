@@ -17,7 +17,7 @@ from terminal import Terminal
 
 BIN = os.path.abspath(os.environ.get("MCPGATE_BIN", "build/asan/mcpgate"))
 CLIENTS = ["generate", "chat", "embed", "list", "ps", "show", "ping", "nodes", "version"]
-COMMANDS = ["serve", "check-config", *CLIENTS]
+COMMANDS = ["serve", "check-config", "sim", *CLIENTS]
 MODELS = {"models": [
     {"name": "bert:latest", "model": "bert:latest", "size": 45960996, "digest": "c" * 64,
      "modified_at": "2020-01-01T00:00:00Z", "capabilities": ["embedding"]},
