@@ -88,11 +88,23 @@ def test_the_liveness_text_is_the_gateways_own(gateway, node):
     ("GET", "/api/nothing", 404, b"404 page not found"), ("GET", "/v1", 404, b"404 page not found"),
     ("POST", "/api/blobs/a/b", 404, b"404 page not found"), ("GET", "/api/generate", 405, b"405 method not allowed"),
     ("DELETE", "/api/tags", 405, b"405 method not allowed"), ("PUT", "/v1/models", 405, b"405 method not allowed"),
-    ("GET", "//api/tags", 404, b"404 page not found"), ("GET", "/api/../api/tags", 404, b"404 page not found")])
+    ("POST", "/", 405, b"405 method not allowed"), ("GET", "//example.com/", 404, b"404 page not found"),
+    ("GET", "/api/../api/tags", 404, b"404 page not found")])
 def test_what_is_no_route_is_answered_as_ollama_does(gateway, node, method, path, status, text):
     response = ask(gateway.http, method, path)
     assert (response.status, response.body, response.complete) == (status, text, True)
-    assert response.get("Content-Type").startswith("text/plain")
+    assert response.get("Content-Type") == "text/plain"
+    assert (response.get("Allow") is not None) == (status == 405)
+    assert node.requests == []
+
+
+@pytest.mark.parametrize("path, right", [
+    ("/api/tags/", "/api/tags"), ("//api/tags", "/api/tags"), ("//api//tags/?a=/b/", "/api/tags?a=/b/"),
+    ("/v1/models/", "/v1/models")])
+def test_slashes_too_many_are_redirected(gateway, node, path, right):
+    for method in ("GET", "POST"):
+        response = ask(gateway.http, method, path)
+        assert (response.status, response.get("Location"), response.body) == (307, right, b"")
     assert node.requests == []
 
 

@@ -36,10 +36,47 @@ struct http_face {
     struct http_server *server;
 };
 
-/* As gin answers what it has no route for. */
 static void reply_plain(struct http_request *q, unsigned status, struct slice text)
 {
-    http_reply_simple(&q, status, SLICE("text/plain"), text);
+    http_reply_simple(&q, status, SLICE("text/plain; charset=utf-8"), text);
+}
+
+/* As gin answers what it has no route for. With another header where its value is not empty. */
+static void reply_no_route(struct http_request *q, unsigned status, struct slice text,
+                           struct slice name, struct slice value)
+{
+    const struct http_header headers[] = {
+        {SLICE("Content-Type"), SLICE("text/plain")},
+        {name, value},
+    };
+
+    counter_add(COUNTER_HTTP_BAD, 1);
+    http_reply_head(q, status, headers, value.len > 0 ? 2 : 1, (int64_t)text.len);
+    http_reply_body(q, text);
+    http_reply_end(&q);
+}
+
+static void reply_no_method(struct http_request *q, struct slice path)
+{
+    struct buf allow = {0};
+
+    (void)route_allow(path, &allow); /* failed: without it */
+    reply_no_route(q, 405, SLICE("405 method not allowed"), SLICE("Allow"), buf_slice(&allow));
+    buf_fini(&allow);
+}
+
+/* Where slashes are all that is wrong, clients are sent the right way, as gin does. */
+static void reply_no_path(struct http_request *q, const struct http_head *head)
+{
+    struct slice path = url_target_path(head->target);
+    struct buf tidy = {0};
+
+    if (route_tidy(path, &tidy) && buf_append(&tidy, slice_skip(head->target, path.len))) {
+        reply_no_route(q, 307, SLICE(""), SLICE("Location"), buf_slice(&tidy));
+    } else {
+        reply_no_route(q, 404, SLICE("404 page not found"), SLICE(""), SLICE(""));
+    }
+    buf_fini(&tidy);
 }
 
 /* True: answered without an exchange. */
@@ -48,7 +85,6 @@ static bool reply_at_once(struct http_face *f, struct http_request *q, const str
 {
     struct slice path = url_target_path(head->target);
     struct slice probe = http_head_find(head, SLICE(NODE_PROBE_HEADER));
-    bool reads = slice_eq(head->method, SLICE("GET")) || slice_eq(head->method, SLICE("HEAD"));
 
     if (probe.ptr != NULL && slice_eq(probe, slice_str(f->gateway->instance))) {
         reply_plain(q, STATUS_LOOP, SLICE("this node is the gateway itself"));
@@ -59,22 +95,20 @@ static bool reply_at_once(struct http_face *f, struct http_request *q, const str
         reply_plain(q, 403, SLICE(HOST_FOREIGN_TEXT));
         return true;
     }
-    if (reads && slice_eq(path, SLICE("/"))) {
-        reply_plain(q, 200, SLICE("Ollama is running"));
-        return true;
-    }
     switch (route_find(head->method, path, route)) {
     case ROUTE_FOUND:
+        if (slice_eq(path, SLICE(ROUTE_LIVENESS)) && !slice_eq(head->method, SLICE("OPTIONS"))) {
+            reply_plain(q, 200, SLICE("Ollama is running"));
+            return true;
+        }
         return false;
     case ROUTE_NO_METHOD:
-        counter_add(COUNTER_HTTP_BAD, 1);
-        reply_plain(q, 405, SLICE("405 method not allowed"));
+        reply_no_method(q, path);
         return true;
     case ROUTE_NO_PATH:
         break;
     }
-    counter_add(COUNTER_HTTP_BAD, 1);
-    reply_plain(q, 404, SLICE("404 page not found"));
+    reply_no_path(q, head);
     return true;
 }
 

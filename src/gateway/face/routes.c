@@ -15,6 +15,8 @@
     }
 
 static const struct route routes[] = {
+    NATIVE("GET", ROUTE_LIVENESS, NONE, NONE, FRAMING, false, false, false),
+    NATIVE("HEAD", ROUTE_LIVENESS, NONE, NONE, FRAMING, false, false, false),
     NATIVE("POST", "/api/generate", GENERATE, JSON, DONE, true, true, false),
     NATIVE("POST", "/api/chat", CHAT, JSON, DONE, true, true, false),
     NATIVE("POST", "/api/embed", EMBED, JSON, FRAMING, true, true, false),
@@ -94,4 +96,33 @@ enum route_match route_find(struct slice method, struct slice path, const struct
         }
     }
     return match;
+}
+
+bool route_allow(struct slice path, struct buf *out)
+{
+    bool ok = true;
+
+    for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+        if (path_matches(slice_str(routes[i].path), path)) {
+            ok = ok && (buf_len(out) == 0 || buf_append(out, SLICE(", "))) &&
+                 buf_append_str(out, routes[i].method);
+        }
+    }
+    return ok;
+}
+
+bool route_tidy(struct slice path, struct buf *out)
+{
+    const struct route *route;
+    struct slice rest = path;
+
+    while (rest.len > 0 && rest.ptr[0] == '/') {
+        struct slice segment = next_segment(&rest);
+
+        if (segment.len > 0 && !(buf_append_byte(out, '/') && buf_append(out, segment))) {
+            return false;
+        }
+    }
+    return rest.len == 0 && buf_len(out) > 0 && buf_len(out) < path.len &&
+           route_find(SLICE(""), buf_slice(out), &route) != ROUTE_NO_PATH;
 }

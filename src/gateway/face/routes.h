@@ -6,12 +6,14 @@
 
 #include <stdbool.h>
 
+#include "base/buf.h"
 #include "base/slice.h"
 #include "codec/op.h"
 #include "gateway/exchange.h"
 #include "gateway/face/shape.h"
 
 #define ROUTE_RETRIEVE "/v1/models/"
+#define ROUTE_LIVENESS "/" /* the gateway speaks for itself */
 
 enum route_body {
     ROUTE_BODY_NONE,
@@ -38,5 +40,10 @@ enum route_match { ROUTE_FOUND, ROUTE_NO_PATH, ROUTE_NO_METHOD };
 
 /* `path` without its query. OPTIONS is served wherever the path is. */
 enum route_match route_find(struct slice method, struct slice path, const struct route **route);
+/* Appends the methods of a path as the header Allow lists them. False: out of memory. */
+bool route_allow(struct slice path, struct buf *out);
+/* Appends the path of a route that was written with slashes too many ("//api/tags", "/api/tags/").
+ * False: it is none, it has none too many, or out of memory. */
+bool route_tidy(struct slice path, struct buf *out);
 
 #endif

@@ -17,6 +17,8 @@ static enum route_match find(const char *method, const char *path, const struct 
 static void every_documented_route_is_there(void **state)
 {
     static const char *const all[][2] = {
+        {"GET", "/"},
+        {"HEAD", "/"},
         {"POST", "/api/generate"},
         {"POST", "/api/chat"},
         {"POST", "/api/embed"},
@@ -87,6 +89,58 @@ static void what_is_not_there_is_told_apart(void **state)
     assert_int_equal(find("post", "/api/generate", &r), ROUTE_NO_METHOD);
 }
 
+static void allowed_methods(void **state)
+{
+    static const char *const all[][2] = {
+        {"/", "GET, HEAD"},
+        {"/api/tags", "GET, HEAD"},
+        {"/api/generate", "POST"},
+        {"/api/blobs/sha256:00", "HEAD, POST"},
+        {"/api/delete", "DELETE"},
+        {"/nothing", ""},
+        {"", ""},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        struct buf out = {0};
+
+        assert_true(route_allow(slice_str(all[i][0]), &out));
+        assert_true(slice_eq(buf_slice(&out), slice_str(all[i][1])));
+        buf_fini(&out);
+    }
+}
+
+static void slashes_too_many_lead_to_the_route(void **state)
+{
+    static const char *const all[][2] = {
+        {"/api/tags/", "/api/tags"},
+        {"//api/tags", "/api/tags"},
+        {"///api//tags//", "/api/tags"},
+        {"/v1/models/", "/v1/models"},
+        {"//api/blobs/sha256:00/", "/api/blobs/sha256:00"},
+        {"/api/tags", NULL},
+        {"/", NULL},
+        {"//", NULL},
+        {"", NULL},
+        {"*", NULL},
+        {"//example.com", NULL},
+        {"/nothing/", NULL},
+        {"api/tags/", NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        struct buf out = {0};
+
+        assert_int_equal(route_tidy(slice_str(all[i][0]), &out), all[i][1] != NULL);
+        if (all[i][1] != NULL) {
+            assert_true(slice_eq(buf_slice(&out), slice_str(all[i][1])));
+        }
+        buf_fini(&out);
+    }
+}
+
 static void streams_end_as_their_api_says(void **state)
 {
     const struct route *r;
@@ -129,6 +183,8 @@ int main(void)
         cmocka_unit_test(every_documented_route_is_there),
         cmocka_unit_test(a_parameter_is_one_segment_a_model_may_have_more),
         cmocka_unit_test(what_is_not_there_is_told_apart),
+        cmocka_unit_test(allowed_methods),
+        cmocka_unit_test(slashes_too_many_lead_to_the_route),
         cmocka_unit_test(streams_end_as_their_api_says),
         cmocka_unit_test(what_changes_things_is_never_sent_twice),
     };
