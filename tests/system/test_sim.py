@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-import threading
 import time
 
 import pytest
@@ -180,7 +179,11 @@ def test_what_is_no_http_is_refused(echo):
 def test_a_client_that_does_not_read_costs_little_memory():
     with Sim() as sim, HttpClient(sim.address, receive_buffer=4096) as client:
         client.request("POST", "/api/generate", body_of(num_predict=1 << 20))
-        time.sleep(0.3)  # it writes as much as it is going to
+        spent = [0]
+        def rests():  # it has written as much as it is going to
+            spent.append(open(f"/proc/{sim.process.pid}/stat").read().split()[13:15])
+            return len(spent) > 10 and spent[-1] == spent[-5]
+        wait_until(rests, "it stops writing", step_s=0.02)
         status = open(f"/proc/{sim.process.pid}/status").read()
         assert int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) < 128 * 1024
         assert client.head().status == 200
@@ -242,18 +245,16 @@ def test_seed_costs_what_its_formula_says(seed, items):
     assert answer["total_duration"] == round(cost * 1e9)
 
 
-def test_seed_computes_one_call_at_a_time(seed):
-    answers = []
-    def call():
-        answers.append(seed.generate()["total_duration"])
-    threads = [threading.Thread(target=call) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    wait_until(lambda: seed.stats()["slots_busy"] == 1 or not any(t.is_alive() for t in threads), "one is computed")
-    assert seed.stats()["slots_busy"] <= 1
-    for thread in threads:
-        thread.join()
-    assert min(answers) >= 28560000 and sum(answers) > 4 * 28560000
+def test_seed_computes_one_call_at_a_time():
+    with Sim("--profile", "seed", "--call-us", "300000") as sim:
+        clients = [HttpClient(sim.address) for _ in range(3)]
+        for client in clients:
+            client.request("POST", "/api/generate", body_of())
+        sim.wait_stats(slots_busy=1, waiting=2)
+        took = [client.response("POST").lines()[-1]["total_duration"] for client in clients]
+        assert took[0] == 301360000 < took[1] < took[2]
+        for client in clients:
+            client.close()
 
 
 # --- profile llm -----------------------------------------------------------------------------------------------------
