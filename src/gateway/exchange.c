@@ -103,6 +103,7 @@ static enum counter_id outcome(const struct exchange *x)
     case MCP_EINTERNAL:
     case MCP_ENOMEM:
     case MCP_ESHUTTING_DOWN:
+    case MCP_EQUEUE_FULL:
         return COUNTER_EXCHANGE_GATEWAY_ERROR;
     default:
         return COUNTER_EXCHANGE_CLIENT_ERROR;

@@ -254,6 +254,7 @@ static bool watch_signals(struct gateway *g)
     (void)signal(SIGPIPE, SIG_IGN); /* writes say EPIPE themselves */
     return loop_signal(g->loop, SIGTERM, on_terminate, g) == 0 &&
            loop_signal(g->loop, SIGINT, on_terminate, g) == 0 &&
+           loop_signal(g->loop, SIGHUP, on_terminate, g) == 0 && /* the terminal went */
            loop_signal(g->loop, SIGUSR1, on_reopen, g) == 0;
 }
 

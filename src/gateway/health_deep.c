@@ -68,14 +68,16 @@ static void on_ended(void *owner, const struct exchange_result *result)
 
 static const struct exchange_sink deep_sink = {.part = on_part, .ended = on_ended};
 
-/* A model of the first node that is up and has one. */
+/* The first model that can generate, of the nodes that are up. */
 static const struct catalogue_model *any_model(const struct gateway *g)
 {
     for (size_t i = 0; i < nodes_count(g->nodes); i++) {
         const struct node *n = nodes_at(g->nodes, i);
 
-        if (n->state == NODE_UP && n->catalogue.count > 0) {
-            return &n->catalogue.models[0];
+        for (size_t k = 0; n->state == NODE_UP && k < n->catalogue.count; k++) {
+            if (n->catalogue.models[k].completes) {
+                return &n->catalogue.models[k];
+            }
         }
     }
     return NULL;

@@ -67,6 +67,23 @@ static bool model_init(struct catalogue_model *m, struct slice name)
     return m->name != NULL && m->canonical != NULL;
 }
 
+/* A node that lists no capabilities says nothing against it. */
+static bool completes(yyjson_val *item)
+{
+    yyjson_val *list = yyjson_obj_get(item, "capabilities");
+    yyjson_val *one;
+    size_t i;
+    size_t max;
+
+    yyjson_arr_foreach(list, i, max, one)
+    {
+        if (yyjson_equals_str(one, "completion")) {
+            return true;
+        }
+    }
+    return yyjson_arr_size(list) == 0;
+}
+
 /* The array of models and the member that names one, in either shape; NULL where it is neither. */
 static yyjson_val *find_list(yyjson_doc *doc, const char **member)
 {
@@ -106,6 +123,7 @@ static int read_list(yyjson_val *list, const char *member, struct catalogue *out
                         slice_of(yyjson_get_str(name), yyjson_get_len(name)))) {
             return MCP_ENOMEM;
         }
+        out->models[out->count - 1].completes = completes(item);
     }
     qsort(out->models, out->count, sizeof(*out->models), compare_models);
     return MCP_OK;

@@ -15,6 +15,7 @@ struct catalogue_model {
     size_t name_len;
     char *canonical; /* sorted by this */
     size_t canonical_len;
+    bool completes; /* as far as the node says: it does not list capabilities without completion */
 };
 
 struct catalogue {

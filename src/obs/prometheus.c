@@ -49,37 +49,39 @@ static uint64_t load(const uint64_t *value)
     return __atomic_load_n(value, __ATOMIC_RELAXED);
 }
 
-/* Buckets up to the last one in use: the bounds are the same for all, so that they can be summed by
- * whoever reads. */
+static uint64_t bucket_sum(const struct counters *const *sets, size_t count, size_t id, size_t b)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        sum += load(&sets[i]->histograms[id].buckets[b]);
+    }
+    return sum;
+}
+
+/* Always the same bounds, empty or not, so that rates and sums over gateways are right: every
+ * second bucket, four per power of two. */
 static void append_histogram(const struct counters *const *sets, size_t count, size_t id,
                              struct buf *out)
 {
     const struct metric *m = &histograms[id];
     uint64_t seen = 0;
     uint64_t sum_us = 0;
-    uint64_t total = 0;
 
     for (size_t i = 0; i < count; i++) {
         sum_us += load(&sets[i]->histograms[id].sum_us);
-        total += load(&sets[i]->histograms[id].count);
     }
     append_type(out, m);
-    for (size_t b = 0; b < HISTOGRAM_BUCKETS && seen < total; b++) {
-        uint64_t here = 0;
-
-        for (size_t i = 0; i < count; i++) {
-            here += load(&sets[i]->histograms[id].buckets[b]);
-        }
-        seen += here;
-        if (here > 0) {
+    for (size_t b = 0; b + 1 < HISTOGRAM_BUCKETS; b += 2) {
+        seen += bucket_sum(sets, count, id, b) + bucket_sum(sets, count, id, b + 1);
+        if (b + 2 < HISTOGRAM_BUCKETS) { /* the last one has no upper bound */
             buf_printf(out, "%s_bucket{le=\"%.6f\"} %" PRIu64 "\n", m->family,
-                       (double)histogram_bucket_max_us(b) / 1e6, seen);
+                       (double)histogram_bucket_max_us(b + 1) / 1e6, seen);
         }
     }
-    /* Read last and never smaller than what the buckets said: they are written one by one. */
+    /* The count is what the buckets said: they are written one by one while this reads. */
     buf_printf(out, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n%s_sum %.6f\n%s_count %" PRIu64 "\n",
-               m->family, total > seen ? total : seen, m->family, (double)sum_us / 1e6, m->family,
-               total > seen ? total : seen);
+               m->family, seen, m->family, (double)sum_us / 1e6, m->family, seen);
 }
 
 bool prometheus_render(const struct counters *const *sets, size_t count, struct buf *out)

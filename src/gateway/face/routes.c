@@ -49,7 +49,7 @@ static const struct route routes[] = {
     {"GET", ROUTE_RETRIEVE "*model", OP_NONE, SHAPE_OPENAI, ROUTE_BODY_NONE, STREAM_END_FRAMING,
      false, true, false, false, true},
     V1("POST", "/v1/responses", CHAT, OPENAI, JSON, SSE_RESPONSE, true),
-    V1("POST", "/v1/audio/transcriptions", NONE, OPENAI, RAW, SSE_DONE, false),
+    V1("POST", "/v1/audio/transcriptions", NONE, OPENAI, RAW, FRAMING, false),
     V1("POST", "/v1/messages", CHAT, ANTHROPIC, JSON, SSE_MESSAGE, true),
 };
 

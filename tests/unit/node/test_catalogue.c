@@ -52,6 +52,23 @@ static void both_apis_are_read(void **state)
     catalogue_fini(&c);
 }
 
+static void models_that_only_embed_are_told(void **state)
+{
+    struct catalogue c = {0};
+
+    (void)state;
+    assert_int_equal(
+        catalogue_read(&c, SLICE("{\"models\":[{\"name\":\"e\",\"capabilities\":[\"embedding\"]},"
+                                 "{\"name\":\"g\",\"capabilities\":[\"tools\",\"completion\"]},"
+                                 "{\"name\":\"u\"},{\"name\":\"v\",\"capabilities\":[]}]}")),
+        MCP_OK);
+    assert_false(catalogue_find(&c, SLICE("e"))->completes);
+    assert_true(catalogue_find(&c, SLICE("g"))->completes);
+    assert_true(catalogue_find(&c, SLICE("u"))->completes);
+    assert_true(catalogue_find(&c, SLICE("v"))->completes);
+    catalogue_fini(&c);
+}
+
 static void a_bad_answer_leaves_what_was_there(void **state)
 {
     static const char *const bad[] = {"", "x", "[]", "{}", "{\"models\":{}}", "{\"data\":1}"};
@@ -99,6 +116,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_are_found_in_any_spelling),
         cmocka_unit_test(both_apis_are_read),
+        cmocka_unit_test(models_that_only_embed_are_told),
         cmocka_unit_test(a_bad_answer_leaves_what_was_there),
         cmocka_unit_test(names_are_found_without_memory),
     };

@@ -96,10 +96,41 @@ static void a_histogram_has_cumulative_buckets_sum_and_count(void **state)
     counters_attach(NULL);
     text = render(a, NULL);
     assert_non_null(strstr(text, "\nmcpgate_relay_seconds_bucket{le=\"0.000005\"} 2\n"));
+    assert_non_null(strstr(text, "\nmcpgate_relay_seconds_bucket{le=\"0.000003\"} 0\n"));
+    assert_non_null(strstr(text, "\nmcpgate_relay_seconds_bucket{le=\"0.000895\"} 2\n"));
+    assert_non_null(strstr(text, "\nmcpgate_relay_seconds_bucket{le=\"0.001023\"} 3\n"));
     assert_non_null(strstr(text, "} 3\nmcpgate_relay_seconds_bucket{le=\"+Inf\"} 3\n"));
     assert_non_null(strstr(text, "\nmcpgate_relay_seconds_sum 0.001010\n"));
     assert_non_null(strstr(text, "\nmcpgate_relay_seconds_count 3\n"));
     free(text);
+    free(a);
+}
+
+/* A bound that comes and goes makes rates wrong. */
+static void the_bounds_are_always_the_same(void **state)
+{
+    struct counters *a = fresh();
+    char *empty = render(a, NULL);
+    char *used;
+    size_t lines = 0;
+
+    (void)state;
+    counters_attach(a);
+    for (uint64_t us = 1; us < (uint64_t)1 << 40; us *= 3) {
+        histogram_record(HISTOGRAM_RELAY_US, us);
+    }
+    counters_attach(NULL);
+    used = render(a, NULL);
+    for (char *at = used; (at = strstr(at, "mcpgate_relay_seconds_bucket{")) != NULL; at++) {
+        char bound[64];
+
+        (void)snprintf(bound, sizeof(bound), "%.*s", (int)strcspn(at, "}"), at);
+        assert_non_null(strstr(empty, bound));
+        lines++;
+    }
+    assert_int_equal(lines, HISTOGRAM_BUCKETS / 2);
+    free(empty);
+    free(used);
     free(a);
 }
 
@@ -109,6 +140,7 @@ int main(void)
         cmocka_unit_test(counters_are_summed_over_sets),
         cmocka_unit_test(each_family_is_described_once),
         cmocka_unit_test(a_histogram_has_cumulative_buckets_sum_and_count),
+        cmocka_unit_test(the_bounds_are_always_the_same),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
