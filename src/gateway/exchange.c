@@ -138,6 +138,26 @@ static void account(const struct exchange *x)
     access_log_write(&record);
 }
 
+/* Whoever is told of a new model may ask for it at once. */
+static void note_change(struct exchange *x)
+{
+    struct node *n;
+
+    switch (x->op) {
+    case OP_PULL:
+    case OP_CREATE:
+    case OP_COPY:
+    case OP_DELETE:
+        n = nodes_by_id(x->gateway->nodes, x->node_id);
+        if (n != NULL) {
+            node_mark_changed(n);
+        }
+        break;
+    default:
+        break;
+    }
+}
+
 /* The one way out. Whatever is left of the way to the node is let go; `ended` is called unless the
  * face itself wanted the end. */
 static void exchange_end(struct exchange *x, bool tell)
@@ -161,6 +181,7 @@ static void exchange_end(struct exchange *x, bool tell)
         }
     }
     account(x);
+    note_change(x);
     exchange_list_remove(&g->running, x);
     if (tell) {
         const struct exchange_result result = {
@@ -679,5 +700,6 @@ void exchange_note_part(struct exchange *x, size_t bytes)
     }
     x->parts++;
     x->bytes_out += bytes;
+    note_change(x);
     counter_add(COUNTER_PARTS, 1);
 }

@@ -68,3 +68,8 @@ void node_mark_refused(struct node *n)
 {
     set_state(n, NODE_REFUSED, "this node is the gateway itself");
 }
+
+void node_mark_changed(struct node *n)
+{
+    n->catalogue_changed = true;
+}

@@ -67,9 +67,10 @@ struct node {
     bool has_addr;
     struct addr addr;
     struct catalogue catalogue;
-    uint64_t catalogue_ms; /* loop time it was read */
-    char version[64];      /* what the node says of itself; "" unknown */
-    char why_down[256];    /* for people; "" while up */
+    uint64_t catalogue_ms;  /* loop time it was read */
+    bool catalogue_changed; /* at the node, since the latest reading began */
+    char version[64];       /* what the node says of itself; "" unknown */
+    char why_down[256];     /* for people; "" while up */
     struct node_pool pool;
     struct node_poll *poll;
     size_t calls;      /* running, detached ones too */
@@ -84,5 +85,8 @@ const char *node_state_name(enum node_state state);
 void node_mark_up(struct node *n);
 void node_mark_down(struct node *n, const char *why);
 void node_mark_refused(struct node *n);
+
+/* Its models may be others now: a refresh reads them again, however fresh the catalogue is. */
+void node_mark_changed(struct node *n);
 
 #endif

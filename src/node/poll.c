@@ -235,6 +235,7 @@ static void start_version(struct node_poll *p)
 static void start_catalogue(struct node_poll *p)
 {
     p->step = POLL_CATALOGUE;
+    p->node->catalogue_changed = false;
     start_call(p, catalogue_path(p->node));
 }
 

@@ -217,7 +217,8 @@ size_t nodes_up(const struct nodes *set)
 
 static bool is_stale(const struct nodes *set, const struct node *n)
 {
-    return n->state == NODE_UP && loop_now_ms(set->loop) - n->catalogue_ms > CATALOGUE_FRESH_MS;
+    return n->state == NODE_UP &&
+           (n->catalogue_changed || loop_now_ms(set->loop) - n->catalogue_ms > CATALOGUE_FRESH_MS);
 }
 
 /* Nodes that are up and being read; and while none is up, those that may be: they were never
@@ -270,6 +271,9 @@ void nodes_refresh_cancel(struct nodes *set, struct nodes_refresh *r)
 
 void nodes_poll_ended(struct nodes *set, struct node *n)
 {
-    (void)n;
+    /* It changed behind what was just read, and somebody may wait for just that. */
+    if (n->state == NODE_UP && n->catalogue_changed && refresh_list_first(&set->waiting) != NULL) {
+        node_poll_now(n->poll);
+    }
     wake_waiting(set);
 }

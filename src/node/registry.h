@@ -40,9 +40,9 @@ bool nodes_all_polled(const struct nodes *set);
 size_t nodes_up(const struct nodes *set);
 
 /* Reads the catalogues of all nodes that are up (while none is: of those never polled, whose first
- * poll is waited for), unless that was done within the last second (or
- * runs already); `done` comes later from the loop in either case. At most one read per second and
- * node. `task` is the caller's; task_cancel and nodes_refresh_cancel take it back. */
+ * poll is waited for), unless that was done within the last second (or runs already); `done` comes
+ * later from the loop in either case. At most one read per second and node, and one for each
+ * node_mark_changed. `task` is the caller's; task_cancel and nodes_refresh_cancel take it back. */
 struct nodes_refresh {
     struct list_link link;
     struct task task;

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from gateway import Gateway
-from http_bytes import ask, wait_until
+from http_bytes import HttpClient, ask, wait_until
 from mcp_client import McpClient
 from node import CLOSE, HANG, NDJSON, RESET, Gate, answer, chunk, head_of, ndjson
 from ollama_node import OllamaNode, generate_parts
@@ -192,6 +192,37 @@ def test_a_model_that_has_just_come_is_found_at_once():
         began = time.monotonic()
         wait_until(found, "the new model is found", deadline_s=4)  # before the next poll of its own accord
         assert time.monotonic() - began < 2.5
+
+
+@pytest.mark.parametrize("op, path, body, stream", [
+    ("copy", "/api/copy", {"source": "m", "destination": "new"}, False),
+    ("create", "/api/create", {"model": "new", "from": "m"}, True),
+    ("pull", "/api/pull", {"model": "new"}, True), ("pull", "/api/pull", {"model": "new", "stream": False}, False)])
+def test_a_model_that_came_through_the_gateway_is_known_at_once(op, path, body, stream):
+    """Within the second for which a miss is believed, and when `success` is read, which comes before the end."""
+    with OllamaNode("m:latest") as node, Gateway(node) as gateway, McpClient(gateway.mcp) as client:
+        def change(_):
+            node.models.append("new:latest")
+            return ndjson({"status": "success"}, end) if stream else answer({"status": "success"})
+        end = Gate()
+        for face in ("http", "mcp"):
+            assert generate(gateway, {"model": "new", "prompt": "a"}).status == 404
+            node.next(path, change)
+            with HttpClient(gateway.http) as http:
+                if face == "http":
+                    http.request("POST", path, body)
+                    assert http.head().status == 200
+                else:
+                    client.request(1, {**body, "mcp": {"op": op}})
+                    assert client.frame(1).json() == {"status": "success"}
+                assert generate(gateway, {"model": "new", "prompt": "a"}).status == 200
+                end.open()
+            gateway.wait_idle()
+            node.models.remove("new:latest")
+            assert ask(gateway.http, "DELETE", "/api/delete", {"model": "new"}).status == 200
+            end = Gate()
+            if face == "mcp" and stream:
+                assert client.frame(1).json() == {"done": True}
 
 
 def test_a_miss_reads_the_catalogue_once_and_then_believes_it_for_a_second():

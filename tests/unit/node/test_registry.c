@@ -267,6 +267,38 @@ static void at_most_one_read_a_second(void **state)
     assert_string_equal(peer_take_asked(&peers[1]), BOTH);
 }
 
+/* Also where the change came while the catalogue was being read. */
+static void what_changed_is_read_again(void **state)
+{
+    struct waiter a = {0};
+    struct waiter b = {0};
+    struct waiter c = {0};
+    struct node *n;
+
+    (void)state;
+    two_up();
+    n = nodes_at(nodes, 1);
+    node_mark_changed(n);
+    peer_route_raw(&peers[1], "/api/tags", NULL);
+    refresh(&a);
+    while (strstr(peers[1].asked, "tags") == NULL) {
+        run_turns();
+    }
+    node_mark_changed(n);
+    refresh(&b);
+    peer_route(&peers[1], "/api/tags", "200 OK", "{\"models\":[{\"name\":\"new\"}]}");
+    peer_send(&peers[1], peers[1].last, SLICE(OK_HEAD("13") "{\"models\":[]}"));
+    run_until(is_done, &b);
+    assert_int_equal(a.done, 1);
+    assert_non_null(catalogue_find(&n->catalogue, SLICE("new")));
+    assert_string_equal(peer_take_asked(&peers[0]), "");
+    assert_string_equal(peer_take_asked(&peers[1]), BOTH BOTH);
+    refresh(&c);
+    run_turns();
+    assert_int_equal(c.done, 1);
+    assert_string_equal(peer_take_asked(&peers[1]), "");
+}
+
 static void a_refresh_waits_for_all_and_sees_what_is_new(void **state)
 {
     struct waiter a = {0};
@@ -420,6 +452,7 @@ int main(void)
         NODE_TEST(states_change_as_they_may),
         NODE_TEST(what_is_fresh_is_not_read_again),
         NODE_TEST(at_most_one_read_a_second),
+        NODE_TEST(what_changed_is_read_again),
         NODE_TEST(a_refresh_waits_for_all_and_sees_what_is_new),
         NODE_TEST(a_node_that_fails_or_hangs_does_not_hold_it_for_ever),
         NODE_TEST(a_node_that_goes_down_is_not_waited_for),
