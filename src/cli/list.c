@@ -41,7 +41,7 @@ int cli_list(int argc, char **argv)
     struct cli_conn conn;
     int rc;
 
-    cli_common_parse(argc, argv, "Lists the models that the nodes have.", &common);
+    cli_common_parse(argc, argv, "Lists the models of the first node that is up.", &common);
     rc = cli_conn_open(&conn, &common);
     if (rc == CLI_EXIT_OK) {
         rc = cli_conn_ask(&conn, "list", common.json ? cli_print_part : print_models, NULL);
