@@ -74,7 +74,8 @@ int cli_ps(int argc, char **argv)
     struct cli_conn conn;
     int rc;
 
-    cli_common_parse(argc, argv, "Lists the models that are loaded on the first node that is up.", &common);
+    cli_common_parse(argc, argv, "Lists the models that are loaded on the first node that is up.",
+                     &common);
     rc = cli_conn_open(&conn, &common);
     if (rc == CLI_EXIT_OK) {
         rc = cli_conn_ask(&conn, "ps", common.json ? cli_print_part : print_models, NULL);
