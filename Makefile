@@ -3,7 +3,7 @@
 JOBS ?= $(shell nproc)
 SOURCES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
 
-.PHONY: help build test demo check format format-check clean
+.PHONY: help build test demo bench check format format-check clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -24,6 +24,18 @@ demo: ## a real model answers through the gateway: installs, builds, runs
 	@tools/deps demo
 	@$(MAKE) --no-print-directory build
 	@tools/demo
+
+BENCH_TARGETS = $(addprefix bench-,all http streams mcp idle start)
+T ?= 2
+ROUNDS ?= 5
+
+bench: bench-all ## compares with a raw relay, nginx and HAProxy (docs/performance.md)
+
+.PHONY: $(BENCH_TARGETS)
+$(BENCH_TARGETS): bench-%:
+	@tools/deps bench
+	@$(MAKE) --no-print-directory build
+	.cache/venv-bench/bin/python bench/run.py $* --seconds $(T) --rounds $(ROUNDS) $(BENCH_OPTIONS)
 
 check: format-check ## layers, headers, vectors, tree and formatting (no build)
 	python3 tools/check_layers.py

@@ -17,7 +17,7 @@ static bool counts(const struct load_lane *lane)
     const struct load *l = lane->conn->load;
 
     if (l->o.rate_per_s > 0) {
-        return lane->due_ns >= l->begin_ns && lane->due_ns < l->end_ns;
+        return lane->due_ns >= l->due_from_ns && lane->due_ns < l->due_to_ns;
     }
     return l->phase == LOAD_MEASURING || l->o.hold;
 }
@@ -84,7 +84,7 @@ static void go_on(struct load_lane *lane)
 
 bool load_has_due(const struct load *l)
 {
-    return l->o.rate_per_s > 0 && l->all_opened && schedule_next_ns(&l->schedule) < l->end_ns;
+    return l->o.rate_per_s > 0 && l->all_opened && schedule_next_ns(&l->schedule) < l->due_to_ns;
 }
 
 void load_send_due(struct load *l)

@@ -134,6 +134,8 @@ struct load {
     uint64_t now_ns;
     uint64_t begin_ns;    /* of the measurement; UINT64_MAX before */
     uint64_t end_ns;      /* likewise */
+    uint64_t due_from_ns; /* open loop: what is counted, by when it was due */
+    uint64_t due_to_ns;
     uint64_t deadline_ns; /* of the phase */
     uint64_t looked_ns;   /* for answers that are overdue */
     bool all_opened;      /* each connection, once */

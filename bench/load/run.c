@@ -84,7 +84,12 @@ static void make_lanes(struct load *l)
 
 bool load_init(struct load *l, const struct load_options *o)
 {
-    *l = (struct load){.o = *o, .begin_ns = UINT64_MAX, .end_ns = UINT64_MAX, .epoll_fd = -1};
+    *l = (struct load){.o = *o,
+                       .begin_ns = UINT64_MAX,
+                       .end_ns = UINT64_MAX,
+                       .due_from_ns = UINT64_MAX,
+                       .due_to_ns = UINT64_MAX,
+                       .epoll_fd = -1};
     l->lane_count = (size_t)o->conns * o->sessions;
     l->conns = calloc(o->conns, sizeof(*l->conns));
     l->closed = calloc(o->conns, sizeof(*l->closed));
@@ -162,8 +167,9 @@ static void end_measuring(struct load *l)
     l->phase = LOAD_DRAINING;
 }
 
-/* What was due and could not be sent, for want of answers, until the last deadline. */
-static void count_unsent(struct load *l)
+/* At the last deadline: what was not answered, and what was due and never sent, for want of answers
+ * to others. */
+static void count_unanswered(struct load *l)
 {
     uint64_t unsent = 0;
 
@@ -174,6 +180,9 @@ static void count_unsent(struct load *l)
     if (unsent > 0) {
         load_error(l, "not sent in time: the rate is too high", unsent);
     }
+    if (l->busy > 0) {
+        load_error(l, "no answer in time", l->busy);
+    }
 }
 
 static void warm(struct load *l)
@@ -183,6 +192,8 @@ static void warm(struct load *l)
         l->deadline_ns = l->now_ns + (uint64_t)(l->o.warmup_s * 1e9);
         if (l->o.rate_per_s > 0) {
             schedule_init(&l->schedule, l->now_ns, l->o.rate_per_s, !l->o.even, l->o.seed);
+            l->due_from_ns = l->deadline_ns;
+            l->due_to_ns = l->deadline_ns + (uint64_t)(l->o.seconds * 1e9);
         }
     }
     if (l->o.hold && l->used == l->lane_count && l->busy == 0) {
@@ -209,7 +220,7 @@ static void change_phase(struct load *l)
         end_measuring(l);
         l->phase = LOAD_OVER;
     } else if (l->phase == LOAD_DRAINING && (late || (l->busy == 0 && !load_has_due(l)))) {
-        count_unsent(l);
+        count_unanswered(l);
         l->phase = LOAD_OVER;
     }
     if (l->errors >= LOAD_ERRORS_MAX) {

@@ -78,7 +78,7 @@ static bool read_line(const char *path, const char *prefix, char line[256])
 
 bool watch_read(const pid_t *pids, size_t count, struct watch_sample *out)
 {
-    uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE), pages;
+    uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE), pages, kib;
     char path[64], line[256];
 
     *out = (struct watch_sample){0};
@@ -90,9 +90,12 @@ bool watch_read(const pid_t *pids, size_t count, struct watch_sample *out)
         }
         out->rss_bytes += pages * page_bytes;
     }
+    if (read_line("/proc/meminfo", "Slab:", line) && sscanf(line, "Slab: %" SCNu64, &kib) == 1) {
+        out->kernel_bytes = kib * 1024;
+    }
     if (read_line("/proc/net/sockstat", "TCP:", line) &&
         sscanf(line, "TCP: inuse %*u orphan %*u tw %*u alloc %*u mem %" SCNu64, &pages) == 1) {
-        out->kernel_bytes = pages * page_bytes;
+        out->kernel_bytes += pages * page_bytes;
     }
     return true;
 }

@@ -16,7 +16,7 @@ struct watch_sample {
     uint64_t switches_voluntary; /* of the threads that live */
     uint64_t switches_involuntary;
     uint64_t rss_bytes;
-    uint64_t kernel_bytes; /* of all TCP sockets of the machine */
+    uint64_t kernel_bytes; /* of the machine: slabs, sockets among them, and buffers of TCP */
 };
 
 /* Adds up `count` processes. False: one of them is gone. */

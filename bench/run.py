@@ -1,0 +1,166 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Compares mcpgate with a raw relay, nginx and HAProxy before the same simulated node (make bench).
+
+Prints tables, and writes all results as JSON and the main ones as SVG. Exit status: 0; 1 where there were
+errors, such as wrong answers; 2 usage. How fast anything is decides nothing.
+"""
+import argparse
+import contextlib
+import datetime
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from benchlib import bars, cases, chart, idle, load, rounds, servers, start  # noqa: E402
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+STARTS = {"relay": servers.start_relay, "nginx": servers.start_nginx, "haproxy": servers.start_haproxy,
+          "mcpgate": servers.start_mcpgate}
+NAMES = ("all", "http", "streams", "mcp", "idle", "start")
+
+
+class Bench:
+    """The simulator, and the servers before it."""
+
+    def __init__(self, build, folder, stack):
+        self.build, self.folder, self.stack = build, folder, stack
+        self.sim = servers.start_sim(build, folder)
+        stack.callback(self.sim.stop)
+        self.simulated = load.ask(self.sim.at, "/api/version").get("simulated", False)
+        self.load = load.Load(build, self.sim)
+        self.servers = {}
+
+    def start(self, name):
+        """None: it is not installed."""
+        return STARTS[name](self.build, self.folder, self.sim.at)
+
+    def start_all(self, names):
+        for name in names:
+            self.servers[name] = server = self.start(name)
+            if server:
+                self.stack.callback(server.stop)
+            else:
+                print(f"{name}: not installed, left out (tools/deps bench fetches it)", file=sys.stderr)
+
+
+def first_line(command, env=None):
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        run = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False, cwd=ROOT,
+                             env={**os.environ, **(env or {})})
+        return ((run.stdout or run.stderr).splitlines() or [""])[0].strip()
+    return ""
+
+
+def machine(build):
+    model = [line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo", encoding="utf-8")
+             if line.startswith("model name")]
+    versions = {"mcpgate": first_line([build / "mcpgate", "--version"]),
+                "commit": first_line(["git", "describe", "--always", "--dirty", "--tags"])}
+    for name, option in (("nginx", "-v"), ("haproxy", "-v")):
+        path, env = servers.find_server(name)
+        versions[name] = first_line([path, option], env) if path else None
+    return {"cpu": model[0] if model else platform.machine(), "cores": os.cpu_count(),
+            "kernel": platform.release(), "versions": versions, "load_before": os.getloadavg()[0]}
+
+
+def progress(text):
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def choose(args):
+    chosen = cases.GROUPS.get(args.name, [])
+    if args.case:
+        unknown = set(args.case) - {c.name for c in chosen}
+        if unknown:
+            raise servers.Failed(f"{args.name} has no case {', '.join(sorted(unknown))}; it has "
+                                 f"{', '.join(c.name for c in chosen)}")
+        chosen = [c for c in chosen if c.name in args.case]
+    return chosen
+
+
+def measure(args, bench, results):
+    """Fills in the results; the errors."""
+    chosen, errors = choose(args), []
+    if args.name in ("all", "start"):
+        results["start"] = start.measure(bench, args.starts)
+        print(start.text(results["start"], bench.simulated), "\n", flush=True)
+    if chosen:
+        bench.start_all(dict.fromkeys(t.server for c in chosen for t in c.targets if t.server != "direct"))
+        run = rounds.Rounds(bench, chosen, args.seconds, args.warmup, args.rounds, args.seed, args.calls)
+        print(f"{len(chosen)} cases, {args.rounds} rounds of {args.seconds:g} s each: about "
+              f"{run.estimate_s() / 60:.0f} min", file=sys.stderr)
+        results["cases"] = run.run(progress)
+        errors += run.errors
+        print(rounds.text(results["cases"], bench.simulated), "\n", flush=True)
+    if args.name in ("all", "idle"):
+        most = (servers.raise_open_files() - 1000) // 2  # the relay has two for each
+        rows, more = idle.measure(bench, min(args.connections, most), args.hold)
+        results["idle"], errors = rows, errors + more
+        print(idle.text(rows, bench.simulated), "\n", flush=True)
+    return errors
+
+
+def write(args, results):
+    args.out.mkdir(parents=True, exist_ok=True)
+    path = args.out / f"{args.name}.json"
+    path.write_text(json.dumps(results, indent=1) + "\n")
+    print(f"results: {path}")
+    if results.get("cases") and args.svg:
+        folder = args.out / args.name
+        folder.mkdir(exist_ok=True)
+        print("charts:", *chart.draw(results["cases"], folder, results["simulated"]))
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", nargs="?", choices=NAMES, default="all")
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release", help="folder of the programs")
+    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build/bench", help="where results go")
+    parser.add_argument("--seconds", type=float, default=2, help="of one measurement (2)")
+    parser.add_argument("--warmup", type=float, default=0.5, help="seconds before it (0.5)")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=1, help="the order follows from it")
+    parser.add_argument("--case", action="append", help="only this one; may be repeated")
+    parser.add_argument("--connections", type=int, default=10000, help="idle ones (10000)")
+    parser.add_argument("--hold", type=float, default=5, help="seconds that they idle (5)")
+    parser.add_argument("--starts", type=int, default=20)
+    parser.add_argument("--no-svg", dest="svg", action="store_false")
+    parser.add_argument("--no-calls", dest="calls", action="store_false", help="do not count system calls")
+    args = parser.parse_args()
+    args.build = args.build.resolve()
+    return args
+
+
+def main():
+    args = parse()
+    servers.raise_open_files()
+    options = {k: getattr(args, k) for k in ("name", "seconds", "warmup", "rounds", "seed")}
+    begun = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mcpgate-bench-"))
+        bench = Bench(args.build, folder, stack)
+        results = {"simulated": bench.simulated, "begun": begun, "options": options, "machine": machine(args.build)}
+        errors = measure(args, bench, results)
+    results["errors"] = errors
+    results["bars"] = bars.judge(results)
+    if results["bars"]:
+        print(bars.text(results["bars"]), "\n")
+    write(args, results)
+    for error in errors:
+        print(f"ERROR {error}", file=sys.stderr)
+    return 1 if errors else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except servers.Failed as failure:
+        print(f"bench: {failure}", file=sys.stderr)
+        sys.exit(1)
