@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* /proc/net/{tcp,tcp6,unix} tells the inode of the socket, /proc/PID/fd who has it open. */
+/* /proc/net/{tcp,tcp6,unix} tells the inode of the socket, /proc/PID/fd who has it open. A unix
+ * socket also tells whoever connects which process began to listen; that finds it under any
+ * spelling of its path, and where /proc/PID/fd is another user's. */
 #include "reactor/port_owner.h"
 
 #include <ctype.h>
@@ -7,8 +9,11 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "reactor/net.h"
 
 enum { STATE_LISTEN = 0x0A };
 
@@ -87,54 +92,76 @@ static bool holds(const char *pid, const char *wanted)
     return found;
 }
 
-static void describe(const char *pid, char out[PORT_OWNER_TEXT_MAX])
+/* False: the process is gone. */
+static bool describe(const char *pid, char out[PORT_OWNER_TEXT_MAX])
 {
     char path[300];
     char name[32] = "";
     FILE *f;
+    bool found = false;
 
     (void)snprintf(path, sizeof(path), "/proc/%.20s/comm", pid);
     f = fopen(path, "re");
     if (f != NULL) {
-        if (fgets(name, sizeof(name), f) != NULL) {
-            name[strcspn(name, "\n")] = '\0';
-        }
+        found = fgets(name, sizeof(name), f) != NULL;
+        name[strcspn(name, "\n")] = '\0';
         (void)fclose(f);
     }
-    (void)snprintf(out, PORT_OWNER_TEXT_MAX, "%s (pid %.20s)", name[0] == '\0' ? "a process" : name,
-                   pid);
+    (void)snprintf(out, PORT_OWNER_TEXT_MAX, "%s (pid %.20s)", name, pid);
+    return found;
 }
 
-bool port_owner_find(const struct addr *at, char out[PORT_OWNER_TEXT_MAX])
+/* A daemon that began to listen before it forked is not found here. */
+static bool find_by_connecting(const struct addr *at, char out[PORT_OWNER_TEXT_MAX])
 {
-    unsigned long inode;
+    struct ucred peer = {0};
+    socklen_t len = sizeof(peer);
+    char pid[24];
+    int fd = net_socket(AF_UNIX);
+    bool found;
+
+    if (fd < 0) {
+        return false;
+    }
+    found = connect(fd, (const struct sockaddr *)&at->ss, at->len) == 0 &&
+            getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid > 0;
+    net_close(fd, false);
+    (void)snprintf(pid, sizeof(pid), "%d", (int)peer.pid);
+    return found && describe(pid, out);
+}
+
+static bool find_by_inode(unsigned long inode, char out[PORT_OWNER_TEXT_MAX])
+{
     char wanted[64];
-    DIR *proc;
+    DIR *proc = inode == 0 ? NULL : opendir("/proc");
     struct dirent *d;
     bool found = false;
 
-    if (at->ss.ss_family == AF_UNIX) {
-        struct sockaddr_un un;
-
-        memcpy(&un, &at->ss, sizeof(un));
-        inode = find_unix_inode(un.sun_path);
-    } else {
-        inode = find_tcp_inode("/proc/net/tcp", addr_port(at));
-        if (inode == 0) {
-            inode = find_tcp_inode("/proc/net/tcp6", addr_port(at));
-        }
-    }
-    proc = inode == 0 ? NULL : opendir("/proc");
     if (proc == NULL) {
         return false;
     }
     (void)snprintf(wanted, sizeof(wanted), "socket:[%lu]", inode);
     while (!found && (d = readdir(proc)) != NULL) {
-        if (isdigit((unsigned char)d->d_name[0]) && holds(d->d_name, wanted)) {
-            describe(d->d_name, out);
-            found = true;
-        }
+        found = isdigit((unsigned char)d->d_name[0]) && holds(d->d_name, wanted) &&
+                describe(d->d_name, out);
     }
     (void)closedir(proc);
     return found;
+}
+
+bool port_owner_find(const struct addr *at, char out[PORT_OWNER_TEXT_MAX])
+{
+    unsigned long inode;
+
+    if (at->ss.ss_family == AF_UNIX) {
+        struct sockaddr_un un;
+
+        memcpy(&un, &at->ss, sizeof(un));
+        return find_by_connecting(at, out) || find_by_inode(find_unix_inode(un.sun_path), out);
+    }
+    inode = find_tcp_inode("/proc/net/tcp", addr_port(at));
+    if (inode == 0) {
+        inode = find_tcp_inode("/proc/net/tcp6", addr_port(at));
+    }
+    return find_by_inode(inode, out);
 }

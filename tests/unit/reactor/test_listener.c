@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "fixture.h"
@@ -228,12 +229,52 @@ static void a_live_unix_path_is_left_alone(void **state)
     start(&a, at);
     assert_in_use_by_us(listener_addr(a.l));
     client = connect_to(listener_addr(a.l));
-    /* The probe whether anyone listens was a connection too. */
-    wait_accepted(&a, 2);
+    /* The two probes, whether anyone listens and who, were connections too. */
+    wait_accepted(&a, 3);
     assert_string_equal(a.peer, "unix");
     assert_int_equal(close(client), 0);
     stop(&a);
     assert_int_equal(access(path, F_OK), -1);
+}
+
+/* Started in its folder, say, with a name instead of the whole path. */
+static void a_unix_path_taken_by_another_spelling_names_its_process(void **state)
+{
+    struct acceptor a = {0};
+    struct addr other;
+    char spelling[80];
+    char at[80];
+
+    (void)state;
+    unix_at(at);
+    start(&a, at);
+    (void)snprintf(spelling, sizeof(spelling), "/proc/self/root%s", path);
+    assert_int_equal(addr_from_unix(&other, spelling, NULL), 0);
+    assert_in_use_by_us(&other);
+    stop(&a);
+}
+
+/* A daemon's first process began to listen and left: who has the socket open is named. */
+static void a_unix_path_inherited_names_its_process(void **state)
+{
+    struct addr at;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int status = 0;
+    pid_t child;
+
+    (void)state;
+    assert_int_equal(addr_from_unix(&at, path, NULL), 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&at.ss, at.len), 0);
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        _exit(listen(fd, 8));
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_in_use_by_us(&at);
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(unlink(path), 0);
 }
 
 static void a_stale_unix_path_is_replaced(void **state)
@@ -411,6 +452,8 @@ int main(void)
         LISTENER_TEST(freed_inside_its_callback),
         LISTENER_TEST(a_taken_port_names_its_process),
         LISTENER_TEST(a_live_unix_path_is_left_alone),
+        LISTENER_TEST(a_unix_path_taken_by_another_spelling_names_its_process),
+        LISTENER_TEST(a_unix_path_inherited_names_its_process),
         LISTENER_TEST(a_stale_unix_path_is_replaced),
         LISTENER_TEST(a_file_in_the_way_is_left_alone),
         LISTENER_TEST(a_path_taken_over_is_not_removed),
