@@ -10,7 +10,10 @@
 #include <unistd.h>
 
 struct loop *loop;
+static const struct backend_ops *backend;
 static size_t fds_before;
+
+static const struct backend_ops *const backends[] = {&backend_epoll};
 
 static size_t count_fds(void)
 {
@@ -25,12 +28,24 @@ static size_t count_fds(void)
     return count;
 }
 
+void fixture_loop_again(const struct loop_sys *sys)
+{
+    loop_free(&loop);
+    loop = loop_new_on(backend, sys);
+    assert_non_null(loop);
+}
+
 int fixture_setup(void **state)
 {
-    (void)state;
+    const char *name = *state == NULL ? "epoll" : *state;
+
+    backend = NULL;
+    for (size_t i = 0; i < sizeof(backends) / sizeof(backends[0]); i++) {
+        backend = strcmp(backends[i]->name, name) == 0 ? backends[i] : backend;
+    }
+    assert_non_null(backend);
     fds_before = count_fds();
-    loop = loop_new();
-    assert_non_null(loop);
+    fixture_loop_again(&loop_sys_real);
     return 0;
 }
 

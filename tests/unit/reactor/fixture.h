@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A loop per test, sockets that write down what they are told, and waiting for a condition.
- * Teardown fails the test when a descriptor was left open. */
+ * Teardown fails the test when a descriptor was left open.
+ *
+ * A test runs once on each backend it is listed for; the backend's name is the initial state of its
+ * entry, and behind the test's name. */
 #ifndef MCP_TEST_REACTOR_FIXTURE_H
 #define MCP_TEST_REACTOR_FIXTURE_H
 
@@ -13,6 +16,7 @@
 
 #include "base/buf.h"
 #include "base/counter.h"
+#include "reactor/backend.h"
 #include "reactor/listener.h"
 #include "reactor/loop.h"
 #include "reactor/sock.h"
@@ -21,7 +25,21 @@ extern struct loop *loop;
 
 int fixture_setup(void **state);
 int fixture_teardown(void **state);
-#define REACTOR_TEST(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
+/* Another loop on the backend of the running test. */
+void fixture_loop_again(const struct loop_sys *sys);
+
+/* Entries of a test with a set-up of its own, which calls fixture_setup(state). */
+#define TEST_ON(backend, f, setup, teardown)                                                       \
+    {                                                                                              \
+        .name = #f " on " backend, .test_func = (f), .setup_func = (setup),                        \
+        .teardown_func = (teardown), .initial_state = (backend)                                    \
+    }
+/* With real descriptors, threads or system calls. */
+#define KERNEL_TEST_WITH(f, setup, teardown) TEST_ON("epoll", f, setup, teardown)
+#define REACTOR_TEST_WITH(f, setup, teardown) KERNEL_TEST_WITH(f, setup, teardown)
+
+#define KERNEL_TEST(f) KERNEL_TEST_WITH(f, fixture_setup, fixture_teardown)
+#define REACTOR_TEST(f) REACTOR_TEST_WITH(f, fixture_setup, fixture_teardown)
 
 typedef bool (*condition_fn)(void *arg);
 /* Runs the loop until the condition holds; fails after 10 s. */
