@@ -67,21 +67,32 @@ static bool model_init(struct catalogue_model *m, struct slice name)
     return m->name != NULL && m->canonical != NULL;
 }
 
-/* A node that lists no capabilities says nothing against it. */
+static bool is_remote(yyjson_val *item)
+{
+    return yyjson_get_len(yyjson_obj_get(item, "remote_host")) > 0 ||
+           yyjson_get_len(yyjson_obj_get(item, "remote_model")) > 0;
+}
+
+/* Ollama lists capabilities only lately; before, the family tells most models that embed. A node
+ * that says neither says nothing against it. */
 static bool completes(yyjson_val *item)
 {
     yyjson_val *list = yyjson_obj_get(item, "capabilities");
+    const char *family = yyjson_get_str(yyjson_obj_get(yyjson_obj_get(item, "details"), "family"));
     yyjson_val *one;
     size_t i;
     size_t max;
 
+    if (is_remote(item)) {
+        return false;
+    }
     yyjson_arr_foreach(list, i, max, one)
     {
         if (yyjson_equals_str(one, "completion")) {
             return true;
         }
     }
-    return yyjson_arr_size(list) == 0;
+    return yyjson_arr_size(list) == 0 && (family == NULL || strstr(family, "bert") == NULL);
 }
 
 /* The array of models and the member that names one, in either shape; NULL where it is neither. */

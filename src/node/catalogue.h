@@ -15,7 +15,7 @@ struct catalogue_model {
     size_t name_len;
     char *canonical; /* sorted by this */
     size_t canonical_len;
-    bool completes; /* as far as the node says: it does not list capabilities without completion */
+    bool completes; /* as far as the node says: text, here and not at somebody's it passes it to */
 };
 
 struct catalogue {

@@ -52,7 +52,7 @@ static void both_apis_are_read(void **state)
     catalogue_fini(&c);
 }
 
-static void models_that_only_embed_are_told(void **state)
+static void models_that_do_not_complete_here_are_told(void **state)
 {
     struct catalogue c = {0};
 
@@ -60,12 +60,19 @@ static void models_that_only_embed_are_told(void **state)
     assert_int_equal(
         catalogue_read(&c, SLICE("{\"models\":[{\"name\":\"e\",\"capabilities\":[\"embedding\"]},"
                                  "{\"name\":\"g\",\"capabilities\":[\"tools\",\"completion\"]},"
-                                 "{\"name\":\"u\"},{\"name\":\"v\",\"capabilities\":[]}]}")),
+                                 "{\"name\":\"u\"},{\"name\":\"v\",\"capabilities\":[]},"
+                                 "{\"name\":\"l\",\"details\":{\"family\":\"llama\"}},"
+                                 "{\"name\":\"b\",\"details\":{\"family\":\"nomic-bert\"}},"
+                                 "{\"name\":\"r\",\"remote_model\":\"r\",\"remote_host\":\"h\","
+                                 "\"capabilities\":[\"completion\"]}]}")),
         MCP_OK);
     assert_false(catalogue_find(&c, SLICE("e"))->completes);
     assert_true(catalogue_find(&c, SLICE("g"))->completes);
     assert_true(catalogue_find(&c, SLICE("u"))->completes);
     assert_true(catalogue_find(&c, SLICE("v"))->completes);
+    assert_true(catalogue_find(&c, SLICE("l"))->completes);
+    assert_false(catalogue_find(&c, SLICE("b"))->completes);
+    assert_false(catalogue_find(&c, SLICE("r"))->completes);
     catalogue_fini(&c);
 }
 
@@ -116,7 +123,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_are_found_in_any_spelling),
         cmocka_unit_test(both_apis_are_read),
-        cmocka_unit_test(models_that_only_embed_are_told),
+        cmocka_unit_test(models_that_do_not_complete_here_are_told),
         cmocka_unit_test(a_bad_answer_leaves_what_was_there),
         cmocka_unit_test(names_are_found_without_memory),
     };
