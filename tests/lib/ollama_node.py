@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A node that answers as Ollama 0.33 does. The answers are scripted from its documentation, not recorded;
-the real one is tested elsewhere."""
+"""A node that answers as Ollama does: in the shapes a real one was recorded with (tests/fixtures/ollama, v0.17.4),
+and where 0.33 is documented to differ, as that."""
 import json
 
-from node import Node, answer, ndjson, sse
+from node import Node, answer, encode_json, head_of, ndjson, sse
 
 VERSION = "0.33.0"
 DIGEST = "sha256:" + "a1" * 32
@@ -46,9 +46,9 @@ def openai_chat_events(model, tokens=TOKENS):
 
 def openai_text_events(model, tokens=TOKENS):
     def event(text, reason):
-        return {"id": "cmpl-42", "object": "text_completion", "created": 1795348800, "model": model,
-                "system_fingerprint": "fp_ollama",
-                "choices": [{"index": 0, "text": text, "finish_reason": reason}]}
+        return {"id": "cmpl-42", "object": "text_completion", "created": 1795348800,
+                "choices": [{"text": text, "index": 0, "finish_reason": reason}],
+                "model": model, "system_fingerprint": "fp_ollama"}
     return [event(t, None) for t in tokens] + [event("", "stop"), b"data: [DONE]"]
 
 
@@ -64,23 +64,47 @@ def anthropic_events(model, tokens=TOKENS):
             typed("content_block_start", index=0, content_block={"type": "text", "text": ""}),
             *[typed("content_block_delta", index=0, delta={"type": "text_delta", "text": t}) for t in tokens],
             typed("content_block_stop", index=0),
-            typed("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": len(tokens)}),
+            typed("message_delta", delta={"stop_reason": "end_turn"},
+                  usage={"input_tokens": 26, "output_tokens": len(tokens)}),
             typed("message_stop")]
 
 
 def responses_events(model, tokens=TOKENS):
-    response = {"id": "resp_42", "object": "response", "model": model, "status": "in_progress", "output": []}
-    return [typed("response.created", response=response),
-            *[typed("response.output_text.delta", item_id="msg_42", delta=t) for t in tokens],
-            typed("response.completed", response={**response, "status": "completed"})]
+    response = {"id": "resp_42", "object": "response", "created_at": 1795348800, "model": model,
+                "status": "in_progress", "output": []}
+    part = {"type": "output_text", "text": "", "annotations": []}
+    done = {**part, "text": "".join(tokens)}
+    item = {"id": "msg_42", "type": "message", "role": "assistant", "status": "in_progress", "content": []}
+    whole = {**item, "status": "completed", "content": [done]}
+    where = {"item_id": "msg_42", "output_index": 0, "content_index": 0}
+    events = [
+        ("response.created", {"response": response}), ("response.in_progress", {"response": response}),
+        ("response.output_item.added", {"output_index": 0, "item": item}),
+        ("response.content_part.added", {**where, "part": part}),
+        *[("response.output_text.delta", {**where, "delta": t}) for t in tokens],
+        ("response.output_text.done", {**where, "text": done["text"]}),
+        ("response.content_part.done", {**where, "part": done}),
+        ("response.output_item.done", {"output_index": 0, "item": whole}),
+        ("response.completed", {"response": {**response, "status": "completed", "output": [whole]}})]
+    return [typed(kind, **members, sequence_number=i) for i, (kind, members) in enumerate(events)]
 
 
-def missing(model):
-    return answer({"error": f"model '{model}' not found"}, 404, reason="Not Found")
+def v1(body, status=200, reason="OK"):
+    """The translating half of Ollama: no charset, and a newline at the end."""
+    return answer(encode_json(body) + b"\n", status, "application/json", reason=reason)
 
 
-def openai_error(message, status, kind):
-    return answer({"error": {"message": message, "type": kind, "param": None, "code": None}}, status)
+def missing(path, model):
+    message = f"model '{model}' not found"
+    if path.startswith("/v1/"):
+        error = {"message": message, "type": "not_found_error"}
+        body = {"error": {**error, "param": None, "code": None}}
+        if path == "/v1/messages":
+            body = {"type": "error", "error": error, "request_id": "req_42"}
+        return v1(body, 404, "Not Found")
+    if path in ("/api/embed", "/api/embeddings"):
+        message = f'model "{model}" not found, try pulling it first'
+    return answer({"error": message}, 404, reason="Not Found")
 
 
 class OllamaNode(Node):
@@ -97,9 +121,10 @@ class OllamaNode(Node):
         if exact is not None:
             return exact
         if path.startswith("/v1/models/"):
-            return answer({"id": path[11:], "object": "model", "created": 1795348800, "owned_by": "library"})
+            return v1({"id": path[11:], "object": "model", "created": 1795348800, "owned_by": "library"})
         if path.startswith("/api/blobs/"):
-            return answer(status=200 if method == "HEAD" else 201, content_type=None)
+            return [head_of(content_type=None)] if method == "HEAD" else answer(
+                status=201, content_type=None, reason="Created")
         if path.startswith("/api/user/keys/"):
             return answer({"error": "unauthorized", "signin_url": "https://example.com/connect"}, 401)
         if method == "POST" and path in MODEL_ANSWERS:
@@ -115,12 +140,15 @@ class OllamaNode(Node):
             "/api/version": ({"version": VERSION}, None),
             "/api/status": ({"cloud": {"disabled": True, "source": "env"}}, None),
             "/api/tags": ({"models": [self.listed(m) for m in self.models]}, None),
-            "/api/ps": ({"models": [{**self.listed(m), "expires_at": CREATED, "size_vram": 5137025024,
-                                     "context_length": 4096} for m in self.models[:1]]}, None),
+            "/api/ps": ({"models": [{
+                "name": m, "model": m, "size": 6654289920, "digest": DIGEST[7:], "details": DETAILS,
+                "expires_at": CREATED, "size_vram": 5137025024, "context_length": 4096}
+                for m in self.models[:1]]}, None),
             "/api/experimental/model-recommendations": ({"recommendations": []}, None),
-            "/v1/models": ({"object": "list", "data": [{"id": m, "object": "model", "created": 1795348800,
-                                                        "owned_by": "library"} for m in self.models]}, None),
         }
+        if (method, path) == ("GET", "/v1/models"):
+            return v1({"object": "list", "data": [{"id": m, "object": "model", "created": 1795348800,
+                                                   "owned_by": "library"} for m in self.models]})
         if method in ("GET", "HEAD") and path in plain:
             body, kind = plain[path]
             script = answer(body, **({"content_type": kind} if kind else {}))
@@ -145,22 +173,28 @@ class OllamaNode(Node):
         model = body.get("model") or body.get("name")
         makes_it = request.path in ("/api/pull", "/api/push", "/api/create")
         if not makes_it and not self.has(model):
-            if request.path.startswith("/v1/"):
-                return openai_error(f"model '{model}' not found", 404, "not_found_error")
-            return missing(model)
+            return missing(request.path, model)
         default = request.path.startswith("/api/") and request.path not in ("/api/embed", "/api/embeddings")
         return MODEL_ANSWERS[request.path](model, body, body.get("stream", default))
 
 
+def loaded(part, body):
+    """One plain object, streaming or not, without counts."""
+    kept = {key: part[key] for key in ("model", "created_at", "response", "message", "done") if key in part}
+    return answer({**kept, "done_reason": "unload" if body.get("keep_alive") == 0 else "load"})
+
+
 def answer_generate(model, body, streams):
     parts = generate_parts(model)
-    if body.get("prompt", "") == "":  # loads the model; one plain object, streaming or not
-        return answer({**parts[-1], "done_reason": "load"})
+    if body.get("prompt", "") == "":
+        return loaded(parts[-1], body)
     return ndjson(*parts) if streams else answer({**parts[-1], "response": "".join(TOKENS)})
 
 
 def answer_chat(model, body, streams):
     parts = chat_parts(model)
+    if not body.get("messages"):
+        return loaded(parts[-1], body)
     whole = {**parts[-1], "message": {"role": "assistant", "content": "".join(TOKENS)}}
     return ndjson(*parts) if streams else answer(whole)
 
@@ -176,49 +210,58 @@ def answer_embeddings(model, body, streams):
 
 
 def answer_show(model, body, streams):
-    return answer({"modelfile": "FROM x\n", "parameters": "", "template": "{{ .Prompt }}", "details": DETAILS,
-                   "model_info": {"general.architecture": "llama"}, "capabilities": ["completion"]})
+    return answer({"modelfile": "FROM x\n", "template": "{{ .Prompt }}", "details": DETAILS,
+                   "model_info": {"general.architecture": "llama"},
+                   "tensors": [{"name": "token_embd.weight", "type": "F32", "shape": [64, 313]}],
+                   "capabilities": ["completion"], "modified_at": CREATED})
 
 
 def answer_progress(model, body, streams):
-    return ndjson(*PROGRESS) if streams else answer(PROGRESS[-1])
+    return ndjson(*PROGRESS) if streams else answer(PROGRESS[-1], content_type="application/json")
 
 
 def answer_v1_chat(model, body, streams):
     if streams:
         return sse(*openai_chat_events(model))
-    return answer({"id": "chatcmpl-42", "object": "chat.completion", "created": 1795348800, "model": model,
-                   "choices": [{"index": 0, "message": {"role": "assistant", "content": "".join(TOKENS)},
-                                "finish_reason": "stop"}],
-                   "usage": {"prompt_tokens": 26, "completion_tokens": 4, "total_tokens": 30}},
-                  content_type="application/json")
+    return v1({"id": "chatcmpl-42", "object": "chat.completion", "created": 1795348800, "model": model,
+               "system_fingerprint": "fp_ollama",
+               "choices": [{"index": 0, "message": {"role": "assistant", "content": "".join(TOKENS)},
+                            "finish_reason": "stop"}],
+               "usage": {"prompt_tokens": 26, "completion_tokens": 4, "total_tokens": 30}})
 
 
 def answer_v1_text(model, body, streams):
     if streams:
         return sse(*openai_text_events(model))
-    return answer({"id": "cmpl-42", "object": "text_completion", "created": 1795348800, "model": model,
-                   "choices": [{"index": 0, "text": "".join(TOKENS), "finish_reason": "stop"}]})
+    return v1({"id": "cmpl-42", "object": "text_completion", "created": 1795348800, "model": model,
+               "system_fingerprint": "fp_ollama",
+               "choices": [{"text": "".join(TOKENS), "index": 0, "finish_reason": "stop"}],
+               "usage": {"prompt_tokens": 26, "completion_tokens": 4, "total_tokens": 30}})
 
 
 def answer_v1_embeddings(model, body, streams):
-    return answer({"object": "list", "model": model,
-                   "data": [{"object": "embedding", "index": 0, "embedding": [0.1, -0.25]}],
-                   "usage": {"prompt_tokens": 8, "total_tokens": 8}})
+    return v1({"object": "list", "data": [{"object": "embedding", "embedding": [0.1, -0.25], "index": 0}],
+               "model": model, "usage": {"prompt_tokens": 8, "total_tokens": 8}})
+
+
+EVENTS_HEADERS = [("Cache-Control", "no-cache"), ("Connection", "keep-alive")]
 
 
 def answer_v1_messages(model, body, streams):
     if streams:
-        return sse(*anthropic_events(model))
-    return answer({"id": "msg_42", "type": "message", "role": "assistant", "model": model,
-                   "content": [{"type": "text", "text": "".join(TOKENS)}], "stop_reason": "end_turn",
-                   "usage": {"input_tokens": 26, "output_tokens": 4}})
+        return sse(*anthropic_events(model), headers=EVENTS_HEADERS)
+    return v1({"id": "msg_42", "type": "message", "role": "assistant", "model": model,
+               "content": [{"type": "text", "text": "".join(TOKENS)}], "stop_reason": "end_turn",
+               "usage": {"input_tokens": 26, "output_tokens": 4}})
 
 
 def answer_v1_responses(model, body, streams):
     if streams:
-        return sse(*responses_events(model))
-    return answer({"id": "resp_42", "object": "response", "model": model, "status": "completed", "output": []})
+        return sse(*responses_events(model), headers=EVENTS_HEADERS)
+    return v1({"id": "resp_42", "object": "response", "created_at": 1795348800, "model": model,
+               "status": "completed", "error": None, "output": [
+                   {"id": "msg_42", "type": "message", "role": "assistant", "status": "completed",
+                    "content": [{"type": "output_text", "text": "".join(TOKENS), "annotations": []}]}]})
 
 
 MODEL_ANSWERS = {
