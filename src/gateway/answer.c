@@ -9,7 +9,7 @@
 #include "codec/error_body.h"
 #include "codec/part.h"
 #include "gateway/exchange.h"
-#include "gateway/gateway.h"
+#include "gateway/sub.h"
 #include "http/parse/sse.h"
 
 enum { NODE_ERROR_BYTES_MAX = 1024 * 1024, LINE_END_BYTES_MAX = 2 };
@@ -242,7 +242,7 @@ static void translated(struct exchange *x, int result)
 
 static struct openai_clock clock_of(const struct exchange *x)
 {
-    const struct loop *loop = x->gateway->loop;
+    const struct loop *loop = x->sub->loop;
 
     return (struct openai_clock){.now_us = loop_now_us(loop), .wall_us = loop_wall_us(loop)};
 }

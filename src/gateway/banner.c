@@ -4,9 +4,8 @@
 #include <stdio.h>
 
 #include "base/version.h"
+#include "gateway/acceptor.h"
 #include "gateway/face/admin.h"
-#include "gateway/face/http.h"
-#include "gateway/face/mcp.h"
 #include "gateway/gateway.h"
 #include "obs/logfmt.h"
 
@@ -24,10 +23,10 @@ void banner_listening(const struct gateway *g)
 {
     (void)printf("mcpgate " MCPGATE_VERSION "\n");
     if (g->mcp != NULL) {
-        print_address("mcp", mcp_face_addr(g->mcp));
+        print_address("mcp", acceptor_addr(g->mcp));
     }
     if (g->http != NULL) {
-        print_address("http", http_face_addr(g->http));
+        print_address("http", acceptor_addr(g->http));
     }
     if (g->admin != NULL) {
         print_address("admin", admin_face_addr(g->admin));

@@ -11,9 +11,9 @@
 #include "base/log.h"
 #include "codec/model_name.h"
 #include "gateway/answer.h"
-#include "gateway/gateway.h"
 #include "gateway/keys.h"
 #include "gateway/local.h"
+#include "gateway/sub.h"
 #include "http/parse/url.h"
 #include "obs/access_log.h"
 #include "sched/choose.h"
@@ -31,7 +31,7 @@ static void run_steps(void *owner);
 static void on_deadline(void *owner);
 static void on_refused(void *owner);
 
-struct exchange *exchange_new(struct gateway *g, enum exchange_face face,
+struct exchange *exchange_new(struct sub *sub, enum exchange_face face,
                               const struct exchange_sink *sink, void *owner)
 {
     struct exchange *x = calloc(1, sizeof(*x));
@@ -40,18 +40,19 @@ struct exchange *exchange_new(struct gateway *g, enum exchange_face face,
         return NULL;
     }
     x->magic = EXCHANGE_MAGIC;
-    x->gateway = g;
+    x->sub = sub;
     x->face = face;
     x->sink = sink;
     x->owner = owner;
     x->op = OP_NONE;
     x->max_part_bytes = PART_BYTES_MAX;
-    x->received_us = loop_now_us(g->loop);
-    (void)snprintf(x->id, sizeof(x->id), "%.8s-%" PRIu64, g->instance, ++g->last_exchange);
+    x->received_us = loop_now_us(sub->loop);
+    sub->last_exchange += sub->exchange_step;
+    (void)snprintf(x->id, sizeof(x->id), "%.8s-%" PRIu64, sub->instance, sub->last_exchange);
     task_init(&x->run, run_steps, x);
     task_init(&x->end_task, on_refused, x);
     timer_init(&x->deadline, on_deadline, x);
-    exchange_list_push(&g->running, x);
+    exchange_list_push(&sub->running, x);
     counter_add(COUNTER_EXCHANGES_RUNNING, 1);
     return x;
 }
@@ -77,7 +78,7 @@ static void exchange_destroy(void *ptr)
 
 static void release_body(struct exchange *x)
 {
-    gateway_body_give(x->gateway, buf_len(&x->body));
+    body_memory_give(x->sub->bodies, buf_len(&x->body));
     x->body_is_json = false;
     buf_release(&x->body);
     buf_release(&x->openai_body);
@@ -112,9 +113,9 @@ static enum counter_id outcome(const struct exchange *x)
 
 static void account(const struct exchange *x)
 {
-    uint64_t now_us = loop_clock_us(x->gateway->loop);
+    uint64_t now_us = loop_clock_us(x->sub->loop);
     struct access_record record = {
-        .wall_us = loop_wall_us(x->gateway->loop),
+        .wall_us = loop_wall_us(x->sub->loop),
         .id = x->id,
         .face = x->face == FACE_MCP ? "mcp" : "http",
         .client = x->client,
@@ -148,7 +149,7 @@ static void note_change(struct exchange *x)
     case OP_CREATE:
     case OP_COPY:
     case OP_DELETE:
-        n = nodes_by_id(x->gateway->nodes, x->node_id);
+        n = nodes_by_id(x->sub->nodes, x->node_id);
         if (n != NULL) {
             node_mark_changed(n);
         }
@@ -162,15 +163,15 @@ static void note_change(struct exchange *x)
  * face itself wanted the end. */
 static void exchange_end(struct exchange *x, bool tell)
 {
-    struct gateway *g = x->gateway;
+    struct sub *sub = x->sub;
 
     ASSERT(!x->over);
     x->over = true;
-    timer_cancel(g->loop, &x->deadline);
-    task_cancel(g->loop, &x->run);
-    task_cancel(g->loop, &x->end_task);
+    timer_cancel(sub->loop, &x->deadline);
+    task_cancel(sub->loop, &x->run);
+    task_cancel(sub->loop, &x->end_task);
     if (x->refreshing) {
-        nodes_refresh_cancel(g->nodes, &x->refresh);
+        nodes_refresh_cancel(sub->nodes, &x->refresh);
         x->refreshing = false;
     }
     if (x->call != NULL) {
@@ -182,7 +183,7 @@ static void exchange_end(struct exchange *x, bool tell)
     }
     account(x);
     note_change(x);
-    exchange_list_remove(&g->running, x);
+    exchange_list_remove(&sub->running, x);
     if (tell) {
         const struct exchange_result result = {
             .code = x->result_code,
@@ -194,7 +195,7 @@ static void exchange_end(struct exchange *x, bool tell)
     }
     release_body(x);
     x->magic = 0;
-    loop_bury(g->loop, x, exchange_destroy);
+    loop_bury(sub->loop, x, exchange_destroy);
 }
 
 static void set_result(struct exchange *x, int code, const char *text)
@@ -227,9 +228,9 @@ void exchange_refuse(struct exchange *x, int code, const char *text)
 {
     OBJ_CHECK(x, EXCHANGE_MAGIC);
     x->refused = true;
-    task_cancel(x->gateway->loop, &x->run);
+    task_cancel(x->sub->loop, &x->run);
     set_result(x, code, text);
-    task_defer(x->gateway->loop, &x->end_task);
+    task_defer(x->sub->loop, &x->end_task);
 }
 
 void exchange_abort(struct exchange *x, int code, const char *text)
@@ -267,7 +268,7 @@ static enum step_result fail(struct exchange *x, int code, const char *text)
 
 bool exchange_authorized(struct exchange *x)
 {
-    const struct config *c = x->gateway->config;
+    const struct config *c = x->sub->config;
     const struct config_key *key;
 
     if (c->key_count == 0 || x->key_name[0] != '\0') {
@@ -291,7 +292,7 @@ void exchange_refuse_unauthorized(struct exchange *x)
 
 static enum step_result step_admit(struct exchange *x)
 {
-    if (x->gateway->draining) {
+    if (x->sub->draining) {
         return fail(x, MCP_ESHUTTING_DOWN, "the gateway is shutting down");
     }
     if (!exchange_authorized(x)) {
@@ -333,7 +334,7 @@ static bool has_model(const struct node *n, struct slice model)
 /* False: out of memory. */
 static bool choose(const struct exchange *x, enum choose_verdict *verdict, struct node **chosen)
 {
-    struct nodes *set = x->gateway->nodes;
+    struct nodes *set = x->sub->nodes;
     size_t count = nodes_count(set);
     struct choose_node *candidates = calloc(count, sizeof(*candidates));
     struct slice model = buf_slice(&x->model);
@@ -361,7 +362,7 @@ static bool choose(const struct exchange *x, enum choose_verdict *verdict, struc
 
 static enum step_result fail_none_up(struct exchange *x)
 {
-    struct nodes *set = x->gateway->nodes;
+    struct nodes *set = x->sub->nodes;
     char text[256];
     struct node *first = nodes_count(set) > 0 ? nodes_at(set, 0) : NULL;
 
@@ -401,7 +402,7 @@ static void on_refreshed(void *owner)
 static enum step_result wait_for_nodes(struct exchange *x)
 {
     x->refreshing = true;
-    nodes_refresh(x->gateway->nodes, &x->refresh, on_refreshed, x);
+    nodes_refresh(x->sub->nodes, &x->refresh, on_refreshed, x);
     return STEP_WAIT;
 }
 
@@ -415,7 +416,7 @@ static enum step_result step_choose(struct exchange *x)
     }
     switch (verdict) {
     case CHOOSE_NONE_UP:
-        if (x->refreshed || nodes_all_polled(x->gateway->nodes)) {
+        if (x->refreshed || nodes_all_polled(x->sub->nodes)) {
             return fail_none_up(x);
         }
         return wait_for_nodes(x); /* the gateway has just started */
@@ -518,7 +519,7 @@ static int send_translated(struct exchange *x, struct node *n, struct err *e)
         .model = buf_slice(&x->model),
         .node_model = node_spelling(x, n),
         .options = buf_slice(&x->inherited_options),
-        .at = {.now_us = x->received_us, .wall_us = loop_wall_us(x->gateway->loop)},
+        .at = {.now_us = x->received_us, .wall_us = loop_wall_us(x->sub->loop)},
     };
     struct slice body;
     struct node_call_request r = {
@@ -552,7 +553,7 @@ static int send_translated(struct exchange *x, struct node *n, struct err *e)
 
 static enum step_result step_forward(struct exchange *x)
 {
-    struct node *n = nodes_by_id(x->gateway->nodes, x->node_id);
+    struct node *n = nodes_by_id(x->sub->nodes, x->node_id);
     struct err e = {0};
     int rv = MCP_OK;
 
@@ -614,9 +615,9 @@ void exchange_start(struct exchange *x)
     ASSERT(!x->started);
     x->started = true;
     if (x->has_deadline) {
-        timer_arm(x->gateway->loop, &x->deadline, x->deadline_ms);
+        timer_arm(x->sub->loop, &x->deadline, x->deadline_ms);
     }
-    task_defer(x->gateway->loop, &x->run);
+    task_defer(x->sub->loop, &x->run);
 }
 
 bool exchange_try_again(struct exchange *x)
@@ -629,7 +630,7 @@ bool exchange_try_again(struct exchange *x)
     openai_call_free(&x->openai);
     buf_release(&x->openai_path);
     buf_release(&x->openai_body);
-    task_defer(x->gateway->loop, &x->run);
+    task_defer(x->sub->loop, &x->run);
     return true;
 }
 
@@ -681,20 +682,20 @@ void exchange_resume(struct exchange *x)
             node_call_resume(x->call);
         } else if (x->waits_for_room) {
             x->waits_for_room = false;
-            task_defer(x->gateway->loop, &x->run);
+            task_defer(x->sub->loop, &x->run);
         }
     }
 }
 
 uint64_t exchange_read_us(const struct exchange *x)
 {
-    return x->call == NULL ? loop_now_us(x->gateway->loop) : node_call_read_us(x->call);
+    return x->call == NULL ? loop_now_us(x->sub->loop) : node_call_read_us(x->call);
 }
 
 void exchange_note_part(struct exchange *x, size_t bytes)
 {
     if (x->first_part_us == 0) {
-        x->first_part_us = loop_clock_us(x->gateway->loop);
+        x->first_part_us = loop_clock_us(x->sub->loop);
         histogram_record(HISTOGRAM_FIRST_PART_US, x->first_part_us - x->received_us);
         release_body(x); /* it was kept for a retry, which is over */
     }

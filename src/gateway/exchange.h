@@ -26,7 +26,7 @@
 #include "node/registry.h"
 #include "reactor/loop.h"
 
-struct gateway;
+struct sub;
 struct exchange;
 
 enum exchange_face { FACE_MCP, FACE_HTTP };
@@ -66,7 +66,7 @@ enum { EXCHANGE_MAGIC = 0x65786368, EXCHANGE_ID_MAX = 64 };
 
 struct exchange {
     uint32_t magic;
-    struct gateway *gateway;
+    struct sub *sub;
     struct list_link link;
     enum exchange_face face;
     const struct exchange_sink *sink;
@@ -153,7 +153,7 @@ struct exchange {
 LIST_DECLARE(exchange_list, struct exchange, link);
 
 /* NULL: out of memory. Counted as running from here on. `peer` may be NULL. */
-struct exchange *exchange_new(struct gateway *g, enum exchange_face face,
+struct exchange *exchange_new(struct sub *sub, enum exchange_face face,
                               const struct exchange_sink *sink, void *owner);
 /* Runs it; the first step comes later in this turn. */
 void exchange_start(struct exchange *x);

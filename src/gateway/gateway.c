@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/gateway.h"
 
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,32 +11,32 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "gateway/acceptor.h"
 #include "gateway/banner.h"
 #include "gateway/face/admin.h"
-#include "gateway/face/http.h"
-#include "gateway/face/mcp.h"
 #include "obs/access_log.h"
 #include "obs/log_sink.h"
 #include "obs/logfmt.h"
 
-enum { DRAIN_POLL_MS = 20, DRAIN_OUTPUT_MS = 2500, DRAIN_HURRIED_MS = 200 };
-
-bool gateway_body_take(struct gateway *g, size_t n)
+size_t gateway_counters(const struct gateway *g, const struct counters *sets[])
 {
-    if (g->body_bytes + n > g->config->body_memory_bytes) {
-        counter_add(COUNTER_BODY_MEMORY_REFUSED, 1);
-        return false;
+    size_t count = 0;
+
+    sets[count++] = &g->counters;
+    for (size_t i = 0; i < g->sub_count; i++) {
+        sets[count++] = &g->subs[i].counters;
     }
-    g->body_bytes += n;
-    counter_add(COUNTER_BODY_BYTES, (int64_t)n);
-    return true;
+    return count;
 }
 
-void gateway_body_give(struct gateway *g, size_t n)
+static int64_t running(const struct gateway *g)
 {
-    ASSERT(g->body_bytes >= n);
-    g->body_bytes -= n;
-    counter_add(COUNTER_BODY_BYTES, -(int64_t)n);
+    int64_t sum = counter_get(&g->counters, COUNTER_EXCHANGES_RUNNING);
+
+    for (size_t i = 0; i < g->sub_count; i++) {
+        sum += counter_get(&g->subs[i].counters, COUNTER_EXCHANGES_RUNNING);
+    }
+    return sum;
 }
 
 bool gateway_ready(const struct gateway *g)
@@ -59,10 +60,10 @@ static void on_node_changed(void *owner, struct node *n)
 {
     struct gateway *g = owner;
 
-    if (g->banner_shown) {
+    if (!g->banner_due) {
         log_node_state(n);
     } else if (nodes_all_polled(g->nodes)) {
-        g->banner_shown = true;
+        g->banner_due = false;
         banner_nodes(g);
     }
 }
@@ -92,7 +93,7 @@ static void make_instance(struct gateway *g)
     }
 }
 
-static int add_node(struct gateway *g, const struct config_node *c, struct err *e)
+static int add_node(struct nodes *set, const struct config_node *c, struct err *e)
 {
     static const enum node_kind kinds[] = {[CONFIG_KIND_AUTO] = NODE_KIND_UNKNOWN,
                                            [CONFIG_KIND_OLLAMA] = NODE_KIND_OLLAMA,
@@ -112,12 +113,12 @@ static int add_node(struct gateway *g, const struct config_node *c, struct err *
         headers[i] =
             (struct http_header){slice_str(c->headers[i].name), slice_str(c->headers[i].value)};
     }
-    rv = nodes_add(g->nodes, &options, e);
+    rv = nodes_add(set, &options, e);
     free(headers);
     return rv;
 }
 
-static int add_nodes(struct gateway *g, struct err *e)
+static int make_nodes(struct gateway *g, struct err *e)
 {
     const struct config *c = g->config;
     const struct node_limits limits = {
@@ -127,27 +128,26 @@ static int add_nodes(struct gateway *g, struct err *e)
         .pool_idle = (size_t)c->pool_idle,
         .pool_idle_ms = c->pool_idle_ms,
     };
+    int rv = MCP_OK;
 
     g->nodes = nodes_new(g->loop, &limits, g->instance, on_node_changed, g);
-    for (size_t i = 0; i < c->node_count; i++) {
-        int rv = add_node(g, &c->nodes[i], e);
-
-        if (rv != MCP_OK) {
-            return rv;
-        }
+    for (size_t i = 0; i < c->node_count && rv == MCP_OK; i++) {
+        rv = add_node(g->nodes, &c->nodes[i], e);
     }
-    return MCP_OK;
+    return rv;
 }
+
+/* --- listening -------------------------------------------------------------------------------- */
 
 static bool open_mcp(struct gateway *g, const struct addr *at, struct err *e)
 {
-    g->mcp = mcp_face_new(g, at, e);
+    g->mcp = acceptor_new(g, FACE_MCP, at, e);
     return g->mcp != NULL;
 }
 
 static bool open_http(struct gateway *g, const struct addr *at, struct err *e)
 {
-    g->http = http_face_new(g, at, e);
+    g->http = acceptor_new(g, FACE_HTTP, at, e);
     return g->http != NULL;
 }
 
@@ -159,88 +159,131 @@ static bool open_admin(struct gateway *g, const struct addr *at, struct err *e)
 
 /* `text` NULL: off. `option` and `key` say how another address is chosen. */
 static bool listen_on(struct gateway *g, const char *text, const char *option, const char *key,
-                      bool (*open_face)(struct gateway *g, const struct addr *at, struct err *e))
+                      bool (*open_face)(struct gateway *g, const struct addr *at, struct err *e),
+                      struct err *e)
 {
     struct addr at;
-    struct err e = {0};
+    struct err why = {0};
 
-    if (text == NULL || (addr_parse(&at, slice_str(text), &e) == MCP_OK && open_face(g, &at, &e))) {
+    if (text == NULL ||
+        (addr_parse(&at, slice_str(text), &why) == MCP_OK && open_face(g, &at, &why))) {
         return true;
     }
-    (void)fprintf(stderr, "mcpgate: %s; use %s ADDR or %s\n", e.text, option, key);
+    (void)err_set(e, why.code, "%s; use %s ADDR or %s", why.text, option, key);
     return false;
 }
 
-static bool listen_all(struct gateway *g)
+static bool listen_all(struct gateway *g, struct err *e)
 {
     const struct config *c = g->config;
 
-    return listen_on(g, c->mcp_listen, "--mcp", "mcp.listen", open_mcp) &&
-           listen_on(g, c->http_listen, "--http", "http.listen", open_http) &&
-           listen_on(g, c->admin_listen, "--admin", "admin.listen", open_admin);
+    return listen_on(g, c->mcp_listen, "--mcp", "mcp.listen", open_mcp, e) &&
+           listen_on(g, c->http_listen, "--http", "http.listen", open_http, e) &&
+           listen_on(g, c->admin_listen, "--admin", "admin.listen", open_admin, e);
 }
 
-/* Shutdown: listeners close and /readyz says 503; exchanges run on up to drain_timeout, then end as
- * shutting_down; what is queued is still written; a second signal skips the waiting, but for a
- * moment in which clients that read are told. */
+/* --- sub reactors ----------------------------------------------------------------------------- */
 
-/* Whether output is still on its way to clients. */
-static bool is_writing(const struct gateway *g)
-{
-    return loop_gentle_count(g->loop) > 0 || (g->http != NULL && http_face_open(g->http) > 0);
-}
-
-static void on_drain_poll(void *owner)
+static void on_drained(void *owner)
 {
     struct gateway *g = owner;
 
-    if (g->running.count == 0) {
-        g->drain_idle_ms += DRAIN_POLL_MS;
-        if (!is_writing(g) ||
-            g->drain_idle_ms > (g->hurried ? DRAIN_HURRIED_MS : DRAIN_OUTPUT_MS)) {
-            loop_stop(g->loop);
-            return;
+    if (++g->drained_count == g->sub_count) {
+        g->on_stopped(g->on_stopped_owner);
+    }
+}
+
+static void make_subs(struct gateway *g)
+{
+    struct sub_options options = {
+        .config = g->config,
+        .bodies = &g->bodies,
+        .instance = g->instance,
+        .http_addr = g->http == NULL ? NULL : acceptor_addr(g->http),
+        .count = 1,
+        .on_drained = on_drained,
+        .on_drained_owner = g,
+    };
+
+    g->subs = xcalloc(options.count, sizeof(*g->subs));
+    for (; options.index < options.count; options.index++) {
+        sub_init(&g->subs[g->sub_count++], g->loop, g->nodes, &options);
+    }
+}
+
+/* --- start and end ---------------------------------------------------------------------------- */
+
+int gateway_open(struct gateway *g, const struct config *config, struct loop *loop, struct err *e)
+{
+    *g = (struct gateway){.config = config, .loop = loop};
+    counters_attach(&g->counters);
+    g->bodies.limit_bytes = config->body_memory_bytes;
+    g->started_us = loop_wall_us(loop);
+    make_instance(g);
+    if (access_log_open(config->access_log, e) != MCP_OK || make_nodes(g, e) != MCP_OK) {
+        return 2;
+    }
+    if (!listen_all(g, e)) {
+        return GATEWAY_EXIT_LISTEN;
+    }
+    make_subs(g);
+    return 0;
+}
+
+void gateway_start(struct gateway *g)
+{
+    nodes_start(g->nodes);
+}
+
+void gateway_stop(struct gateway *g, loop_cb stopped, void *owner)
+{
+    g->on_stopped = stopped;
+    g->on_stopped_owner = owner;
+    if (!g->draining) {
+        g->draining = true;
+        if (g->mcp != NULL) {
+            acceptor_close(g->mcp);
+        }
+        if (g->http != NULL) {
+            acceptor_close(g->http);
         }
     }
-    timer_arm(g->loop, &g->drain_poll, DRAIN_POLL_MS);
-}
-
-static void end_running(struct gateway *g)
-{
-    struct exchange *x;
-
-    for (x = exchange_list_first(&g->running); x != NULL; x = exchange_list_next(&g->running, x)) {
-        exchange_abort(x, MCP_ESHUTTING_DOWN, "the gateway is shutting down");
+    for (size_t i = 0; i < g->sub_count; i++) {
+        sub_drain(&g->subs[i]);
     }
 }
 
-static void on_drain_limit(void *owner)
+void gateway_close(struct gateway *g)
+{
+    admin_face_free(&g->admin);
+    acceptor_free(&g->http);
+    acceptor_free(&g->mcp);
+    for (size_t i = 0; i < g->sub_count; i++) {
+        sub_fini(&g->subs[i]);
+    }
+    nodes_free(&g->nodes);
+    free(g->subs);
+    access_log_close();
+    counters_attach(NULL);
+}
+
+/* --- the process ------------------------------------------------------------------------------ */
+
+static void on_stopped(void *owner)
 {
     struct gateway *g = owner;
 
-    LOG_WARN("drain_timeout", "exchanges=%zu", g->running.count);
-    end_running(g);
+    loop_stop(g->loop);
 }
 
 static void on_terminate(void *owner)
 {
     struct gateway *g = owner;
 
-    if (g->draining) {
-        g->hurried = true;
-        end_running(g);
-        return;
+    if (!g->draining) {
+        LOG_INFO("drain", "exchanges=%" PRId64, running(g));
     }
-    g->draining = true;
-    LOG_INFO("drain", "exchanges=%zu", g->running.count);
-    if (g->mcp != NULL) {
-        mcp_face_drain(g->mcp);
-    }
-    if (g->http != NULL) {
-        http_face_drain(g->http);
-    }
-    timer_arm(g->loop, &g->drain_limit, g->config->drain_timeout_ms);
-    on_drain_poll(g);
+    gateway_stop(g, on_stopped, g);
 }
 
 static void on_reopen(void *owner)
@@ -249,68 +292,53 @@ static void on_reopen(void *owner)
     access_log_reopen();
 }
 
-static bool watch_signals(struct gateway *g)
+static bool watch_signals(struct gateway *g, struct loop *loop)
 {
     (void)signal(SIGPIPE, SIG_IGN); /* writes say EPIPE themselves */
-    return loop_signal(g->loop, SIGTERM, on_terminate, g) == 0 &&
-           loop_signal(g->loop, SIGINT, on_terminate, g) == 0 &&
-           loop_signal(g->loop, SIGHUP, on_terminate, g) == 0 && /* the terminal went */
-           loop_signal(g->loop, SIGUSR1, on_reopen, g) == 0;
+    return loop_signal(loop, SIGTERM, on_terminate, g) == 0 &&
+           loop_signal(loop, SIGINT, on_terminate, g) == 0 &&
+           loop_signal(loop, SIGHUP, on_terminate, g) == 0 && /* the terminal went */
+           loop_signal(loop, SIGUSR1, on_reopen, g) == 0;
 }
 
-static void gateway_fini(struct gateway *g)
-{
-    admin_face_free(&g->admin);
-    http_face_free(&g->http);
-    mcp_face_free(&g->mcp);
-    nodes_free(&g->nodes);
-    loop_free(&g->loop);
-    counters_attach(NULL);
-    access_log_close();
-}
-
-static int start(struct gateway *g)
+static int serve(struct gateway *g, const struct config *config, struct loop *loop)
 {
     struct err e = {0};
+    int rv;
 
-    if (access_log_open(g->config->access_log, &e) != MCP_OK || add_nodes(g, &e) != MCP_OK) {
-        (void)fprintf(stderr, "mcpgate: %s\n", e.text);
-        return 2;
-    }
-    if (!listen_all(g)) {
-        return GATEWAY_EXIT_LISTEN;
-    }
-    if (!watch_signals(g)) {
+    /* Before there are threads, which inherit what is blocked. */
+    if (!watch_signals(g, loop)) {
         (void)fprintf(stderr, "mcpgate: signals cannot be watched\n");
         return 1;
     }
-    return 0;
+    rv = gateway_open(g, config, loop, &e);
+    if (rv != 0) {
+        (void)fprintf(stderr, "mcpgate: %s\n", e.text);
+    } else {
+        g->banner_due = true;
+        banner_listening(g);
+        gateway_start(g);
+        loop_run(loop);
+        LOG_INFO("stopped", "reason=signal");
+    }
+    gateway_close(g);
+    return rv;
 }
 
 int gateway_run(const struct config *config)
 {
-    struct gateway g = {.config = config};
+    struct gateway g;
+    struct loop *loop;
     int rv;
 
     log_sink_open(config->log_level);
     raise_open_files();
-    counters_attach(&g.counters);
-    make_instance(&g);
-    g.loop = loop_new();
-    if (g.loop == NULL) {
+    loop = loop_new();
+    if (loop == NULL) {
         (void)fprintf(stderr, "mcpgate: the kernel gives no event loop\n");
         return 1;
     }
-    g.started_us = loop_wall_us(g.loop);
-    timer_init(&g.drain_limit, on_drain_limit, &g);
-    timer_init(&g.drain_poll, on_drain_poll, &g);
-    rv = start(&g);
-    if (rv == 0) {
-        banner_listening(&g);
-        nodes_start(g.nodes);
-        loop_run(g.loop);
-        LOG_INFO("stopped", "reason=signal");
-    }
-    gateway_fini(&g);
+    rv = serve(&g, config, loop);
+    loop_free(&loop);
     return rv;
 }

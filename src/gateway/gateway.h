@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The gateway as a whole: one loop, the nodes, the faces, and every exchange that runs. Made and
- * run by gateway_run. */
+/* The gateway as a whole: the main reactor (listeners, admin, polls of the nodes, signals) and the
+ * sub reactors, which own what clients and nodes say. The main reactor's thread only. */
 #ifndef MCP_GATEWAY_GATEWAY_H
 #define MCP_GATEWAY_GATEWAY_H
 
@@ -10,14 +10,14 @@
 
 #include "base/counter.h"
 #include "base/err.h"
+#include "gateway/body_memory.h"
 #include "gateway/config.h"
-#include "gateway/exchange.h"
+#include "gateway/sub.h"
 #include "node/registry.h"
 #include "reactor/loop.h"
 
+struct acceptor;
 struct admin_face;
-struct http_face;
-struct mcp_face;
 
 enum { GATEWAY_INSTANCE_BYTES = 16, GATEWAY_EXIT_LISTEN = 3 };
 
@@ -25,34 +25,41 @@ struct gateway {
     struct loop *loop;
     const struct config *config;
     struct nodes *nodes;
-    struct counters counters;
-    struct exchange_list running;
-    uint64_t started_us;    /* wall clock */
-    uint64_t body_bytes;    /* request bodies held */
-    uint64_t last_exchange; /* number, for request ids */
+    struct counters counters; /* of the main reactor's thread */
+    struct body_memory bodies;
+    uint64_t started_us; /* wall clock */
     bool draining;
-    bool hurried; /* a second signal */
-    bool banner_shown;
-    struct timer drain_limit;
-    struct timer drain_poll;
-    uint64_t drain_idle_ms; /* since the last exchange ended */
+    bool banner_due; /* once every node was polled */
     char instance[2 * GATEWAY_INSTANCE_BYTES +
                   1]; /* random; part of request ids, known to no client */
-    struct mcp_face *mcp;
-    struct http_face *http;
+    struct acceptor *mcp;
+    struct acceptor *http;
     struct admin_face *admin;
+    struct sub *subs;
+    size_t sub_count;
+    size_t drained_count;
+    loop_cb on_stopped;
+    void *on_stopped_owner;
 };
 
-/* Listens, prints the banner, serves until SIGTERM or SIGINT. Returns the exit code: 0, 1, or
- * GATEWAY_EXIT_LISTEN where an address cannot be listened on. */
+/* Listens, prints the banner, serves until SIGTERM or SIGINT. Returns the exit code: 0, 1, 2 where
+ * the configuration cannot be had, or GATEWAY_EXIT_LISTEN where an address cannot be listened on.
+ */
 int gateway_run(const struct config *config);
 
-#define GATEWAY_NO_BODY_MEMORY "the memory for request bodies is used up"
+/* The same without process, signals and banner, on a loop of the caller's: 0, or an exit code with
+ * what is wrong. `config` and `g` stay where they are until gateway_close. */
+int gateway_open(struct gateway *g, const struct config *config, struct loop *loop, struct err *e);
+/* Begins to poll the nodes. */
+void gateway_start(struct gateway *g);
+/* As SIGTERM does: no more connections, exchanges run on up to `drain_timeout`, then `stopped` is
+ * called. Again: they end now. */
+void gateway_stop(struct gateway *g, loop_cb stopped, void *owner);
+/* After gateway_open, well or not, and not while its loop runs. */
+void gateway_close(struct gateway *g);
 
-/* Takes `n` more bytes of request body memory; false: the limit is reached (counted). */
-bool gateway_body_take(struct gateway *g, size_t n);
-void gateway_body_give(struct gateway *g, size_t n);
-
+/* The sets that count for it, of each thread one; `sets` has room for 1 + sub_count. */
+size_t gateway_counters(const struct gateway *g, const struct counters *sets[]);
 /* Listeners open, every node polled once, at least one up. */
 bool gateway_ready(const struct gateway *g);
 

@@ -3,16 +3,16 @@
 
 #include "base/json_scan.h"
 #include "base/version.h"
-#include "gateway/gateway.h"
+#include "node/registry.h"
 
-const char *health_status(const struct gateway *g)
+const char *health_status(struct nodes *nodes)
 {
-    size_t up = nodes_up(g->nodes);
+    size_t up = nodes_up(nodes);
 
     if (up == 0) {
         return "down";
     }
-    return up == nodes_count(g->nodes) ? "ok" : "degraded";
+    return up == nodes_count(nodes) ? "ok" : "degraded";
 }
 
 static void append_member(struct buf *out, const char *key, const char *value)
@@ -41,13 +41,13 @@ static void append_node(struct buf *out, const struct node *n)
     buf_append_byte(out, '}');
 }
 
-bool health_body(const struct gateway *g, struct buf *out)
+bool health_body(struct nodes *nodes, struct buf *out)
 {
     buf_printf(out, "{\"status\":\"%s\",\"version\":\"" MCPGATE_VERSION "\",\"nodes\":[",
-               health_status(g));
-    for (size_t i = 0; i < nodes_count(g->nodes); i++) {
+               health_status(nodes));
+    for (size_t i = 0; i < nodes_count(nodes); i++) {
         buf_append_str(out, i == 0 ? "" : ",");
-        append_node(out, nodes_at(g->nodes, i));
+        append_node(out, nodes_at(nodes, i));
     }
     return buf_append_str(out, "]}");
 }

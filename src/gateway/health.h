@@ -7,11 +7,11 @@
 
 #include "base/buf.h"
 
-struct gateway;
+struct nodes;
 
 /* "ok": every node is up; "degraded": some are; "down": none is. */
-const char *health_status(const struct gateway *g);
+const char *health_status(struct nodes *nodes);
 /* {"status","version","nodes":[{"name","up","kind","url","version","models","error"}]} */
-bool health_body(const struct gateway *g, struct buf *out);
+bool health_body(struct nodes *nodes, struct buf *out);
 
 #endif

@@ -6,8 +6,8 @@
 
 #include "base/json_scan.h"
 #include "gateway/exchange.h"
-#include "gateway/gateway.h"
 #include "gateway/health.h"
+#include "gateway/sub.h"
 
 /* Stands between the exchange and its face until the end. */
 struct health_deep {
@@ -39,13 +39,13 @@ static void on_ended(void *owner, const struct exchange_result *result)
 {
     struct health_deep *d = owner;
     struct exchange *x = d->exchange;
-    uint64_t took_us = loop_clock_us(x->gateway->loop) - x->received_us;
+    uint64_t took_us = loop_clock_us(x->sub->loop) - x->received_us;
     struct exchange_result answered = {.code = MCP_OK, .text = SLICE("")};
     struct buf body = {0};
     bool ok = result->code == MCP_OK && d->generated;
 
-    x->op = OP_HEALTH;                    /* again: its session is to learn nothing from it */
-    (void)health_body(x->gateway, &body); /* a failure is sticky */
+    x->op = OP_HEALTH;                       /* again: its session is to learn nothing from it */
+    (void)health_body(x->sub->nodes, &body); /* a failure is sticky */
     if (!buf_failed(&body)) {
         /* The body ends with its brace: the outcome goes before it. */
         body.tail--;
@@ -69,10 +69,10 @@ static void on_ended(void *owner, const struct exchange_result *result)
 static const struct exchange_sink deep_sink = {.part = on_part, .ended = on_ended};
 
 /* The first model that can generate, of the nodes that are up. */
-static const struct catalogue_model *any_model(const struct gateway *g)
+static const struct catalogue_model *any_model(const struct sub *sub)
 {
-    for (size_t i = 0; i < nodes_count(g->nodes); i++) {
-        const struct node *n = nodes_at(g->nodes, i);
+    for (size_t i = 0; i < nodes_count(sub->nodes); i++) {
+        const struct node *n = nodes_at(sub->nodes, i);
 
         for (size_t k = 0; n->state == NODE_UP && k < n->catalogue.count; k++) {
             if (n->catalogue.models[k].completes) {
@@ -88,7 +88,7 @@ static int write_request(struct exchange *x, struct buf *body)
     struct slice model = buf_slice(&x->model);
 
     if (model.len == 0) {
-        const struct catalogue_model *any = any_model(x->gateway);
+        const struct catalogue_model *any = any_model(x->sub);
 
         if (any == NULL) {
             return MCP_ENODE_UNAVAILABLE;
@@ -111,7 +111,7 @@ int health_deep_begin(struct exchange *x)
     struct buf body = {0};
     int rv = d == NULL ? MCP_ENOMEM : write_request(x, &body);
 
-    if (rv == MCP_OK && !gateway_body_take(x->gateway, buf_len(&body))) {
+    if (rv == MCP_OK && !body_memory_take(x->sub->bodies, buf_len(&body))) {
         rv = MCP_EQUEUE_FULL;
     }
     if (rv != MCP_OK) {
@@ -119,7 +119,7 @@ int health_deep_begin(struct exchange *x)
         free(d);
         return rv;
     }
-    gateway_body_give(x->gateway, buf_len(&x->body));
+    body_memory_give(x->sub->bodies, buf_len(&x->body));
     buf_move(&x->body, &body);
     rv = request_read(&x->request, buf_slice(&x->body), REQUEST_FROM_HTTP, NULL);
     if (rv != MCP_OK) {

@@ -4,9 +4,9 @@
 #include <stdio.h>
 
 #include "gateway/exchange.h"
-#include "gateway/gateway.h"
 #include "gateway/health.h"
 #include "gateway/health_deep.h"
+#include "gateway/sub.h"
 
 bool local_translates(enum op op)
 {
@@ -50,7 +50,7 @@ bool local_answers(struct exchange *x)
     if (x->op != OP_HEALTH) {
         return false;
     }
-    if (health_deep_wanted(x) && nodes_up(x->gateway->nodes) > 0) {
+    if (health_deep_wanted(x) && nodes_up(x->sub->nodes) > 0) {
         int rv = health_deep_begin(x);
 
         if (rv != MCP_OK) {
@@ -58,7 +58,7 @@ bool local_answers(struct exchange *x)
         }
         return rv != MCP_OK;
     }
-    (void)health_body(x->gateway, &answer); /* a failure is sticky and local_give sees it */
+    (void)health_body(x->sub->nodes, &answer); /* a failure is sticky and local_give sees it */
     local_give(x, &answer);
     buf_fini(&answer);
     return true;
@@ -79,8 +79,8 @@ static void fail(struct exchange *x, int rv)
 
 bool local_answers_for(struct exchange *x, struct node *n)
 {
-    struct openai_clock at = {.now_us = loop_now_us(x->gateway->loop),
-                              .wall_us = loop_wall_us(x->gateway->loop)};
+    struct openai_clock at = {.now_us = loop_now_us(x->sub->loop),
+                              .wall_us = loop_wall_us(x->sub->loop)};
     struct slice models = buf_slice(&n->catalogue.body);
     struct buf answer = {0};
     int rv = MCP_OK;

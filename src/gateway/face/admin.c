@@ -55,16 +55,19 @@ static void get_readyz(const struct gateway *g, struct admin_reply *r)
 
 static void get_metrics(const struct gateway *g, struct admin_reply *r)
 {
-    const struct counters *sets[] = {&g->counters};
+    const struct counters **sets = calloc(1 + g->sub_count, sizeof(*sets));
 
     r->content_type = SLICE("text/plain; version=0.0.4; charset=utf-8");
-    (void)prometheus_render(sets, 1, &r->body); /* a failure is sticky */
+    if (sets == NULL || !prometheus_render(sets, gateway_counters(g, sets), &r->body)) {
+        r->status = 500;
+    }
+    free(sets);
 }
 
 static void get_nodes(const struct gateway *g, struct admin_reply *r)
 {
     r->content_type = SLICE("application/json");
-    (void)health_body(g, &r->body); /* a failure is sticky */
+    (void)health_body(g->nodes, &r->body); /* a failure is sticky */
 }
 
 static const struct {

@@ -15,12 +15,11 @@
 #include "gateway/face/host.h"
 #include "gateway/face/http_reply.h"
 #include "gateway/face/routes.h"
-#include "gateway/gateway.h"
 #include "gateway/keys.h"
+#include "gateway/sub.h"
 #include "http/io/server.h"
 #include "http/parse/url.h"
 #include "node/poll.h"
-#include "reactor/listener.h"
 
 enum {
     HEAD_TIMEOUT_MS = 30000,
@@ -30,9 +29,7 @@ enum {
 };
 
 struct http_face {
-    struct gateway *gateway;
-    struct listener *listener; /* NULL: draining */
-    struct addr addr;
+    struct sub *sub;
     struct http_server *server;
 };
 
@@ -86,11 +83,11 @@ static bool reply_at_once(struct http_face *f, struct http_request *q, const str
     struct slice path = url_target_path(head->target);
     struct slice probe = http_head_find(head, SLICE(NODE_PROBE_HEADER));
 
-    if (probe.ptr != NULL && slice_eq(probe, slice_str(f->gateway->instance))) {
+    if (probe.ptr != NULL && slice_eq(probe, slice_str(f->sub->instance))) {
         reply_plain(q, STATUS_LOOP, SLICE("this node is the gateway itself"));
         return true;
     }
-    if (host_is_foreign(f->gateway->config, &f->addr, head)) {
+    if (host_is_foreign(f->sub->config, f->sub->http_addr, head)) {
         counter_add(COUNTER_HTTP_BAD, 1);
         reply_plain(q, 403, SLICE(HOST_FOREIGN_TEXT));
         return true;
@@ -233,7 +230,7 @@ static void on_request(void *owner, struct http_request *q, const struct http_he
     if (reply_at_once(f, q, head, &route)) {
         return;
     }
-    h = http_exchange_new(f->gateway, q, route);
+    h = http_exchange_new(f->sub, q, route);
     if (h == NULL) {
         http_reply_simple(&q, 500, SLICE("application/json; charset=utf-8"),
                           SLICE("{\"error\":\"out of memory\"}"));
@@ -245,7 +242,7 @@ static void on_request(void *owner, struct http_request *q, const struct http_he
     } else if (!exchange_authorized(h->exchange)) {
         exchange_refuse_unauthorized(h->exchange);
     } else if (head->has_length && !h->exchange->upload &&
-               head->content_length > f->gateway->config->max_body_bytes) {
+               head->content_length > f->sub->config->max_body_bytes) {
         exchange_refuse(h->exchange, MCP_ETOO_LARGE, "the request body is too large");
     } else if (h->exchange->upload) {
         http_request_pause(q); /* until there is a node to pass it to */
@@ -258,14 +255,14 @@ static void on_request(void *owner, struct http_request *q, const struct http_he
 static void collect_body(struct http_exchange *h, struct slice bytes)
 {
     struct exchange *x = h->exchange;
-    struct gateway *g = x->gateway;
+    struct sub *sub = x->sub;
 
-    if (buf_len(&x->body) + bytes.len > g->config->max_body_bytes) {
+    if (buf_len(&x->body) + bytes.len > sub->config->max_body_bytes) {
         exchange_refuse(x, MCP_ETOO_LARGE, "the request body is too large");
-    } else if (!gateway_body_take(g, bytes.len)) {
-        exchange_refuse(x, MCP_EQUEUE_FULL, GATEWAY_NO_BODY_MEMORY);
+    } else if (!body_memory_take(sub->bodies, bytes.len)) {
+        exchange_refuse(x, MCP_EQUEUE_FULL, BODY_MEMORY_FULL_TEXT);
     } else if (!buf_append(&x->body, bytes)) {
-        gateway_body_give(g, bytes.len);
+        body_memory_give(sub->bodies, bytes.len);
         exchange_refuse(x, MCP_EINTERNAL, "out of memory");
     }
 }
@@ -357,7 +354,7 @@ static void on_body_end(void *owner)
         exchange_body_end(x);
         return;
     }
-    x->received_us = loop_now_us(x->gateway->loop);
+    x->received_us = loop_now_us(x->sub->loop);
     rv = read_body(h, &e);
     if (rv != MCP_OK) {
         exchange_refuse(x, rv, e.text);
@@ -366,19 +363,12 @@ static void on_body_end(void *owner)
     exchange_start(x);
 }
 
-static void on_accept(void *owner, int fd, const struct addr *peer)
+static void on_conn_closed(void *owner)
 {
     struct http_face *f = owner;
 
-    counter_add(COUNTER_CONN_HTTP, 1);
-    counter_add(COUNTER_OPEN_HTTP, 1);
-    http_server_accept(f->server, fd, peer);
-}
-
-static void on_conn_closed(void *owner)
-{
-    (void)owner;
     counter_add(COUNTER_OPEN_HTTP, -1);
+    sub_closed(f->sub);
 }
 
 static const struct http_server_ops server_ops = {
@@ -391,21 +381,15 @@ static const struct http_server_ops server_ops = {
     .sent = http_exchange_sent,
 };
 
-struct http_face *http_face_new(struct gateway *g, const struct addr *at, struct err *e)
+struct http_face *http_face_new(struct sub *sub)
 {
     static const struct http_server_limits limits = {.head_timeout_ms = HEAD_TIMEOUT_MS,
                                                      .body_timeout_ms = BODY_TIMEOUT_MS,
                                                      .idle_timeout_ms = IDLE_TIMEOUT_MS};
     struct http_face *f = xcalloc(1, sizeof(*f));
 
-    f->gateway = g;
-    f->listener = listener_new(g->loop, at, on_accept, f, e);
-    if (f->listener == NULL) {
-        free(f);
-        return NULL;
-    }
-    f->addr = *listener_addr(f->listener);
-    f->server = http_server_new(g->loop, &server_ops, f, &limits);
+    f->sub = sub;
+    f->server = http_server_new(sub->loop, &server_ops, f, &limits);
     return f;
 }
 
@@ -417,23 +401,23 @@ void http_face_free(struct http_face **face)
         return;
     }
     *face = NULL;
-    listener_free(&f->listener);
     http_server_free(&f->server);
     free(f);
 }
 
+void http_face_accept(struct http_face *f, int fd, const struct addr *peer)
+{
+    counter_add(COUNTER_CONN_HTTP, 1);
+    counter_add(COUNTER_OPEN_HTTP, 1);
+    http_server_accept(f->server, fd, peer);
+}
+
 void http_face_drain(struct http_face *f)
 {
-    listener_free(&f->listener);
     http_server_drain(f->server);
 }
 
 size_t http_face_open(const struct http_face *f)
 {
     return http_server_open(f->server);
-}
-
-const struct addr *http_face_addr(const struct http_face *f)
-{
-    return &f->addr;
 }

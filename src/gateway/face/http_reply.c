@@ -6,14 +6,14 @@
 #include "base/check.h"
 #include "base/counter.h"
 #include "codec/error_body.h"
-#include "gateway/gateway.h"
+#include "gateway/sub.h"
 
 enum { REPLY_HEADERS_MAX = HTTP_HEADERS_MAX + 1 };
 
 static const struct exchange_sink http_sink;
 static void on_stall(void *owner);
 
-struct http_exchange *http_exchange_new(struct gateway *g, struct http_request *q,
+struct http_exchange *http_exchange_new(struct sub *sub, struct http_request *q,
                                         const struct route *route)
 {
     struct http_exchange *h = calloc(1, sizeof(*h));
@@ -21,13 +21,13 @@ struct http_exchange *http_exchange_new(struct gateway *g, struct http_request *
     if (h == NULL) {
         return NULL;
     }
-    h->exchange = exchange_new(g, FACE_HTTP, &http_sink, h);
+    h->exchange = exchange_new(sub, FACE_HTTP, &http_sink, h);
     if (h->exchange == NULL) {
         free(h);
         return NULL;
     }
     h->magic = HTTP_EXCHANGE_MAGIC;
-    h->gateway = g;
+    h->sub = sub;
     h->request = q;
     h->route = route;
     timer_init(&h->stall, on_stall, h);
@@ -37,9 +37,9 @@ struct http_exchange *http_exchange_new(struct gateway *g, struct http_request *
 
 static void release(struct http_exchange *h)
 {
-    timer_cancel(h->gateway->loop, &h->stall);
+    timer_cancel(h->sub->loop, &h->stall);
     h->magic = 0;
-    loop_bury(h->gateway->loop, h, free);
+    loop_bury(h->sub->loop, h, free);
 }
 
 /* The client left: nobody is there to be told. */
@@ -66,7 +66,7 @@ static void on_stall(void *owner)
     }
     if (delivered != h->stall_delivered) {
         h->stall_delivered = delivered;
-        timer_arm(h->gateway->loop, &h->stall, h->gateway->config->client_stall_ms);
+        timer_arm(h->sub->loop, &h->stall, h->sub->config->client_stall_ms);
         return;
     }
     counter_add(COUNTER_CLIENT_STALLS, 1);
@@ -87,7 +87,7 @@ static void wrote(struct http_exchange *h)
     }
     if (!timer_armed(&h->stall)) {
         h->stall_delivered = http_reply_delivered(h->request);
-        timer_arm(h->gateway->loop, &h->stall, h->gateway->config->client_stall_ms);
+        timer_arm(h->sub->loop, &h->stall, h->sub->config->client_stall_ms);
     }
     if (http_reply_over_high(h->request)) {
         exchange_pause(h->exchange);
@@ -100,7 +100,7 @@ void http_exchange_sent(void *owner)
 
     OBJ_CHECK(h, HTTP_EXCHANGE_MAGIC);
     if (h->unsent_us != 0) {
-        histogram_record(HISTOGRAM_RELAY_US, loop_clock_us(h->gateway->loop) - h->unsent_us);
+        histogram_record(HISTOGRAM_RELAY_US, loop_clock_us(h->sub->loop) - h->unsent_us);
         h->unsent_us = 0;
     }
 }

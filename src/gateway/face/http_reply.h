@@ -18,7 +18,7 @@ enum { HTTP_EXCHANGE_MAGIC = 0x68747870 };
 
 struct http_exchange {
     uint32_t magic;
-    struct gateway *gateway;
+    struct sub *sub;
     struct http_request *request;
     const struct route *route;
     struct exchange *exchange; /* NULL: over */
@@ -30,7 +30,7 @@ struct http_exchange {
 };
 
 /* With its exchange, which is not started; the request's owner is set. NULL: out of memory. */
-struct http_exchange *http_exchange_new(struct gateway *g, struct http_request *q,
+struct http_exchange *http_exchange_new(struct sub *sub, struct http_request *q,
                                         const struct route *route);
 /* Callbacks of the server. */
 void http_exchange_gone(void *owner);

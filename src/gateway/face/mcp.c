@@ -2,18 +2,17 @@
 #include "gateway/face/mcp.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/counter.h"
 #include "gateway/face/mcp_conn.h"
-#include "gateway/gateway.h"
-#include "reactor/listener.h"
+#include "gateway/sub.h"
 
 struct mcp_face {
-    struct gateway *gateway;
-    struct listener *listener; /* NULL: draining */
-    struct addr addr;
+    struct sub *sub;
     struct mcp_conn_list conns;
+    bool draining;
 };
 
 static void on_closed(void *owner, struct mcp_conn *c)
@@ -22,31 +21,32 @@ static void on_closed(void *owner, struct mcp_conn *c)
 
     mcp_conn_list_remove(&f->conns, c);
     counter_add(COUNTER_OPEN_MCP, -1);
+    sub_closed(f->sub);
 }
 
-static void on_accept(void *owner, int fd, const struct addr *peer)
+void mcp_face_accept(struct mcp_face *f, int fd, const struct addr *peer)
 {
-    struct mcp_face *f = owner;
-    struct mcp_conn *c = mcp_conn_new(f->gateway, fd, peer, on_closed, f);
+    struct mcp_conn *c = NULL;
 
     counter_add(COUNTER_CONN_MCP, 1);
-    if (c != NULL) {
-        counter_add(COUNTER_OPEN_MCP, 1);
-        mcp_conn_list_push(&f->conns, c);
+    if (f->draining) {
+        (void)close(fd); /* nothing was written */
+    } else {
+        c = mcp_conn_new(f->sub, fd, peer, on_closed, f);
     }
+    if (c == NULL) {
+        sub_closed(f->sub);
+        return;
+    }
+    counter_add(COUNTER_OPEN_MCP, 1);
+    mcp_conn_list_push(&f->conns, c);
 }
 
-struct mcp_face *mcp_face_new(struct gateway *g, const struct addr *at, struct err *e)
+struct mcp_face *mcp_face_new(struct sub *sub)
 {
     struct mcp_face *f = xcalloc(1, sizeof(*f));
 
-    f->gateway = g;
-    f->listener = listener_new(g->loop, at, on_accept, f, e);
-    if (f->listener == NULL) {
-        free(f);
-        return NULL;
-    }
-    f->addr = *listener_addr(f->listener);
+    f->sub = sub;
     return f;
 }
 
@@ -62,9 +62,6 @@ void mcp_face_free(struct mcp_face **face)
     while ((c = mcp_conn_list_first(&f->conns)) != NULL) {
         mcp_conn_close(c);
     }
-    if (f->listener != NULL) {
-        listener_free(&f->listener);
-    }
     free(f);
 }
 
@@ -72,21 +69,11 @@ void mcp_face_drain(struct mcp_face *f)
 {
     struct mcp_conn *c = mcp_conn_list_first(&f->conns);
 
-    listener_free(&f->listener);
+    f->draining = true;
     while (c != NULL) {
         struct mcp_conn *next = mcp_conn_list_next(&f->conns, c);
 
         mcp_conn_drain(c);
         c = next;
     }
-}
-
-size_t mcp_face_open(const struct mcp_face *f)
-{
-    return f->conns.count;
-}
-
-const struct addr *mcp_face_addr(const struct mcp_face *f)
-{
-    return &f->addr;
 }

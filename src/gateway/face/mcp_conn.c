@@ -14,8 +14,7 @@
 #include "base/log.h"
 #include "codec/error_body.h"
 #include "gateway/exchange.h"
-#include "gateway/face/http.h"
-#include "gateway/gateway.h"
+#include "gateway/sub.h"
 
 enum {
     SILENCE_MS = 90000,            /* an idle connection without a byte */
@@ -32,7 +31,7 @@ static const struct sock_ops sock_ops;
 
 static struct loop *loop_of(const struct mcp_conn *c)
 {
-    return c->gateway->loop;
+    return c->sub->loop;
 }
 
 /* A peer that vanished without a word is found by the kernel, also while an exchange runs and we
@@ -49,7 +48,7 @@ static void watch_peer(int fd)
 
 static void init_protocol(struct mcp_conn *c)
 {
-    const struct config *config = c->gateway->config;
+    const struct config *config = c->sub->config;
     const struct wire_config wire = {
         .role = WIRE_SERVER,
         .max_frame_bytes = (uint32_t)config->max_frame_bytes,
@@ -70,14 +69,14 @@ static void init_protocol(struct mcp_conn *c)
     wire_session_table_init(&c->sessions, &sessions);
 }
 
-struct mcp_conn *mcp_conn_new(struct gateway *g, int fd, const struct addr *peer,
+struct mcp_conn *mcp_conn_new(struct sub *sub, int fd, const struct addr *peer,
                               void (*closed)(void *owner, struct mcp_conn *c), void *owner)
 {
     struct mcp_conn *c = calloc(1, sizeof(*c));
 
     watch_peer(fd);
     if (c != NULL) {
-        c->sock = sock_adopt(g->loop, fd, &sock_ops, c);
+        c->sock = sock_adopt(sub->loop, fd, &sock_ops, c);
     }
     if (c == NULL || c->sock == NULL) {
         if (c == NULL) {
@@ -87,17 +86,17 @@ struct mcp_conn *mcp_conn_new(struct gateway *g, int fd, const struct addr *peer
         return NULL;
     }
     c->magic = MCP_CONN_MAGIC;
-    c->gateway = g;
+    c->sub = sub;
     c->closed = closed;
     c->owner = owner;
-    c->heard_ms = loop_now_ms(g->loop);
+    c->heard_ms = loop_now_ms(sub->loop);
     addr_format_host(peer, c->client);
     init_protocol(c);
     timer_init(&c->frame_limit, on_frame_limit, c);
     timer_init(&c->silence, on_silence, c);
     timer_init(&c->stall, on_stall, c);
     timer_init(&c->expiry, on_expiry, c);
-    timer_arm(g->loop, &c->silence, SILENCE_MS);
+    timer_arm(sub->loop, &c->silence, SILENCE_MS);
     return c;
 }
 
@@ -120,7 +119,7 @@ static void count_forgotten(struct mcp_conn *c)
 
 static void give_held(struct mcp_conn *c)
 {
-    gateway_body_give(c->gateway, c->held_bytes);
+    body_memory_give(c->sub->bodies, c->held_bytes);
     c->held_bytes = 0;
 }
 
@@ -183,7 +182,7 @@ static void watch_output(struct mcp_conn *c)
 {
     if (!timer_armed(&c->stall)) {
         c->stall_delivered = sock_delivered(c->sock);
-        timer_arm(loop_of(c), &c->stall, c->gateway->config->client_stall_ms);
+        timer_arm(loop_of(c), &c->stall, c->sub->config->client_stall_ms);
     }
     if (!c->over_high && sock_over_high(c->sock)) {
         struct mcp_exchange *m;
@@ -280,8 +279,8 @@ static void answer_http(struct mcp_conn *c)
     struct buf reply = {0};
     struct buf body = {0};
 
-    if (c->gateway->http != NULL) {
-        addr_format(http_face_addr(c->gateway->http), at);
+    if (c->sub->http_addr != NULL) {
+        addr_format(c->sub->http_addr, at);
     }
     buf_append_str(&body, "This port speaks MCP (Model Communication Protocol), not HTTP.");
     if (at[0] != '\0') {
@@ -309,12 +308,12 @@ static void account_held(struct mcp_conn *c)
     if (held < c->held_bytes) {
         give_held(c);
     }
-    if (gateway_body_take(c->gateway, held - c->held_bytes)) {
+    if (body_memory_take(c->sub->bodies, held - c->held_bytes)) {
         c->held_bytes = held;
     } else {
         give_held(c);
         mcp_conn_stray_error(c, wire_conn_drop_held(&c->wire), MCP_EQUEUE_FULL,
-                             SLICE(GATEWAY_NO_BODY_MEMORY));
+                             SLICE(BODY_MEMORY_FULL_TEXT));
     }
 }
 
@@ -497,7 +496,7 @@ static void on_stall(void *owner)
         }
     }
     c->stall_delivered = sock_delivered(c->sock);
-    timer_arm(loop_of(c), &c->stall, c->gateway->config->client_stall_ms);
+    timer_arm(loop_of(c), &c->stall, c->sub->config->client_stall_ms);
 }
 
 static void on_expiry(void *owner)

@@ -21,7 +21,7 @@
 #include "wire/conn.h"
 #include "wire/session.h"
 
-struct gateway;
+struct sub;
 struct mcp_conn;
 
 enum { MCP_CONN_MAGIC = 0x6d637063 };
@@ -39,7 +39,7 @@ LIST_DECLARE(mcp_exchange_list, struct mcp_exchange, link);
 struct mcp_conn {
     uint32_t magic;
     struct list_link link;
-    struct gateway *gateway;
+    struct sub *sub;
     void (*closed)(void *owner, struct mcp_conn *c);
     void *owner;
     struct sock *sock; /* NULL: closed */
@@ -67,7 +67,7 @@ LIST_DECLARE(mcp_conn_list, struct mcp_conn, link);
 
 /* Takes the descriptor. NULL: out of memory, closed. `closed` is called once, then the connection
  * is gone. */
-struct mcp_conn *mcp_conn_new(struct gateway *g, int fd, const struct addr *peer,
+struct mcp_conn *mcp_conn_new(struct sub *sub, int fd, const struct addr *peer,
                               void (*closed)(void *owner, struct mcp_conn *c), void *owner);
 /* Section 5's close: exchanges are cancelled without a part, what is queued is still written. */
 void mcp_conn_close(struct mcp_conn *c);

@@ -8,7 +8,7 @@
 #include "codec/error_body.h"
 #include "gateway/exchange.h"
 #include "gateway/face/mcp_conn.h"
-#include "gateway/gateway.h"
+#include "gateway/sub.h"
 
 static const struct exchange_sink mcp_sink;
 
@@ -18,7 +18,7 @@ static void release(struct mcp_exchange *m)
     struct mcp_conn *c = m->conn;
 
     mcp_exchange_list_remove(&c->running, m);
-    wire_session_end(&c->sessions, m->session, loop_now_ms(c->gateway->loop));
+    wire_session_end(&c->sessions, m->session, loop_now_ms(c->sub->loop));
     free(m);
 }
 
@@ -190,11 +190,11 @@ static int read_request(struct mcp_exchange *m, struct err *e)
 /* The payload of the frame that has just come, without a copy where it is large. */
 static int take_body(struct exchange *x, struct mcp_conn *c, struct slice payload, struct err *e)
 {
-    if (!gateway_body_take(x->gateway, payload.len)) {
-        return err_set(e, MCP_EQUEUE_FULL, GATEWAY_NO_BODY_MEMORY);
+    if (!body_memory_take(x->sub->bodies, payload.len)) {
+        return err_set(e, MCP_EQUEUE_FULL, BODY_MEMORY_FULL_TEXT);
     }
     if (wire_conn_take_payload(&c->wire, &x->body) != MCP_OK) {
-        gateway_body_give(x->gateway, payload.len);
+        body_memory_give(x->sub->bodies, payload.len);
         return err_set(e, MCP_EINTERNAL, "out of memory");
     }
     return MCP_OK;
@@ -207,7 +207,7 @@ static struct mcp_exchange *new_exchange(struct mcp_conn *c, struct wire_session
     if (m == NULL) {
         return NULL;
     }
-    m->exchange = exchange_new(c->gateway, FACE_MCP, &mcp_sink, m);
+    m->exchange = exchange_new(c->sub, FACE_MCP, &mcp_sink, m);
     if (m->exchange == NULL) {
         free(m);
         return NULL;
@@ -221,12 +221,12 @@ static struct mcp_exchange *new_exchange(struct mcp_conn *c, struct wire_session
 
 void mcp_exchange_begin(struct mcp_conn *c, uint32_t id, struct slice payload)
 {
-    struct gateway *g = c->gateway;
+    struct sub *sub = c->sub;
     struct wire_session *session;
     struct mcp_exchange *m;
     struct exchange *x;
     struct err e = {0};
-    int rv = wire_session_begin(&c->sessions, id, loop_now_ms(g->loop), &session);
+    int rv = wire_session_begin(&c->sessions, id, loop_now_ms(sub->loop), &session);
 
     if (rv != MCP_OK) {
         mcp_conn_stray_error(c, id, rv == MCP_ENOMEM ? MCP_EINTERNAL : rv,
@@ -235,7 +235,7 @@ void mcp_exchange_begin(struct mcp_conn *c, uint32_t id, struct slice payload)
     }
     m = new_exchange(c, session);
     if (m == NULL) {
-        wire_session_end(&c->sessions, session, loop_now_ms(g->loop));
+        wire_session_end(&c->sessions, session, loop_now_ms(sub->loop));
         mcp_conn_stray_error(c, id, MCP_EINTERNAL, SLICE("out of memory"));
         return;
     }

@@ -8,7 +8,8 @@
 #include "node/poll.h"
 #include "obs/access_log.h"
 
-struct gateway gateway;
+struct sub sub;
+struct body_memory bodies;
 struct config config;
 
 int gateway_setup(void **state)
@@ -16,25 +17,30 @@ int gateway_setup(void **state)
     struct err e = {0};
 
     (void)node_setup(state);
-    config = (struct config){.body_memory_bytes = 1 << 20, .max_body_bytes = 1 << 20};
-    gateway = (struct gateway){
-        .loop = loop, .config = &config, .nodes = nodes, .instance = "0123456789abcdef"};
+    config = (struct config){.max_body_bytes = 1 << 20};
+    bodies = (struct body_memory){.limit_bytes = 1 << 20};
+    sub = (struct sub){.loop = loop,
+                       .config = &config,
+                       .nodes = nodes,
+                       .bodies = &bodies,
+                       .instance = "0123456789abcdef",
+                       .exchange_step = 1};
     assert_int_equal(access_log_open("off", &e), MCP_OK);
     return 0;
 }
 
 int gateway_teardown(void **state)
 {
-    size_t left = gateway.running.count;
+    size_t left = sub.running.count;
     struct exchange *x;
 
-    while ((x = exchange_list_first(&gateway.running)) != NULL) {
+    while ((x = exchange_list_first(&sub.running)) != NULL) {
         exchange_cancel(&x); /* of a test that failed */
     }
     access_log_close();
     (void)node_teardown(state);
     assert_int_equal(left, 0);
-    assert_int_equal(gateway.body_bytes, 0);
+    assert_int_equal(bodies.held_bytes, 0);
     assert_int_equal(counted(COUNTER_EXCHANGES_RUNNING), 0);
     assert_int_equal(counted(COUNTER_BODY_BYTES), 0);
     return 0;
@@ -135,7 +141,7 @@ static const struct exchange_sink sink = {
 
 static struct exchange *make(struct asker *a, enum exchange_face face)
 {
-    a->x = exchange_new(&gateway, face, &sink, a);
+    a->x = exchange_new(&sub, face, &sink, a);
     return a->x;
 }
 
@@ -144,9 +150,9 @@ static bool take_body(struct exchange *x, const char *json)
 {
     struct slice body = slice_str(json);
 
-    assert_true(gateway_body_take(&gateway, body.len));
+    assert_true(body_memory_take(&bodies, body.len));
     if (!buf_append(&x->body, body)) {
-        gateway_body_give(&gateway, body.len);
+        body_memory_give(&bodies, body.len);
         exchange_refuse(x, MCP_EINTERNAL, "out of memory");
         return false;
     }

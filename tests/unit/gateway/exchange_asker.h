@@ -25,7 +25,8 @@ struct asker {
     char act;    /* 'c'ancel, 'p'ause, 'a'bort */
 };
 
-extern struct gateway gateway;
+extern struct sub sub;
+extern struct body_memory bodies;
 extern struct config config;
 
 int gateway_setup(void **state);

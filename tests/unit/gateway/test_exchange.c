@@ -25,8 +25,8 @@ static void a_stream_is_told_part_by_part(void **state)
     (void)state;
     ask(&a, GENERATE);
     assert_string_equal(a.told, ""); /* not from inside the call */
-    assert_int_equal(gateway.running.count, 1);
-    assert_int_equal(gateway.body_bytes, strlen(GENERATE));
+    assert_int_equal(sub.running.count, 1);
+    assert_int_equal(bodies.held_bytes, strlen(GENERATE));
     conn = asked_on(&peers[0], "/api/generate");
     assert_string_equal(a.told, "a");
     assert_int_equal(a.x->node_id, n->id);
@@ -34,7 +34,7 @@ static void a_stream_is_told_part_by_part(void **state)
     answer_chunk(&peers[0], conn, PART_A "{\"");
     asker_wait(&a, "ap");
     assert_string_equal(a.text, PART_A);
-    assert_int_equal(gateway.body_bytes, 0); /* it cannot be sent again */
+    assert_int_equal(bodies.held_bytes, 0); /* it cannot be sent again */
     answer_chunk(&peers[0], conn, "response\":\"\",\"done\":true");
     answer_chunk(&peers[0], conn, "}\n\n");
     asker_wait(&a, "aple");

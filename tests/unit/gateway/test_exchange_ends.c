@@ -21,8 +21,8 @@ static size_t asked(struct asker *a, const char *json)
 
 static void assert_all_gone(const struct node *n, size_t conn)
 {
-    assert_int_equal(gateway.running.count, 0);
-    assert_int_equal(gateway.body_bytes, 0);
+    assert_int_equal(sub.running.count, 0);
+    assert_int_equal(bodies.held_bytes, 0);
     assert_int_equal(n->calls, 0);
     peer_wait_gone(&peers[0], conn);
     assert_int_equal(peers[0].count, conn + 1);
@@ -187,7 +187,7 @@ static void a_gateway_that_drains_takes_nothing_new(void **state)
 
     (void)state;
     (void)open_node();
-    gateway.draining = true;
+    sub.draining = true;
     ask(&a, GENERATE);
     asker_wait(&a, "e");
     assert_ended(&a, MCP_ESHUTTING_DOWN, "shutting down");
@@ -384,8 +384,8 @@ static void try_kind(enum kind kind)
         assert_string_equal(a.error, "out of memory");
     }
     run_turns();
-    assert_int_equal(gateway.running.count, 0);
-    assert_int_equal(gateway.body_bytes, 0);
+    assert_int_equal(sub.running.count, 0);
+    assert_int_equal(bodies.held_bytes, 0);
 }
 
 static void memory_that_is_out_ends_that_exchange_alone(void **state)

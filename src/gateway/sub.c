@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gateway/sub.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/counter.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "gateway/face/http.h"
+#include "gateway/face/mcp.h"
+
+enum { DRAIN_POLL_MS = 20, DRAIN_OUTPUT_MS = 2500, DRAIN_HURRIED_MS = 200 };
+
+static void on_drain_poll(void *owner);
+static void on_drain_limit(void *owner);
+
+void sub_init(struct sub *s, struct loop *loop, struct nodes *nodes, const struct sub_options *o)
+{
+    memset(s, 0, sizeof(*s));
+    s->loop = loop;
+    s->nodes = nodes;
+    s->config = o->config;
+    s->bodies = o->bodies;
+    s->instance = o->instance;
+    s->http_addr = o->http_addr;
+    s->last_exchange = o->index;
+    s->exchange_step = o->count;
+    s->on_drained = o->on_drained;
+    s->on_drained_owner = o->on_drained_owner;
+    timer_init(&s->drain_limit, on_drain_limit, s);
+    timer_init(&s->drain_poll, on_drain_poll, s);
+    (void)pthread_mutex_init(&s->lock, NULL); /* cannot fail for a default mutex */
+    s->mcp = mcp_face_new(s);
+    s->http = http_face_new(s);
+}
+
+void sub_fini(struct sub *s)
+{
+    struct handoff *h;
+
+    timer_cancel(s->loop, &s->drain_limit);
+    timer_cancel(s->loop, &s->drain_poll);
+    http_face_free(&s->http);
+    mcp_face_free(&s->mcp);
+    while ((h = handoff_list_pop(&s->handed)) != NULL) {
+        (void)close(h->fd); /* nothing was written */
+        free(h);
+    }
+    (void)pthread_mutex_destroy(&s->lock); /* nobody holds it any more */
+}
+
+/* --- connections ------------------------------------------------------------------------------ */
+
+static void take(struct sub *s, enum exchange_face face, int fd, const struct addr *peer)
+{
+    if (face == FACE_MCP) {
+        mcp_face_accept(s->mcp, fd, peer);
+    } else {
+        http_face_accept(s->http, fd, peer);
+    }
+}
+
+static struct handoff *next_handed(struct sub *s)
+{
+    struct handoff *h;
+
+    (void)pthread_mutex_lock(&s->lock);
+    h = handoff_list_pop(&s->handed);
+    s->handed_posted = h != NULL;
+    (void)pthread_mutex_unlock(&s->lock);
+    return h;
+}
+
+static void take_handed(void *owner)
+{
+    struct sub *s = owner;
+    struct handoff *h;
+
+    while ((h = next_handed(s)) != NULL) {
+        take(s, h->face, h->fd, &h->peer);
+        free(h);
+    }
+}
+
+void sub_hand(struct sub *s, enum exchange_face face, int fd, const struct addr *peer)
+{
+    struct handoff *h = malloc(sizeof(*h));
+
+    if (h == NULL) {
+        (void)close(fd); /* nothing was written */
+        counter_add(COUNTER_ACCEPT_FAILED, 1);
+        return;
+    }
+    *h = (struct handoff){.fd = fd, .face = face, .peer = *peer};
+    (void)atomic_fetch_add_explicit(&s->open, 1, memory_order_relaxed);
+    (void)pthread_mutex_lock(&s->lock);
+    handoff_list_push(&s->handed, h);
+    /* Where there is no memory for that, the next connection takes this one along. */
+    s->handed_posted = s->handed_posted || loop_post(s->loop, take_handed, s) == MCP_OK;
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+void sub_closed(struct sub *s)
+{
+    (void)atomic_fetch_sub_explicit(&s->open, 1, memory_order_relaxed);
+}
+
+/* --- the end ---------------------------------------------------------------------------------- */
+
+/* Whether output is still on its way to clients. */
+static bool is_writing(const struct sub *s)
+{
+    return loop_gentle_count(s->loop) > 0 || http_face_open(s->http) > 0;
+}
+
+static void on_drain_poll(void *owner)
+{
+    struct sub *s = owner;
+
+    if (s->running.count == 0) {
+        s->drain_idle_ms += DRAIN_POLL_MS;
+        if (!is_writing(s) ||
+            s->drain_idle_ms > (s->hurried ? DRAIN_HURRIED_MS : DRAIN_OUTPUT_MS)) {
+            timer_cancel(s->loop, &s->drain_limit);
+            s->drained = true;
+            s->on_drained(s->on_drained_owner);
+            return;
+        }
+    }
+    timer_arm(s->loop, &s->drain_poll, DRAIN_POLL_MS);
+}
+
+static void end_running(struct sub *s)
+{
+    struct exchange *x;
+
+    for (x = exchange_list_first(&s->running); x != NULL; x = exchange_list_next(&s->running, x)) {
+        exchange_abort(x, MCP_ESHUTTING_DOWN, "the gateway is shutting down");
+    }
+}
+
+static void on_drain_limit(void *owner)
+{
+    struct sub *s = owner;
+
+    LOG_WARN("drain_timeout", "exchanges=%zu", s->running.count);
+    end_running(s);
+}
+
+void sub_drain(struct sub *s)
+{
+    if (s->draining) {
+        s->hurried = true;
+        end_running(s);
+        return;
+    }
+    s->draining = true;
+    mcp_face_drain(s->mcp);
+    http_face_drain(s->http);
+    timer_arm(s->loop, &s->drain_limit, s->config->drain_timeout_ms);
+    on_drain_poll(s);
+}
