@@ -8,9 +8,11 @@ import os
 import pathlib
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -214,3 +216,38 @@ def test_a_gateway_that_does_not_start_is_said_in_one_line(tmp_path):
 def test_a_missing_binary_is_said_in_one_line(tmp_path):
     status, _, err = Demo(MCPGATE_BIN=str(tmp_path / "mcpgate")).finish()
     assert (status, err) == (1, f"demo: {tmp_path}/mcpgate is not there; make build\n")
+
+
+@pytest.fixture
+def without_packages():
+    """(command prefix, environment, tree): a user without sudo, on a machine that lacks the packages."""
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
+    with tempfile.TemporaryDirectory(prefix="mcpgate-test-") as name:  # pytest's own are for this user alone
+        folder = pathlib.Path(name)
+        folder.chmod(0o755)
+        (folder / "bin").mkdir()
+        for program in ("dpkg-query", "sudo", "apt-get"):
+            (folder / "bin" / program).write_text("#!/bin/sh\nexit 1\n")
+            (folder / "bin" / program).chmod(0o755)
+        shutil.copytree(ROOT / "tools", folder / "tree/tools", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "Makefile", folder / "tree")
+        environment = {**os.environ, "PATH": f"{folder}/bin:{os.environ['PATH']}", "MAKEFLAGS": ""}
+        environment.pop("MCPGATE_BIN", None)
+        yield nobody, environment, folder / "tree"
+
+
+COMMANDS = [("tools/demo", 4), ("tools/deps demo", 4), ("make demo", 2), ("make test", 2)]
+
+
+@pytest.mark.parametrize(("command", "status"), COMMANDS)
+def test_without_root_and_sudo_the_line_to_run_is_printed(without_packages, command, status):
+    nobody, environment, tree = without_packages
+    run = subprocess.run([*nobody, *command.split()], cwd=tree, env=environment, stdin=subprocess.DEVNULL,
+                         capture_output=True, text=True, timeout=60)
+    assert run.returncode == status
+    assert "not root and no sudo: run this as root, then start again\n" in run.stdout
+    assert re.search(r"^    apt-get update && apt-get install -y --no-install-recommends gcc .*", run.stdout, re.M)
+    if status == 2:  # make's own, whatever a recipe's is; it says that
+        assert "Error 4" in run.stderr
+    else:
+        assert run.stderr == ""
