@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/block.h"
 #include "base/check.h"
 
 enum { FIRST_BYTES = 256 };
@@ -16,7 +17,7 @@ void buf_init(struct buf *b, size_t max_bytes)
 
 void buf_fini(struct buf *b)
 {
-    free(b->data);
+    block_put(b->data, b->cap);
     *b = (struct buf){0};
 }
 
@@ -27,6 +28,22 @@ static void move_to_front(struct buf *b)
         b->tail -= b->head;
         b->head = 0;
     }
+}
+
+/* The content in memory for `cap` bytes; NULL: out of memory. */
+static char *move_to(struct buf *b, size_t cap)
+{
+    char *data;
+
+    if (b->cap > BLOCK_BYTES_MAX) {
+        return realloc(b->data, cap);
+    }
+    data = block_get(cap);
+    if (data != NULL && b->data != NULL) {
+        memcpy(data, b->data, b->tail);
+        block_put(b->data, b->cap);
+    }
+    return data;
 }
 
 /* Doubles, so that n appends cost O(n). */
@@ -41,7 +58,7 @@ static bool grow_to(struct buf *b, size_t need)
         }
         cap *= 2;
     }
-    data = realloc(b->data, cap);
+    data = move_to(b, cap);
     if (data == NULL) {
         return false;
     }
@@ -89,9 +106,9 @@ void buf_commit(struct buf *b, size_t n)
     b->tail += n;
 }
 
-bool buf_append(struct buf *b, struct slice s)
+bool buf_append_slowly(struct buf *b, struct slice s)
 {
-    char *at = buf_reserve(b, s.len);
+    char *at = reserve(b, s.len, 0);
 
     if (at == NULL) {
         return false;
@@ -103,14 +120,28 @@ bool buf_append(struct buf *b, struct slice s)
     return true;
 }
 
-bool buf_append_byte(struct buf *b, char c)
+bool buf_append_uint(struct buf *b, uint64_t value)
 {
-    return buf_append(b, slice_of(&c, 1));
+    char text[20];
+    size_t at = sizeof(text);
+
+    do {
+        text[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    return buf_append(b, slice_of(text + at, sizeof(text) - at));
 }
 
-bool buf_append_str(struct buf *b, const char *str)
+bool buf_append_hex(struct buf *b, uint64_t value)
 {
-    return buf_append(b, slice_str(str));
+    char text[16];
+    size_t at = sizeof(text);
+
+    do {
+        text[--at] = "0123456789abcdef"[value & 15];
+        value >>= 4;
+    } while (value > 0);
+    return buf_append(b, slice_of(text + at, sizeof(text) - at));
 }
 
 bool buf_vprintf(struct buf *b, const char *fmt, va_list args)

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/slice.h"
 
@@ -47,10 +48,31 @@ static inline struct slice buf_slice(const struct buf *b)
 char *buf_reserve(struct buf *b, size_t n);
 void buf_commit(struct buf *b, size_t n);
 
+bool buf_append_slowly(struct buf *b, struct slice s); /* buf_append where room is to be made */
+
 /* All return false on failure. */
-bool buf_append(struct buf *b, struct slice s);
-bool buf_append_byte(struct buf *b, char c);
-bool buf_append_str(struct buf *b, const char *str);
+static inline bool buf_append(struct buf *b, struct slice s)
+{
+    if (s.len > 0 && b->cap - b->tail >= s.len && b->max == 0 && !b->failed) {
+        memcpy(b->data + b->tail, s.ptr, s.len);
+        b->tail += s.len;
+        return true;
+    }
+    return buf_append_slowly(b, s);
+}
+
+static inline bool buf_append_byte(struct buf *b, char c)
+{
+    return buf_append(b, (struct slice){&c, 1});
+}
+
+static inline bool buf_append_str(struct buf *b, const char *str)
+{
+    return buf_append(b, slice_str(str));
+}
+
+bool buf_append_uint(struct buf *b, uint64_t value);
+bool buf_append_hex(struct buf *b, uint64_t value); /* lower case, no leading zeros */
 bool buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 bool buf_vprintf(struct buf *b, const char *fmt, va_list args)
     __attribute__((format(printf, 2, 0)));

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/block.h"
 #include "base/check.h"
 
 struct segment {
@@ -63,7 +64,7 @@ static void segment_free(struct segment *s, struct chunk_pool *pool)
         return;
     }
     if (s->data != s->room) {
-        free(s->data);
+        block_put(s->data, s->cap);
     }
     free(s);
 }

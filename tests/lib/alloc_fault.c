@@ -5,6 +5,8 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "base/block.h"
+
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *ptr, size_t size);
@@ -17,6 +19,11 @@ static atomic_size_t failing;
 
 void alloc_fault_at(size_t n)
 {
+    if (n > 0) {
+        /* What is kept for reuse would stand in for the one that fails. */
+        blocks_set_keeping(false);
+        blocks_release();
+    }
     atomic_store(&calls, 0);
     atomic_store(&failing, n);
 }

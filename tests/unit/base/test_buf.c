@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -50,6 +52,26 @@ static void appends_in_order(void **state)
     assert_holds(&b, "abcde-42-x-!");
     assert_true(buf_append(&b, SLICE("\0")));
     assert_int_equal(buf_len(&b), 13);
+    buf_fini(&b);
+}
+
+static void numbers(void **state)
+{
+    static const uint64_t values[] = {0,   1,    9,          10,        15,        16,
+                                      255, 4096, 1000000007, INT64_MAX, UINT64_MAX};
+    struct buf b = {0};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+        char wanted[64];
+
+        (void)snprintf(wanted, sizeof(wanted), "%" PRIu64 " %" PRIx64, values[i], values[i]);
+        buf_clear(&b);
+        assert_true(buf_append_uint(&b, values[i]));
+        assert_true(buf_append_byte(&b, ' '));
+        assert_true(buf_append_hex(&b, values[i]));
+        assert_holds(&b, wanted);
+    }
     buf_fini(&b);
 }
 
@@ -249,6 +271,7 @@ int main(void)
         cmocka_unit_test(small_steps_do_not_move_all_each_time),
         cmocka_unit_test(zeroed_is_empty),
         cmocka_unit_test(appends_in_order),
+        cmocka_unit_test(numbers),
         cmocka_unit_test(printf_of_any_length),
         cmocka_unit_test(consumes_at_the_head),
         cmocka_unit_test(behaves_as_a_queue),
