@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/counter.h"
 #include "codec/multipart.h"
+#include "codec/zstd_body.h"
 #include "gateway/exchange.h"
 #include "gateway/face/host.h"
 #include "gateway/face/http_reply.h"
@@ -25,7 +26,8 @@ enum {
     HEAD_TIMEOUT_MS = 30000,
     BODY_TIMEOUT_MS = 120000,
     IDLE_TIMEOUT_MS = 120000,
-    STATUS_LOOP = 508
+    STATUS_LOOP = 508,
+    ZSTD_CONTENT_BYTES_MAX = 20 * 1024 * 1024, /* as in Ollama */
 };
 
 struct http_face {
@@ -214,11 +216,12 @@ static bool fill_exchange(struct exchange *x, const struct route *route,
     return keep_head(x, head) && keep_credential(x, head);
 }
 
-static bool is_encoded(const struct http_head *head)
+static void note_encoding(struct http_exchange *h, const struct http_head *head)
 {
     struct slice encoding = http_head_find(head, SLICE("content-encoding"));
 
-    return encoding.len > 0 && !slice_eq_case(encoding, SLICE("identity"));
+    h->body_is_encoded = encoding.len > 0 && !slice_eq_case(encoding, SLICE("identity"));
+    h->body_is_zstd = slice_eq_case(encoding, SLICE("zstd"));
 }
 
 static void on_request(void *owner, struct http_request *q, const struct http_head *head)
@@ -236,7 +239,7 @@ static void on_request(void *owner, struct http_request *q, const struct http_he
                           SLICE("{\"error\":\"out of memory\"}"));
         return;
     }
-    h->body_is_encoded = is_encoded(head);
+    note_encoding(h, head);
     if (!fill_exchange(h->exchange, route, head, q)) {
         exchange_refuse(h->exchange, MCP_EINTERNAL, "out of memory");
     } else if (!exchange_authorized(h->exchange)) {
@@ -288,23 +291,38 @@ static void on_body(void *owner, struct slice bytes)
 
 /* What the body says about model and streaming. A request without a model goes to a node, which
  * knows what to say. */
-static int read_json(struct exchange *x, const struct route *route, struct err *e)
+static int read_json(struct exchange *x, const struct route *route, struct slice body,
+                     struct request *request, struct err *e)
 {
-    struct slice body = buf_slice(&x->body);
     int rv;
 
     if (body.len == 0) {
         return err_set(e, MCP_EBAD_REQUEST, "missing request body");
     }
-    rv = request_read(&x->request, body, REQUEST_FROM_HTTP, e);
-    if (rv != MCP_OK) {
-        return rv;
+    rv = request_read(request, body, REQUEST_FROM_HTTP, e);
+    if (rv == MCP_OK) {
+        rv = request_model(request, route->op, &x->model, e);
     }
-    x->body_is_json = true;
-    rv = request_model(&x->request, route->op, &x->model, e);
     if (rv == MCP_OK && route->op != OP_NONE) {
-        rv = request_stream(&x->request, route->op, &x->streams, e);
+        rv = request_stream(request, route->op, &x->streams, e);
     }
+    return rv;
+}
+
+/* It is forwarded as it came, so what is read of it is forgotten again. */
+static int read_zstd(struct exchange *x, const struct route *route, struct err *e)
+{
+    size_t max_bytes = x->sub->config->max_body_bytes;
+    struct request request;
+    struct buf content = {0};
+    int rv = zstd_body_read(buf_slice(&x->body),
+                            max_bytes < ZSTD_CONTENT_BYTES_MAX ? max_bytes : ZSTD_CONTENT_BYTES_MAX,
+                            &content, e);
+
+    if (rv == MCP_OK) {
+        rv = read_json(x, route, buf_slice(&content), &request, e);
+    }
+    buf_fini(&content);
     return rv;
 }
 
@@ -330,11 +348,18 @@ static int read_body(struct http_exchange *h, struct err *e)
 {
     struct exchange *x = h->exchange;
 
-    if (slice_eq(x->method, SLICE("OPTIONS")) || h->body_is_encoded) {
+    if (slice_eq(x->method, SLICE("OPTIONS"))) {
         return MCP_OK;
     }
+    if (h->body_is_encoded) {
+        return h->body_is_zstd && h->route->body == ROUTE_BODY_JSON ? read_zstd(x, h->route, e)
+                                                                    : MCP_OK;
+    }
     if (h->route->body == ROUTE_BODY_JSON) {
-        return read_json(x, h->route, e);
+        int rv = read_json(x, h->route, buf_slice(&x->body), &x->request, e);
+
+        x->body_is_json = rv == MCP_OK;
+        return rv;
     }
     return read_form(x) ? MCP_OK : err_set(e, MCP_EINTERNAL, "out of memory");
 }

@@ -23,7 +23,8 @@ struct http_exchange {
     const struct route *route;
     struct exchange *exchange; /* NULL: over */
     enum shape_stream stream;
-    bool body_is_encoded; /* Content-Encoding: passed on unread */
+    bool body_is_encoded; /* Content-Encoding: passed on as it came */
+    bool body_is_zstd;    /* read for the model's name first */
     uint64_t unsent_us; /* when the oldest bytes not yet written were read from the node; 0: none */
     int64_t stall_delivered; /* http_reply_delivered when the stall timer was armed */
     struct timer stall;
