@@ -28,6 +28,7 @@ struct loop *loop_new_on(const struct backend_ops *ops, const struct loop_sys *s
     }
     loop->signal_io.fd = -1;
     loop->now_us = ops->clock_us(loop->backend);
+    timers_init(loop);
     if (mailbox_init(loop) < 0) {
         goto fail_backend;
     }

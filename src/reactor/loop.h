@@ -45,11 +45,7 @@ struct timer {
     loop_cb cb;
     void *owner;
     uint64_t due_us;
-    uint64_t order;
-    struct timer *child; /* the loop's pairing heap: first child, */
-    struct timer *next;  /* next sibling, */
-    struct timer *prev;  /* previous sibling, or the parent of a first child */
-    bool armed;
+    struct list_link link; /* on a list of the loop's timing wheel while it is armed */
 };
 void timer_init(struct timer *t, loop_cb cb, void *owner);
 void timer_arm(struct loop *loop, struct timer *t, uint64_t delay_ms);
@@ -57,7 +53,7 @@ void timer_arm_us(struct loop *loop, struct timer *t, uint64_t delay_us);
 void timer_cancel(struct loop *loop, struct timer *t);
 static inline bool timer_armed(const struct timer *t)
 {
-    return t->armed;
+    return t->link.next != NULL;
 }
 
 /* Runs `cb` once in the deferred phase of this turn (of the next one when called from that phase).

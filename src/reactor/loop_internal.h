@@ -16,6 +16,19 @@ LIST_DECLARE(task_list, struct task, link);
 LIST_DECLARE(sock_dirty_list, struct sock, dirty_link);
 LIST_DECLARE(sock_gentle_list, struct sock, gentle_link);
 
+enum {
+    TIMER_LEVELS = 11,
+    TIMER_SLOTS = 64,
+};
+
+struct timer_wheel {
+    uint64_t time_us;                  /* how far it has turned: the `now_us` of the last turn */
+    uint64_t used_slots[TIMER_LEVELS]; /* a bit for each slot that holds timers, */
+    uint32_t used_levels;              /* and one for each level that does */
+    struct list_link due; /* ring of those due at time_us or before, first to fire first */
+    struct list_link slots[TIMER_LEVELS][TIMER_SLOTS]; /* rings too, each the end of its own */
+};
+
 struct grave {
     void *ptr;
     void (*destroy)(void *ptr);
@@ -46,9 +59,6 @@ struct loop {
     uint64_t now_us;
     bool stopping;
 
-    struct timer *timers;  /* root of the heap */
-    uint64_t timers_armed; /* ever: the order of timers due at the same time */
-
     struct task_list tasks;
     uint64_t phase; /* number of the deferred phase that runs or comes next */
 
@@ -69,9 +79,12 @@ struct loop {
     struct sock_dirty_list dirty;
     struct sock_gentle_list gentle;
     struct chunk_pool chunks;
+
+    struct timer_wheel timers; /* last: it is large */
 };
 
 /* timer.c */
+void timers_init(struct loop *loop);
 void timers_run(struct loop *loop);
 /* When the next is due; UINT64_MAX: none is armed. */
 uint64_t timers_next_us(const struct loop *loop);
