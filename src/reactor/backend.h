@@ -114,6 +114,13 @@ struct backend_ops {
     void (*fail)(struct backend *b, struct io *io, int error);
     /* `released` follows, nothing else. `reset`: with RST. */
     void (*close)(struct backend *b, struct io *io, bool reset);
+
+    /* NULL where descriptors are the kernel's. Else closes one that `accepted` gave and that was
+     * not opened. */
+    void (*drop)(struct backend *b, int fd);
+    /* NULL where helper threads do what is offloaded. Else it is done on the loop, after that long.
+     */
+    uint64_t (*offload_us)(struct backend *b);
 };
 
 extern const struct backend_ops backend_epoll;

@@ -57,9 +57,14 @@ static bool is_reserved(int fd)
 /* Whether the next connection would get one of the reserved: the kernel gives the lowest number. */
 static bool reserve_is_reached(const struct listener *l)
 {
-    int next = fcntl(l->io.fd, F_DUPFD_CLOEXEC, 0);
-    bool reached = next < 0 || is_reserved(next);
+    int next;
+    bool reached;
 
+    if (l->loop->backend->ops->drop != NULL) {
+        return false; /* not the kernel's descriptors */
+    }
+    next = fcntl(l->io.fd, F_DUPFD_CLOEXEC, 0);
+    reached = next < 0 || is_reserved(next);
     if (next >= 0) {
         (void)close(next); /* nothing was written */
     }

@@ -84,7 +84,7 @@ static void run_tasks(struct loop *loop)
     }
 }
 
-static uint64_t wait_limit_us(const struct loop *loop)
+uint64_t loop_wait_limit_us(const struct loop *loop)
 {
     uint64_t due = timers_next_us(loop);
     uint64_t now;
@@ -106,11 +106,11 @@ static void set_now(struct loop *loop)
     loop->now_us = now > loop->now_us ? now : loop->now_us;
 }
 
-static void turn(struct loop *loop)
+void loop_turn(struct loop *loop)
 {
     const struct backend_ops *ops = loop->backend->ops;
 
-    ops->wait(loop->backend, wait_limit_us(loop));
+    ops->wait(loop->backend, loop_wait_limit_us(loop));
     set_now(loop);
     counter_add(COUNTER_LOOP_TURNS, 1);
     ops->dispatch(loop->backend);
@@ -125,7 +125,7 @@ void loop_run(struct loop *loop)
 {
     set_now(loop);
     while (!loop->stopping) {
-        turn(loop);
+        loop_turn(loop);
     }
     loop->stopping = false;
 }

@@ -83,6 +83,10 @@ struct loop {
     struct timer_wheel timers; /* last: it is large */
 };
 
+/* loop.c: a turn, and how long it would wait at most; 0: there is work already. */
+void loop_turn(struct loop *loop);
+uint64_t loop_wait_limit_us(const struct loop *loop);
+
 /* timer.c */
 void timers_init(struct loop *loop);
 void timers_run(struct loop *loop);

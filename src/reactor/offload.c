@@ -10,8 +10,19 @@
 
 enum { HELPERS_MAX = 4 };
 
+/* Done on the loop itself, where the backend wants that. */
+struct errand {
+    struct errand *next;
+    struct offload *offload;
+    struct timer timer;
+    loop_cb work;
+    loop_cb done;
+    void *owner;
+};
+
 struct offload {
     struct loop *loop;
+    struct errand *errands;
     pthread_mutex_t lock; /* guards the next four */
     pthread_cond_t wake;
     struct post_queue waiting;
@@ -76,6 +87,45 @@ static bool start_helper(struct offload *o)
     return rv == 0;
 }
 
+static void forget(struct errand *r)
+{
+    struct errand **at = &r->offload->errands;
+
+    while (*at != r) {
+        at = &(*at)->next;
+    }
+    *at = r->next;
+    timer_cancel(r->offload->loop, &r->timer);
+    free(r);
+}
+
+static void on_errand(void *owner)
+{
+    struct errand *r = owner;
+    loop_cb done = r->done;
+    void *whose = r->owner;
+
+    r->work(whose);
+    forget(r);
+    done(whose);
+}
+
+static int run_errand(struct offload *o, loop_cb work, loop_cb done, void *owner)
+{
+    struct backend *b = o->loop->backend;
+    struct errand *r = malloc(sizeof(*r));
+
+    if (r == NULL) {
+        return MCP_ENOMEM;
+    }
+    *r = (struct errand){
+        .next = o->errands, .offload = o, .work = work, .done = done, .owner = owner};
+    o->errands = r;
+    timer_init(&r->timer, on_errand, r);
+    timer_arm_us(o->loop, &r->timer, b->ops->offload_us(b));
+    return 0;
+}
+
 int loop_offload(struct loop *loop, loop_cb work, loop_cb done, void *owner)
 {
     struct offload *o = loop->offload;
@@ -84,6 +134,9 @@ int loop_offload(struct loop *loop, loop_cb work, loop_cb done, void *owner)
 
     if (o == NULL) {
         o = loop->offload = offload_new(loop);
+    }
+    if (o != NULL && loop->backend->ops->offload_us != NULL) {
+        return run_errand(o, work, done, owner);
     }
     p = o == NULL ? NULL : malloc(sizeof(*p));
     if (p == NULL) {
@@ -114,6 +167,9 @@ void offload_free(struct loop *loop)
         return;
     }
     loop->offload = NULL;
+    while (o->errands != NULL) {
+        forget(o->errands);
+    }
     (void)pthread_mutex_lock(&o->lock);
     o->stopping = true;
     (void)pthread_cond_broadcast(&o->wake);

@@ -188,7 +188,11 @@ struct sock *sock_adopt(struct loop *loop, int fd, const struct sock_ops *ops, v
     int rv = s == NULL ? -ENOMEM : b->ops->open(b, &s->io);
 
     if (rv < 0) {
-        (void)close(fd); /* nothing was written */
+        if (b->ops->drop != NULL) {
+            b->ops->drop(b, fd);
+        } else {
+            (void)close(fd); /* nothing was written */
+        }
         free(s);
         errno = -rv;
         return NULL;

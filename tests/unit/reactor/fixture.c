@@ -9,11 +9,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "reactor/virtual.h"
+
 struct loop *loop;
 static const struct backend_ops *backend;
+static struct virtual_net *net;
 static size_t fds_before;
 
-static const struct backend_ops *const backends[] = {&backend_epoll};
+static const struct backend_ops *const backends[] = {&backend_epoll, &backend_virtual};
 
 static size_t count_fds(void)
 {
@@ -44,6 +47,7 @@ int fixture_setup(void **state)
         backend = strcmp(backends[i]->name, name) == 0 ? backends[i] : backend;
     }
     assert_non_null(backend);
+    net = virtual_net_new(1, &virtual_calm);
     fds_before = count_fds();
     fixture_loop_again(&loop_sys_real);
     return 0;
@@ -55,6 +59,8 @@ int fixture_teardown(void **state)
     loop_free(&loop);
     assert_null(loop);
     assert_int_equal(count_fds(), fds_before);
+    assert_int_equal(virtual_net_open(net), 0);
+    virtual_net_free(&net);
     return 0;
 }
 
@@ -257,7 +263,11 @@ void pair_open(struct end *a, struct end *b, int family)
 {
     int fds[2];
 
-    pair_fds(fds, family);
+    if (backend == &backend_virtual) {
+        virtual_net_pair(net, family, fds);
+    } else {
+        pair_fds(fds, family);
+    }
     end_adopt(a, fds[0]);
     end_adopt(b, fds[1]);
 }

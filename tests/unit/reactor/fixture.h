@@ -36,7 +36,8 @@ void fixture_loop_again(const struct loop_sys *sys);
     }
 /* With real descriptors, threads or system calls. */
 #define KERNEL_TEST_WITH(f, setup, teardown) TEST_ON("epoll", f, setup, teardown)
-#define REACTOR_TEST_WITH(f, setup, teardown) KERNEL_TEST_WITH(f, setup, teardown)
+#define REACTOR_TEST_WITH(f, setup, teardown)                                                      \
+    KERNEL_TEST_WITH(f, setup, teardown), TEST_ON("virtual", f, setup, teardown)
 
 #define KERNEL_TEST(f) KERNEL_TEST_WITH(f, fixture_setup, fixture_teardown)
 #define REACTOR_TEST(f) REACTOR_TEST_WITH(f, fixture_setup, fixture_teardown)

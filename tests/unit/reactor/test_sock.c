@@ -771,7 +771,7 @@ int main(void)
         REACTOR_TEST(closing_what_is_still_dirty),
         KERNEL_TEST(endless_sender_leaves_room_for_others),
         KERNEL_TEST(a_message_costs_three_system_calls_and_no_memory),
-        KERNEL_TEST(connects_and_talks),
+        REACTOR_TEST(connects_and_talks),
         REACTOR_TEST(refused),
         REACTOR_TEST(closing_while_connecting),
         KERNEL_TEST(an_unsuitable_descriptor_is_refused),
