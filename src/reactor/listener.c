@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -17,7 +18,7 @@
 #include "reactor/net.h"
 #include "reactor/port_owner.h"
 
-enum { LISTENER_MAGIC = 0x115e, PAUSE_MS = 100, RESERVE_MAX = 1024 };
+enum { LISTENER_MAGIC = 0x115e, PAUSE_MS = 100, RESERVE_MAX = 1024, SPARES = 4 };
 
 struct listener {
     unsigned magic;
@@ -28,6 +29,10 @@ struct listener {
     struct addr at;
     struct timer pause;
     bool exhausted; /* until a connection is accepted: one log line for one shortage */
+    bool stopped;   /* while `pause` runs */
+    bool for_operators;
+    int spares[SPARES]; /* descriptors held to be given up for a connection */
+    size_t spare_count;
     dev_t path_dev; /* our unix path, so that another's is not removed */
     ino_t path_ino;
 };
@@ -82,8 +87,33 @@ static void pause_accepting(struct listener *l, int error)
                  PAUSE_MS);
         l->exhausted = true;
     }
+    l->stopped = true;
     l->loop->backend->ops->recv_stop(l->loop->backend, &l->io);
     timer_arm(l->loop, &l->pause, PAUSE_MS);
+}
+
+static void take_spares(struct listener *l)
+{
+    while (l->spare_count < SPARES) {
+        int fd = eventfd(0, EFD_CLOEXEC);
+
+        if (fd < 0) {
+            return;
+        }
+        l->spares[l->spare_count++] = fd;
+    }
+}
+
+static bool give_spare(struct listener *l)
+{
+    if (l->spare_count == 0) {
+        return false;
+    }
+    (void)close(l->spares[--l->spare_count]); /* nothing was written */
+    if (!timer_armed(&l->pause)) {
+        timer_arm(l->loop, &l->pause, PAUSE_MS); /* to take one again */
+    }
+    return true;
 }
 
 static void on_accepted(struct io *io, int fd, const struct addr *peer)
@@ -91,7 +121,7 @@ static void on_accepted(struct io *io, int fd, const struct addr *peer)
     struct listener *l = listener_of(io);
 
     l->exhausted = false;
-    if (is_reserved(fd + 1) && reserve_is_reached(l)) {
+    if (!l->for_operators && is_reserved(fd + 1) && reserve_is_reached(l)) {
         counter_add(COUNTER_ACCEPT_FAILED, 1);
         pause_accepting(l, EMFILE);
     }
@@ -102,6 +132,9 @@ static void on_accept_failed(struct io *io, int error)
 {
     struct listener *l = listener_of(io);
 
+    if ((error == EMFILE || error == ENFILE) && give_spare(l)) {
+        return;
+    }
     counter_add(COUNTER_ACCEPT_FAILED, 1);
     if (error != ECONNABORTED && error != EPROTO) { /* those left while they waited */
         pause_accepting(l, error);
@@ -111,11 +144,20 @@ static void on_accept_failed(struct io *io, int error)
 static void on_pause_over(void *owner)
 {
     struct listener *l = owner;
+    bool is_short;
 
     OBJ_CHECK(l, LISTENER_MAGIC);
-    if (reserve_is_reached(l)) {
-        timer_arm(l->loop, &l->pause, PAUSE_MS);
+    if (l->for_operators) {
+        take_spares(l);
+        is_short = l->spare_count < SPARES;
     } else {
+        is_short = reserve_is_reached(l);
+    }
+    if (is_short) {
+        timer_arm(l->loop, &l->pause, PAUSE_MS);
+    }
+    if (l->stopped && (l->for_operators || !is_short)) {
+        l->stopped = false;
         l->loop->backend->ops->recv_start(l->loop->backend, &l->io);
     }
 }
@@ -241,12 +283,22 @@ void listener_free(struct listener **lp)
     }
     OBJ_CHECK(l, LISTENER_MAGIC);
     *lp = NULL;
+    while (l->spare_count > 0) {
+        (void)close(l->spares[--l->spare_count]); /* nothing was written */
+    }
     timer_cancel(l->loop, &l->pause);
     if (l->at.ss.ss_family == AF_UNIX && lstat(unix_path(&l->at, &un), &st) == 0 &&
         st.st_dev == l->path_dev && st.st_ino == l->path_ino) {
         (void)unlink(un.sun_path); /* it stays behind then, as stale */
     }
     l->loop->backend->ops->close(l->loop->backend, &l->io, false);
+}
+
+void listener_keep_reachable(struct listener *l)
+{
+    OBJ_CHECK(l, LISTENER_MAGIC);
+    l->for_operators = true;
+    take_spares(l);
 }
 
 const struct addr *listener_addr(const struct listener *l)

@@ -23,6 +23,9 @@ struct listener *listener_new(struct loop *loop, const struct addr *at, listener
                               struct err *e);
 /* Stops accepting and closes; removes its unix path. */
 void listener_free(struct listener **l);
+/* For those who look after the process: it takes connections from the reserve too, and holds a few
+ * descriptors that it gives up for one when there is no other. */
+void listener_keep_reachable(struct listener *l);
 /* Where it listens, port 0 resolved. */
 const struct addr *listener_addr(const struct listener *l);
 

@@ -176,6 +176,7 @@ struct admin_face *admin_face_new(struct gateway *g, const struct addr *at, stru
         free(f);
         return NULL;
     }
+    listener_keep_reachable(f->listener);
     f->server = http_server_new(g->loop, &server_ops, f, &limits);
     return f;
 }

@@ -420,6 +420,39 @@ static void a_quarter_of_the_descriptors_is_for_others(void **state)
     stop(&a);
 }
 
+/* Every number below the limit is taken but those it holds itself. */
+static void operators_get_in_when_no_descriptor_is_left(void **state)
+{
+    struct acceptor a = {0};
+    struct rlimit before;
+    struct rlimit none;
+    int64_t failures = accept_failures();
+    int clients[8];
+    int highest = 0;
+
+    (void)state;
+    start(&a, "127.0.0.1:0");
+    listener_keep_reachable(a.l);
+    for (size_t i = 0; i < 8; i++) {
+        clients[i] = connect_to(listener_addr(a.l));
+        highest = clients[i] > highest ? clients[i] : highest;
+    }
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = (rlim_t)highest + 1;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    wait_accepted(&a, 4);
+    run_for_ms(250);
+    assert_int_equal(a.count, 4);
+    assert_true(accept_failures() > failures); /* now it has none to give up */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    wait_accepted(&a, 8);
+    for (size_t i = 0; i < 8; i++) {
+        assert_int_equal(close(clients[i]), 0);
+    }
+    stop(&a);
+}
+
 static void freed_while_paused(void **state)
 {
     struct acceptor a = {0};
@@ -460,6 +493,7 @@ int main(void)
         LISTENER_TEST(an_address_that_is_not_ours),
         LISTENER_TEST(out_of_descriptors_pauses_and_recovers),
         LISTENER_TEST(a_quarter_of_the_descriptors_is_for_others),
+        LISTENER_TEST(operators_get_in_when_no_descriptor_is_left),
         LISTENER_TEST(freed_while_paused),
     };
 
