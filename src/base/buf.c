@@ -132,18 +132,6 @@ bool buf_append_uint(struct buf *b, uint64_t value)
     return buf_append(b, slice_of(text + at, sizeof(text) - at));
 }
 
-bool buf_append_hex(struct buf *b, uint64_t value)
-{
-    char text[16];
-    size_t at = sizeof(text);
-
-    do {
-        text[--at] = "0123456789abcdef"[value & 15];
-        value >>= 4;
-    } while (value > 0);
-    return buf_append(b, slice_of(text + at, sizeof(text) - at));
-}
-
 bool buf_vprintf(struct buf *b, const char *fmt, va_list args)
 {
     va_list again;

@@ -72,7 +72,6 @@ static inline bool buf_append_str(struct buf *b, const char *str)
 }
 
 bool buf_append_uint(struct buf *b, uint64_t value);
-bool buf_append_hex(struct buf *b, uint64_t value); /* lower case, no leading zeros */
 bool buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 bool buf_vprintf(struct buf *b, const char *fmt, va_list args)
     __attribute__((format(printf, 2, 0)));

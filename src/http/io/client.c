@@ -100,7 +100,7 @@ static size_t feed(struct http_client *c, struct slice in)
 
     while (c->state == CLIENT_BUSY && !c->paused) {
         struct http_event ev;
-        struct err e = {0};
+        struct err e;
         ptrdiff_t n = http_parser_feed(c->parser, slice_skip(in, used), &ev, &e);
 
         if (n < 0) {
@@ -152,6 +152,9 @@ static void on_resumed(void *owner)
 
     if (c->state != CLIENT_SPENT) {
         buf_consume(&c->held, used);
+        if (buf_len(&c->held) == 0) {
+            buf_release(&c->held);
+        }
         if (!c->paused) {
             sock_resume(c->sock);
         }
@@ -250,6 +253,7 @@ void http_client_set_owner(struct http_client *c, const struct http_client_ops *
     ASSERT(c->state == CLIENT_IDLE);
     c->ops = ops;
     c->owner = owner;
+    http_parser_release(c->parser);
 }
 
 bool http_client_send(struct http_client *c, struct slice head, const struct slice *pieces,

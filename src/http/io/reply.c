@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Writing: replies and their framing. */
-#include <inttypes.h>
-#include <stdio.h>
 #include <time.h>
 
 #include "base/check.h"
 #include "base/counter.h"
+#include "http/io/chunk.h"
 #include "http/io/server_internal.h"
 #include "http/parse/status.h"
 
@@ -25,37 +24,43 @@ static void write_out(struct http_conn *c, struct slice bytes)
  * ------------------------------------------------------------------------------------------- */
 
 /* RFC 9110 5.6.7, made once a second. */
-static const char *date_of(struct http_server *s)
+static void make_date(struct http_server *s)
 {
     static const char days[] = "SunMonTueWedThuFriSat";
     static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    uint64_t now_s = loop_wall_us(s->loop) / 1000000;
-    time_t at = (time_t)now_s;
+    uint64_t wall_us = loop_wall_us(s->loop);
+    time_t at = (time_t)(wall_us / 1000000);
     struct tm tm;
 
-    if (s->date_s != now_s && gmtime_r(&at, &tm) != NULL) {
-        s->date_s = now_s;
-        (void)snprintf(s->date, sizeof(s->date), "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT",
-                       days + 3 * tm.tm_wday, tm.tm_mday, months + 3 * tm.tm_mon, tm.tm_year + 1900,
-                       tm.tm_hour, tm.tm_min, tm.tm_sec);
+    s->date_over_us = loop_now_us(s->loop) + 1000000 - wall_us % 1000000;
+    if (gmtime_r(&at, &tm) != NULL) {
+        buf_clear(&s->date);
+        (void)buf_printf(&s->date, "\r\nDate: %.3s, %02d %.3s %04d %02d:%02d:%02d GMT\r\n",
+                         days + 3 * tm.tm_wday, tm.tm_mday, months + 3 * tm.tm_mon,
+                         tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
     }
-    return s->date;
 }
 
 static void begin_head(struct http_server *s, unsigned status)
 {
-    const char *reason = http_status_reason(status);
-
+    if (loop_now_us(s->loop) >= s->date_over_us || buf_len(&s->date) == 0) {
+        make_date(s);
+    }
     buf_clear(&s->head);
-    (void)buf_printf(&s->head, "HTTP/1.1 %u %s\r\nDate: %s\r\n", status, reason, date_of(s));
+    (void)buf_append(&s->head, SLICE("HTTP/1.1 "));
+    (void)buf_append_uint(&s->head, status);
+    (void)buf_append_byte(&s->head, ' ');
+    (void)buf_append_str(&s->head, http_status_reason(status));
+    (void)(buf_len(&s->date) > 0 ? buf_append(&s->head, buf_slice(&s->date))
+                                 : buf_append(&s->head, SLICE("\r\n")));
 }
 
 static void add_header(struct buf *b, struct slice name, struct slice value)
 {
     (void)buf_append(b, name);
-    (void)buf_append_str(b, ": ");
+    (void)buf_append(b, SLICE(": "));
     (void)buf_append(b, value);
-    (void)buf_append_str(b, "\r\n");
+    (void)buf_append(b, SLICE("\r\n"));
 }
 
 /* False: out of memory somewhere since begin_head. */
@@ -63,7 +68,7 @@ static bool end_head(struct http_conn *c)
 {
     struct buf *b = &c->server->head;
 
-    if (!buf_append_str(b, "\r\n")) {
+    if (!buf_append(b, SLICE("\r\n"))) {
         return false;
     }
     write_out(c, buf_slice(b));
@@ -137,7 +142,9 @@ void http_reply_head(struct http_request *q, unsigned status, const struct http_
         add_header(&s->head, headers[i].name, headers[i].value);
     }
     if (q->framing == REPLY_LENGTH) {
-        (void)buf_printf(&s->head, "Content-Length: %" PRIu64 "\r\n", q->reply_left);
+        (void)buf_append(&s->head, SLICE("Content-Length: "));
+        (void)buf_append_uint(&s->head, q->reply_left);
+        (void)buf_append(&s->head, SLICE("\r\n"));
     } else if (q->framing == REPLY_CHUNKED) {
         (void)buf_append_str(&s->head, "Transfer-Encoding: chunked\r\n");
     }
@@ -159,7 +166,7 @@ void http_reply_head(struct http_request *q, unsigned status, const struct http_
 void http_reply_bodyv(struct http_request *q, const struct slice *pieces, size_t count)
 {
     struct http_conn *c = request_of(q)->conn;
-    char size[24];
+    char size[HTTP_CHUNK_BEGIN_BYTES];
     size_t total = 0;
 
     ASSERT(q->framing != REPLY_NOT_STARTED);
@@ -170,9 +177,7 @@ void http_reply_bodyv(struct http_request *q, const struct slice *pieces, size_t
         return;
     }
     if (q->framing == REPLY_CHUNKED) {
-        int len = snprintf(size, sizeof(size), "%zx\r\n", total);
-
-        write_out(c, slice_of(size, (size_t)len));
+        write_out(c, http_chunk_begin(size, total));
     }
     for (size_t i = 0; i < count; i++) {
         struct slice piece = pieces[i];

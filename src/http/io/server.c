@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/block.h"
 #include "base/check.h"
 #include "base/counter.h"
 #include "http/io/server_internal.h"
@@ -31,12 +32,20 @@ static struct http_conn *conn_of(void *owner)
 /* --- states
  * ------------------------------------------------------------------------------------------ */
 
+/* Sees to it that the timer fires when the state's time is over, or earlier. */
+static void settle_timer(struct http_conn *c)
+{
+    if (c->due_us != UINT64_MAX && (!timer_armed(&c->timer) || c->timer_us > c->due_us)) {
+        c->timer_us = c->due_us;
+        timer_arm_us(c->loop, &c->timer, c->due_us - loop_now_us(c->loop));
+    }
+}
+
 static void arm(struct http_conn *c, uint64_t timeout_ms)
 {
-    if (timeout_ms > 0) {
-        timer_arm(c->loop, &c->timer, timeout_ms);
-    } else {
-        timer_cancel(c->loop, &c->timer);
+    c->due_us = timeout_ms > 0 ? loop_now_us(c->loop) + timeout_ms * 1000 : UINT64_MAX;
+    if (!c->feeding) {
+        settle_timer(c); /* else once at its end */
     }
 }
 
@@ -53,7 +62,7 @@ static void conn_set_state(struct http_conn *c, enum conn_state state)
     c->state = state;
     switch (state) {
     case CONN_IDLE:
-        c->idle_delivered = sock_delivered(c->sock);
+        c->idle_delivered = -1;
         arm(c, c->server->limits.idle_timeout_ms);
         break;
     case CONN_HEAD:
@@ -65,6 +74,8 @@ static void conn_set_state(struct http_conn *c, enum conn_state state)
         conn_arm_body_timer(c);
         break;
     case CONN_REPLY:
+        arm(c, 0);
+        break;
     case CONN_CLOSED:
         timer_cancel(c->loop, &c->timer);
         break;
@@ -118,7 +129,7 @@ void conn_close(struct http_conn *c, enum ending how)
 void request_free(struct http_request *q)
 {
     q->magic = 0;
-    free(q);
+    block_put(q, sizeof(*q));
 }
 
 /* Tells the handler that its request is no more. It may end the whole server in there. */
@@ -215,7 +226,7 @@ static void begin_request(struct http_conn *c, const struct http_head *head)
         conn_bad(c, 417, "only 100-continue can be expected");
         return;
     }
-    q = calloc(1, sizeof(*q));
+    q = block_get_zeroed(sizeof(*q));
     if (q == NULL) {
         conn_bad(c, 500, "out of memory");
         return;
@@ -253,6 +264,17 @@ static void end_body(struct http_conn *c)
     c->server->ops->body_end(c->request->owner);
 }
 
+/* Where nothing is there to go on with: an idle connection keeps little memory. */
+static bool rest(struct http_conn *c)
+{
+    if (c->state != CONN_IDLE || buf_len(&c->held) > 0 || !http_parser_idle(c->parser)) {
+        return false;
+    }
+    http_parser_release(c->parser);
+    buf_release(&c->held);
+    return true;
+}
+
 void conn_reply_over(struct http_conn *c)
 {
     if (c->state == CONN_REPLY) {
@@ -260,7 +282,7 @@ void conn_reply_over(struct http_conn *c)
     } else {
         conn_set_state(c, CONN_DRAIN);
     }
-    if (!c->feeding) {
+    if (!c->feeding && !rest(c)) {
         task_defer(c->loop, &c->again);
     }
 }
@@ -315,7 +337,7 @@ static size_t feed(struct http_conn *c, struct slice in)
 
     c->feeding = true;
     while (may_feed(c) && ev.kind != HTTP_EV_MORE) {
-        struct err e = {0};
+        struct err e;
         ptrdiff_t n = http_parser_feed(c->parser, slice_skip(in, used), &ev, &e);
 
         if (n < 0) {
@@ -326,6 +348,9 @@ static size_t feed(struct http_conn *c, struct slice in)
         act_on(c, &ev);
     }
     c->feeding = false;
+    if (c->state != CONN_CLOSED) {
+        settle_timer(c);
+    }
     return used;
 }
 
@@ -346,6 +371,7 @@ static void on_data(void *owner, struct slice in)
     if (c->state == CONN_BODY || c->state == CONN_DRAIN) {
         conn_arm_body_timer(c);
     }
+    (void)rest(c);
     conn_update_reading(c);
 }
 
@@ -356,6 +382,7 @@ static void on_again(void *owner)
 
     if (c->state != CONN_CLOSED) {
         buf_consume(&c->held, used);
+        (void)rest(c);
         conn_update_reading(c);
     }
 }
@@ -405,10 +432,28 @@ static void on_sent(void *owner)
     }
 }
 
+/* Bytes of a reply may be on their way still: they have as much time again after each that moves.
+ */
+static void idle_too_long(struct http_conn *c)
+{
+    int64_t delivered = sock_unsent(c->sock) > 0 ? sock_delivered(c->sock) : c->idle_delivered;
+
+    if (delivered == c->idle_delivered) {
+        conn_close(c, END_GENTLY);
+        return;
+    }
+    c->idle_delivered = delivered;
+    arm(c, c->server->limits.idle_timeout_ms);
+}
+
 static void on_timer(void *owner)
 {
     struct http_conn *c = conn_of(owner);
 
+    if (loop_now_us(c->loop) < c->due_us) {
+        settle_timer(c);
+        return;
+    }
     switch (c->state) {
     case CONN_HEAD:
         conn_bad(c, 408, "the head of the request took too long");
@@ -417,12 +462,7 @@ static void on_timer(void *owner)
         conn_bad(c, 408, "the body of the request took too long");
         break;
     case CONN_IDLE:
-        if (sock_unsent(c->sock) > 0 && sock_delivered(c->sock) != c->idle_delivered) {
-            c->idle_delivered = sock_delivered(c->sock);
-            arm(c, c->server->limits.idle_timeout_ms);
-            break;
-        }
-        conn_close(c, END_GENTLY);
+        idle_too_long(c);
         break;
     case CONN_DRAIN:
         conn_close(c, END_GENTLY);
@@ -462,6 +502,7 @@ static void server_destroy(void *ptr)
     struct http_server *s = ptr;
 
     buf_fini(&s->head);
+    buf_fini(&s->date);
     free(s);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The connection as server.c (reading, states) and reply.c (writing) see it.
+ * The timer is left where it is when a limit moves away, and armed anew when it fires too early.
  *
  * state    entered when                       timer                          left to
  * IDLE     accepted; reply and request over   idle_timeout                   HEAD
@@ -67,10 +68,12 @@ struct http_conn {
     struct http_parser *parser;
     struct http_request *request;
     struct timer timer;
+    uint64_t due_us;        /* when the state's time is over; UINT64_MAX: it has no limit */
+    uint64_t timer_us;      /* when the timer fires: not behind due_us */
     struct task again;      /* goes on with `held` */
     struct buf held;        /* read, and not to be looked at yet */
     size_t drained_bytes;   /* of the body in CONN_DRAIN */
-    int64_t idle_delivered; /* sock_written when the idle timer was armed */
+    int64_t idle_delivered; /* sock_delivered when it was last looked at; -1: not while idle */
     bool feeding;
     bool reading; /* the socket is not paused */
 };
@@ -83,9 +86,9 @@ struct http_server {
     void *owner;
     struct http_server_limits limits;
     struct conn_list conns;
-    struct buf head; /* of the reply being written */
-    uint64_t date_s; /* second that `date` is for */
-    char date[40];
+    struct buf head;       /* of the reply being written */
+    struct buf date;       /* its line */
+    uint64_t date_over_us; /* loop_now_us when another second begins */
     bool draining;
 };
 

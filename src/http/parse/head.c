@@ -3,20 +3,29 @@
 #include "http/parse/message.h"
 
 /* RFC 9110 7.6.1, and the older ones a gateway must not pass on either. */
-static const char *const hop_by_hop[] = {
-    "Connection",
-    "Keep-Alive",
-    "Proxy-Authenticate",
-    "Proxy-Authorization",
-    "Proxy-Connection",
-    "TE",
-    "Trailer",
-    "Transfer-Encoding",
-    "Upgrade",
+static const struct slice hop_by_hop[] = {
+    SLICE("Connection"),
+    SLICE("Keep-Alive"),
+    SLICE("Proxy-Authenticate"),
+    SLICE("Proxy-Authorization"),
+    SLICE("Proxy-Connection"),
+    SLICE("TE"),
+    SLICE("Trailer"),
+    SLICE("Transfer-Encoding"),
+    SLICE("Upgrade"),
 };
+
+/* False: surely not. */
+static bool may_have(const struct http_head *head, struct slice name)
+{
+    return head->names == 0 || (head->names & http_name_bit(name)) != 0;
+}
 
 struct slice http_head_find(const struct http_head *head, struct slice name)
 {
+    if (!may_have(head, name)) {
+        return (struct slice){NULL, 0};
+    }
     for (size_t i = 0; i < head->header_count; i++) {
         if (slice_eq_case(head->headers[i].name, name)) {
             return head->headers[i].value;
@@ -41,6 +50,9 @@ static bool list_has(struct slice list, struct slice token)
 
 bool http_head_has_token(const struct http_head *head, struct slice name, struct slice token)
 {
+    if (!may_have(head, name)) {
+        return false;
+    }
     for (size_t i = 0; i < head->header_count; i++) {
         if (slice_eq_case(head->headers[i].name, name) && list_has(head->headers[i].value, token)) {
             return true;
@@ -61,7 +73,7 @@ bool http_head_has_type(const struct http_head *head, struct slice type)
 bool http_header_is_hop_by_hop(const struct http_head *head, struct slice name)
 {
     for (size_t i = 0; i < sizeof(hop_by_hop) / sizeof(hop_by_hop[0]); i++) {
-        if (slice_eq_case(slice_str(hop_by_hop[i]), name)) {
+        if (slice_eq_case(hop_by_hop[i], name)) {
             return true;
         }
     }

@@ -7,6 +7,7 @@
 #include <llhttp.h>
 #include <stdlib.h>
 
+#include "base/block.h"
 #include "base/buf.h"
 
 enum state {
@@ -17,6 +18,8 @@ enum state {
 };
 
 enum { LOOK_BACK = 7 }; /* a byte, a space, "HTTP/" */
+
+enum { FIRST_FIELDS = 16 };
 
 enum found { FOUND_NOTHING, FOUND_HEAD, FOUND_BODY, FOUND_END };
 
@@ -137,21 +140,32 @@ static int on_item_complete(llhttp_t *ll)
     return p->fault == NULL ? 0 : fail(p, MCP_EBAD_REQUEST, p->fault);
 }
 
+static void release_fields(struct http_parser *p)
+{
+    block_put(p->fields, p->field_cap * sizeof(*p->fields));
+    block_put(p->headers, p->field_cap * sizeof(*p->headers));
+    p->fields = NULL;
+    p->headers = NULL;
+    p->field_cap = 0;
+}
+
 static bool grow_fields(struct http_parser *p)
 {
-    size_t cap = p->field_cap == 0 ? 16 : p->field_cap * 2;
-    struct field *fields = realloc(p->fields, cap * sizeof(*fields));
-    struct http_header *headers;
+    size_t cap = p->field_cap == 0 ? FIRST_FIELDS : p->field_cap * 2;
+    struct field *fields = block_get(cap * sizeof(*fields));
+    struct http_header *headers = block_get(cap * sizeof(*headers));
 
-    if (fields == NULL) {
+    if (fields == NULL || headers == NULL) {
+        block_put(fields, cap * sizeof(*fields));
+        block_put(headers, cap * sizeof(*headers));
         return false;
     }
+    if (p->field_count > 0) {
+        memcpy(fields, p->fields, p->field_count * sizeof(*fields));
+    }
+    release_fields(p);
     p->fields = fields;
-    headers = realloc(p->headers, cap * sizeof(*headers));
-    if (headers == NULL) {
-        return false;
-    }
-    p->headers = headers;
+    p->headers = headers; /* filled when the head is complete */
     p->field_cap = cap;
     return true;
 }
@@ -252,8 +266,7 @@ void http_parser_free(struct http_parser **p)
 {
     if (*p != NULL) {
         buf_fini(&(*p)->text);
-        free((*p)->fields);
-        free((*p)->headers);
+        release_fields(*p);
         free(*p);
         *p = NULL;
     }
@@ -267,6 +280,15 @@ void http_parser_no_body(struct http_parser *p)
 bool http_parser_idle(const struct http_parser *p)
 {
     return p->state == STATE_IDLE;
+}
+
+void http_parser_release(struct http_parser *p)
+{
+    ASSERT(p->state == STATE_IDLE);
+    buf_release(&p->text);
+    release_fields(p);
+    p->field_count = 0;
+    p->head = (struct http_head){0};
 }
 
 /* Ready for another head. */
@@ -296,6 +318,9 @@ static size_t count_of(const struct http_head *head, struct slice name)
 {
     size_t count = 0;
 
+    if ((head->names & http_name_bit(name)) == 0) {
+        return 0;
+    }
     for (size_t i = 0; i < head->header_count; i++) {
         count += slice_eq_case(head->headers[i].name, name) ? 1 : 0;
     }
@@ -308,14 +333,19 @@ static void resolve_head(struct http_parser *p)
     struct slice first = slice_of(text, p->first_len);
     struct http_head *head = &p->head;
 
+    uint64_t names = 0;
+
     for (size_t i = 0; i < p->field_count; i++) {
         const struct field *f = &p->fields[i];
 
         p->headers[i].name = slice_of(text + f->name_at, f->name_len);
         p->headers[i].value = slice_trim(slice_of(text + f->value_at, f->value_len));
+        names |= http_name_bit(p->headers[i].name);
     }
-    *head = (struct http_head){
-        .minor = p->ll.http_minor, .headers = p->headers, .header_count = p->field_count};
+    *head = (struct http_head){.minor = p->ll.http_minor,
+                               .headers = p->headers,
+                               .header_count = p->field_count,
+                               .names = names};
     if (reads_requests(p)) {
         head->method = slice_str(llhttp_method_name((llhttp_method_t)p->ll.method));
         head->target = first;

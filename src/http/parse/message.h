@@ -32,6 +32,7 @@ struct http_head {
     unsigned minor; /* HTTP/1.minor */
     const struct http_header *headers;
     size_t header_count;
+    uint64_t names;  /* set by the parser: a bit for each name (http_name_bit); 0: not known */
     bool keep_alive; /* the connection may serve another message */
     bool chunked;
     bool has_length;
@@ -67,6 +68,15 @@ struct http_event {
 
 struct http_parser;
 
+/* Which of 64 bits stands for a header's name, whatever its case: a head without that bit does not
+ * have the header. */
+static inline uint64_t http_name_bit(struct slice name)
+{
+    return name.len == 0
+               ? 0
+               : (uint64_t)1 << ((name.len * 7 + ((unsigned char)name.ptr[0] | 0x20U)) & 63);
+}
+
 /* NULL: out of memory. */
 struct http_parser *http_parser_new(enum http_role role);
 void http_parser_free(struct http_parser **p);
@@ -83,6 +93,8 @@ MUST_CHECK int http_parser_eof(struct http_parser *p, struct http_event *ev);
 /* The response that comes answers a HEAD: it has no body whatever its headers say. Call before its
  * head. */
 void http_parser_no_body(struct http_parser *p);
+/* Between messages: gives back the memory of the last head, which ends with that. */
+void http_parser_release(struct http_parser *p);
 /* Nothing of a message has been seen since the last END. */
 bool http_parser_idle(const struct http_parser *p);
 
