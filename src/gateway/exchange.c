@@ -437,9 +437,7 @@ static enum step_result step_choose(struct exchange *x)
     return STEP_NEXT;
 }
 
-static const char out_of_memory[] = "out of memory";
-
-static bool send_relay(struct exchange *x, struct node *n)
+static int send_relay(struct exchange *x, struct node *n, struct err *e)
 {
     struct request_pieces pieces = {0};
     struct slice whole = buf_slice(&x->body);
@@ -465,15 +463,15 @@ static bool send_relay(struct exchange *x, struct node *n)
         r.piece_count = 1;
     }
     x->answer = ANSWER_RELAY;
-    x->call = node_call_start(n, &r, &answer_ops, x);
-    return x->call != NULL;
+    x->call = node_call_start(n, &r, &answer_ops, x, e);
+    return x->call == NULL ? e->code : MCP_OK;
 }
 
 static const struct http_header json_headers[] = {
     {{"Content-Type", 12}, {"application/json", 16}},
 };
 
-static bool send_native(struct exchange *x, struct node *n)
+static int send_native(struct exchange *x, struct node *n, struct err *e)
 {
     const struct op_info *op = op_info(x->op);
     struct request_pieces pieces = {0};
@@ -498,8 +496,8 @@ static bool send_native(struct exchange *x, struct node *n)
         r.piece_count = pieces.count;
     }
     x->answer = x->streams ? ANSWER_NATIVE_STREAM : ANSWER_NATIVE_WHOLE;
-    x->call = node_call_start(n, &r, &answer_ops, x);
-    return x->call != NULL;
+    x->call = node_call_start(n, &r, &answer_ops, x, e);
+    return x->call == NULL ? e->code : MCP_OK;
 }
 
 /* The node's own spelling of the model's name, which is what it expects to read. */
@@ -547,8 +545,8 @@ static int send_translated(struct exchange *x, struct node *n, struct err *e)
         return rv;
     }
     x->answer = openai_call_streams(x->openai) ? ANSWER_OPENAI_STREAM : ANSWER_OPENAI_WHOLE;
-    x->call = node_call_start(n, &r, &answer_ops, x);
-    return x->call == NULL ? err_set(e, MCP_ENOMEM, "%s", out_of_memory) : MCP_OK;
+    x->call = node_call_start(n, &r, &answer_ops, x, e);
+    return x->call == NULL ? e->code : MCP_OK;
 }
 
 static enum step_result step_forward(struct exchange *x)
@@ -567,9 +565,9 @@ static enum step_result step_forward(struct exchange *x)
     if (n->kind == NODE_KIND_OPENAI && (x->native || x->native_only)) {
         rv = send_translated(x, n, &e);
     } else if (x->native) {
-        rv = send_native(x, n) ? MCP_OK : err_set(&e, MCP_ENOMEM, "%s", out_of_memory);
+        rv = send_native(x, n, &e);
     } else {
-        rv = send_relay(x, n) ? MCP_OK : err_set(&e, MCP_ENOMEM, "%s", out_of_memory);
+        rv = send_relay(x, n, &e);
     }
     if (rv != MCP_OK) {
         return fail(x, rv, e.text);

@@ -37,6 +37,7 @@ struct node_call {
     bool upload_chunked;
     bool pooled;  /* the connection was used before */
     bool retried; /* an earlier connection may have taken the request to the node */
+    bool no_descriptor;
     bool paused;
     struct node_call *next; /* detached: the node's list of those */
     struct node_call **link;
@@ -243,6 +244,8 @@ static bool connect_fresh(struct node_call *c)
     c->phase = CALL_CONNECTING;
     c->client = http_client_connect(c->loop, &c->node->addr, &client_ops, c);
     if (c->client == NULL) {
+        c->no_descriptor = errno == EMFILE || errno == ENFILE;
+        counter_add(COUNTER_NODE_NO_DESCRIPTOR, c->no_descriptor);
         return false;
     }
     counter_add(COUNTER_NODE_CONNECTS, 1);
@@ -270,13 +273,21 @@ static bool connect_any(struct node_call *c)
     return send_request(c);
 }
 
+static int why_not_started(const struct node_call *c, struct err *e)
+{
+    return c->no_descriptor ? err_set(e, MCP_EQUEUE_FULL,
+                                      "no file descriptor is left for a connection to the node")
+                            : err_set(e, MCP_ENOMEM, "out of memory");
+}
+
 struct node_call *node_call_start(struct node *n, const struct node_call_request *request,
-                                  const struct node_call_ops *ops, void *owner)
+                                  const struct node_call_ops *ops, void *owner, struct err *e)
 {
     struct node_call *c = calloc(1, sizeof(*c));
 
     ASSERT(request->piece_count <= NODE_CALL_PIECES_MAX && n->has_addr);
     if (c == NULL) {
+        (void)err_set(e, MCP_ENOMEM, "out of memory");
         return NULL;
     }
     c->magic = CALL_MAGIC;
@@ -295,6 +306,7 @@ struct node_call *node_call_start(struct node *n, const struct node_call_request
     timer_init(&c->limit, on_limit, c);
     n->calls++;
     if (!build_head(c, request) || !connect_any(c)) {
+        (void)why_not_started(c, e);
         call_release(c);
         return NULL;
     }
@@ -393,7 +405,10 @@ static void on_failed(void *owner, enum http_failure why, int error, const char 
         if (!c->pooled || c->ops == NULL) {
             call_fail(c, MCP_EUPSTREAM_ERROR, "closed the connection without an answer", false);
         } else if (!retry_stale(c)) {
-            call_fail(c, MCP_ENOMEM, "out of memory", false);
+            struct err e;
+            int rv = why_not_started(c, &e);
+
+            call_fail(c, rv, e.text, false);
         }
         return;
     case HTTP_FAIL_CUT:

@@ -10,7 +10,7 @@
  *              latest byte, or its end)
  * idle         each byte of the answer         next one                 MCP_ESTREAM_INTERRUPTED
  * The last two do not run while the call is paused. What keeps us from connecting and says nothing
- * about the node (no port is left) is MCP_EQUEUE_FULL. */
+ * about the node (no port or descriptor is left) is MCP_EQUEUE_FULL. */
 #ifndef MCP_NODE_CALL_H
 #define MCP_NODE_CALL_H
 
@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/err.h"
 #include "base/slice.h"
 #include "http/parse/message.h"
 #include "node/node.h"
@@ -53,9 +54,9 @@ struct node_call_ops {
     void (*drained)(void *owner); /* uploads; may be NULL */
 };
 
-/* NULL: out of memory. */
+/* NULL: MCP_ENOMEM, or MCP_EQUEUE_FULL where no descriptor is left for a connection. */
 struct node_call *node_call_start(struct node *n, const struct node_call_request *request,
-                                  const struct node_call_ops *ops, void *owner);
+                                  const struct node_call_ops *ops, void *owner, struct err *e);
 bool node_call_body(struct node_call *c, struct slice bytes); /* false: out of memory */
 void node_call_body_end(struct node_call *c);
 bool node_call_over_high(const struct node_call *c);

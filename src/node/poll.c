@@ -217,12 +217,13 @@ static void start_call(struct node_poll *p, const char *path)
         .headers = headers,
         .header_count = sizeof(headers) / sizeof(headers[0]),
     };
+    struct err e;
 
     buf_clear(&p->answer);
     p->status = 0;
-    p->call = node_call_start(p->node, &request, &ops, p);
+    p->call = node_call_start(p->node, &request, &ops, p, &e);
     if (p->call == NULL) {
-        fail_here(p, "out of memory");
+        fail_here(p, e.text);
     }
 }
 

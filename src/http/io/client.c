@@ -223,8 +223,10 @@ struct http_client *http_client_connect(struct loop *loop, const struct addr *to
                                         const struct http_client_ops *ops, void *owner)
 {
     struct http_client *c = calloc(1, sizeof(*c));
+    int error;
 
     if (c == NULL) {
+        errno = ENOMEM;
         return NULL;
     }
     c->magic = CLIENT_MAGIC;
@@ -234,16 +236,19 @@ struct http_client *http_client_connect(struct loop *loop, const struct addr *to
     task_init(&c->resumed, on_resumed, c);
     c->parser = http_parser_new(HTTP_PARSE_RESPONSES);
     if (c->parser == NULL) {
+        error = ENOMEM;
         goto fail_client;
     }
     c->sock = sock_connect(loop, to, &client_sock_ops, c);
     if (c->sock == NULL) {
+        error = errno;
         goto fail_client;
     }
     return c;
 
 fail_client:
     client_destroy(c);
+    errno = error;
     return NULL;
 }
 

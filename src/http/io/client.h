@@ -46,7 +46,8 @@ struct http_client_ops {
     void (*drained)(void *owner);
 };
 
-/* NULL: out of memory or of descriptors. A connection that cannot be made comes as `failed`. */
+/* NULL with errno: out of memory or of descriptors. A connection that cannot be made comes as
+ * `failed`. */
 struct http_client *http_client_connect(struct loop *loop, const struct addr *to,
                                         const struct http_client_ops *ops, void *owner);
 /* Hands the idle connection to another owner (out of the pool, into the pool). */

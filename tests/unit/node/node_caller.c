@@ -81,7 +81,7 @@ const struct node_call_ops caller_ops = {
 
 void caller_start(struct caller *c, struct node *n, const struct node_call_request *request)
 {
-    c->call = node_call_start(n, request, &caller_ops, c);
+    c->call = node_call_start(n, request, &caller_ops, c, NULL);
 }
 
 void caller_get(struct caller *c, struct node *n)
