@@ -3,7 +3,7 @@
 JOBS ?= $(shell nproc)
 SOURCES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
 
-.PHONY: help build test demo bench check format format-check clean
+.PHONY: help build test demo bench fuzz check format format-check clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -25,7 +25,7 @@ demo: ## a real model answers through the gateway: installs, builds, runs
 	@$(MAKE) --no-print-directory build
 	@tools/demo
 
-BENCH_TARGETS = $(addprefix bench-,all http streams mcp idle start)
+BENCH_TARGETS = $(addprefix bench-,all http streams mcp backends idle start)
 T ?= 2
 ROUNDS ?= 5
 
@@ -36,6 +36,13 @@ $(BENCH_TARGETS): bench-%:
 	@tools/deps bench
 	@$(MAKE) --no-print-directory build
 	.cache/venv-bench/bin/python bench/run.py $* --seconds $(T) --rounds $(ROUNDS) $(BENCH_OPTIONS)
+
+fuzz: T = 60
+fuzz: ## fuzzes each target for T seconds (60), longer is better
+	@tools/deps fuzz
+	cmake --preset fuzz
+	cmake --build --preset fuzz -j $(JOBS)
+	@tools/fuzz --seconds $(T) $(FUZZ_OPTIONS)
 
 check: format-check ## layers, headers, vectors, tree and formatting (no build)
 	python3 tools/check_layers.py

@@ -7,6 +7,7 @@ errors, such as wrong answers; 2 usage. How fast anything is decides nothing.
 """
 import argparse
 import contextlib
+import dataclasses
 import datetime
 import json
 import os
@@ -17,36 +18,41 @@ import sys
 import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from benchlib import bars, cases, chart, idle, load, rounds, servers, start  # noqa: E402
+from benchlib import bars, cases, chart, copies, figures, idle, load, rounds, servers, start  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-STARTS = {"relay": servers.start_relay, "nginx": servers.start_nginx, "haproxy": servers.start_haproxy,
-          "mcpgate": servers.start_mcpgate}
-NAMES = ("all", "http", "streams", "mcp", "idle", "start")
+NAMES = ("all", "http", "streams", "mcp", "backends", "idle", "start")
 
 
 class Bench:
     """The simulator, and the servers before it."""
 
     def __init__(self, build, folder, stack):
-        self.build, self.folder, self.stack = build, folder, stack
+        self.build, self.folder, self.stack = build, pathlib.Path(folder), stack
         self.sim = servers.start_sim(build, folder)
         stack.callback(self.sim.stop)
         self.simulated = load.ask(self.sim.at, "/api/version").get("simulated", False)
         self.load = load.Load(build, self.sim)
         self.servers = {}
+        self.missing = {}  # why
 
     def start(self, name):
-        """None: it is not installed."""
-        return STARTS[name](self.build, self.folder, self.sim.at)
+        """None: it cannot be had here, which is said once."""
+        server, why = servers.start(name, self.build, self.folder, self.sim.at)
+        if why:
+            self.miss(name, why)
+        return server
+
+    def miss(self, name, why):
+        if name not in self.missing:
+            print(f"{name}: left out: {why}", file=sys.stderr)
+        self.missing[name] = why
 
     def start_all(self, names):
         for name in names:
             self.servers[name] = server = self.start(name)
             if server:
                 self.stack.callback(server.stop)
-            else:
-                print(f"{name}: not installed, left out (tools/deps bench fetches it)", file=sys.stderr)
 
 
 def first_line(command, env=None):
@@ -82,7 +88,39 @@ def choose(args):
             raise servers.Failed(f"{args.name} has no case {', '.join(sorted(unknown))}; it has "
                                  f"{', '.join(c.name for c in chosen)}")
         chosen = [c for c in chosen if c.name in args.case]
-    return chosen
+    if args.targets:
+        chosen = [dataclasses.replace(c, targets=args.targets) for c in chosen]
+    return [c for c in chosen if c.pairs()]
+
+
+def measure_cases(args, bench, results, chosen):
+    names = dict.fromkeys(t.server for c in chosen for t in c.pairs() if t.server != "direct")
+    if any(c.open_loop for c in chosen):
+        names["relay"] = None  # the rate is half of its
+    bench.start_all(names)
+    run = rounds.Rounds(bench, chosen, args.seconds, args.warmup, args.rounds, args.seed, args.calls)
+    print(f"{len(chosen)} cases, {args.rounds} rounds of {args.seconds:g} s each: about "
+          f"{run.estimate_s() / 60:.1f} min", file=sys.stderr)
+    results["cases"] = run.run(progress)
+    print(rounds.text(results["cases"], bench.simulated), "\n", flush=True)
+    return run.errors
+
+
+def measure_copies(bench, results):
+    results["copies"], errors, why = copies.measure(bench)
+    if why:
+        bench.miss("copies", why)
+    else:
+        print(copies.text(results["copies"], bench.simulated), "\n", flush=True)
+    return errors
+
+
+def measure_idle(args, bench, results):
+    most = (servers.raise_open_files() - 1000) // 2  # the relay has two for each
+    targets = [t for t in idle.TARGETS if not args.targets or t in args.targets]
+    results["idle"], errors = idle.measure(bench, targets, min(args.connections, most), args.hold, args.rounds)
+    print(idle.text(results["idle"], bench.simulated), "\n", flush=True)
+    return errors
 
 
 def measure(args, bench, results):
@@ -92,30 +130,49 @@ def measure(args, bench, results):
         results["start"] = start.measure(bench, args.starts)
         print(start.text(results["start"], bench.simulated), "\n", flush=True)
     if chosen:
-        bench.start_all(dict.fromkeys(t.server for c in chosen for t in c.targets if t.server != "direct"))
-        run = rounds.Rounds(bench, chosen, args.seconds, args.warmup, args.rounds, args.seed, args.calls)
-        print(f"{len(chosen)} cases, {args.rounds} rounds of {args.seconds:g} s each: about "
-              f"{run.estimate_s() / 60:.0f} min", file=sys.stderr)
-        results["cases"] = run.run(progress)
-        errors += run.errors
-        print(rounds.text(results["cases"], bench.simulated), "\n", flush=True)
-    if args.name in ("all", "idle"):
-        most = (servers.raise_open_files() - 1000) // 2  # the relay has two for each
-        rows, more = idle.measure(bench, min(args.connections, most), args.hold)
-        results["idle"], errors = rows, errors + more
-        print(idle.text(rows, bench.simulated), "\n", flush=True)
+        errors += measure_cases(args, bench, results, chosen)
+    if args.calls and not args.narrowed and args.name in ("all", "streams"):
+        errors += measure_copies(bench, results)
+    if args.name in ("all", "idle") and not args.case:
+        errors += measure_idle(args, bench, results)
+    results["missing"] = bench.missing
     return errors
+
+
+def ratios(measured):
+    """A line for each target: its rate to that of the relay, or of the first there is."""
+    for case in measured:
+        names = list(case["summary"])
+        floor = cases.RELAY.name if cases.RELAY.name in names else next(iter(names), None)
+        for name in names:
+            rates = [r[name]["requests_per_s"] / r[floor]["requests_per_s"] for r in case["rounds"]
+                     if r[floor]["requests_per_s"] > 0]
+            if name != floor and rates:
+                found = figures.spread(rates)
+                yield (f"{case['name']}: {name} has {found['median']:.2f} of the requests/s of {floor}, "
+                       f"{found['min']:.2f}..{found['max']:.2f}")
 
 
 def write(args, results):
     args.out.mkdir(parents=True, exist_ok=True)
-    path = args.out / f"{args.name}.json"
+    name = f"{args.name}-part" if args.narrowed else args.name  # a look does not replace the whole
+    path = args.out / f"{name}.json"
     path.write_text(json.dumps(results, indent=1) + "\n")
     print(f"results: {path}")
-    if results.get("cases") and args.svg:
-        folder = args.out / args.name
+    if args.svg:
+        folder = args.out / name
         folder.mkdir(exist_ok=True)
-        print("charts:", *chart.draw(results["cases"], folder, results["simulated"]))
+        for old in folder.glob("*.svg"):
+            old.unlink()
+        drawn = chart.draw(results, folder)
+        print(f"charts: {folder}: {' '.join(path.name for path in drawn) or 'none'}")
+
+
+def targets_of(text):
+    unknown = [word for word in text.split(",") if word not in cases.SHORT_NAMES]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"no target {', '.join(unknown)}; there are {', '.join(cases.SHORT_NAMES)}")
+    return tuple(cases.SHORT_NAMES[word] for word in dict.fromkeys(text.split(",")))
 
 
 def parse():
@@ -128,13 +185,16 @@ def parse():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=1, help="the order follows from it")
     parser.add_argument("--case", action="append", help="only this one; may be repeated")
+    parser.add_argument("--targets", type=targets_of, metavar="A,B",
+                        help=f"only these, in all cases: {', '.join(cases.SHORT_NAMES)}")
     parser.add_argument("--connections", type=int, default=10000, help="idle ones (10000)")
     parser.add_argument("--hold", type=float, default=5, help="seconds that they idle (5)")
     parser.add_argument("--starts", type=int, default=20)
     parser.add_argument("--no-svg", dest="svg", action="store_false")
-    parser.add_argument("--no-calls", dest="calls", action="store_false", help="do not count system calls")
+    parser.add_argument("--no-calls", dest="calls", action="store_false", help="do not count system calls, sends and copies")
     args = parser.parse_args()
     args.build = args.build.resolve()
+    args.narrowed = bool(args.case or args.targets)
     return args
 
 
@@ -149,10 +209,12 @@ def main():
         results = {"simulated": bench.simulated, "begun": begun, "options": options, "machine": machine(args.build)}
         errors = measure(args, bench, results)
     results["errors"] = errors
-    results["bars"] = bars.judge(results)
-    if results["bars"]:
-        print(bars.text(results["bars"]), "\n")
+    results["bars"] = bars.judge(results, whole=args.name == "all" and not args.narrowed)
     write(args, results)
+    if results["bars"]:
+        print("", bars.text(results["bars"], args.rounds), sep="\n")
+    if args.narrowed:
+        print("", *ratios(results.get("cases", ())), sep="\n")
     for error in errors:
         print(f"ERROR {error}", file=sys.stderr)
     return 1 if errors else 0

@@ -20,6 +20,7 @@ FIGURES = (
     Figure("p99.9_us", "p99.9 us", 0),
     Figure("cpu_us", "CPU us/req", 2),
     Figure("cpu_us_per_part", "CPU us/part", 2),
+    Figure("sends_per_part", "sends/part", 2),
     Figure("switches", "switches/req", 2),
     Figure("calls", "syscalls/req", 2),
     Figure("rss_mib", "RSS MiB", 1),
@@ -37,6 +38,8 @@ def figures_of(result, parts, direct=None):
         out["added_p50_us"] = latency["p50"] - direct["latency_us"]["p50"]
     if watched := result.get("watched"):
         out["cpu_us"] = watched["cpu_us"] / requests
+        if watched["cpu_us"] > 0:
+            out["requests_per_cpu_s"] = result["requests"] * 1e6 / watched["cpu_us"]
         if parts > 1:
             out["cpu_us_per_part"] = watched["cpu_us"] / max(1, result["parts"])
         out["switches"] = (watched["switches_voluntary"] + watched["switches_involuntary"]) / requests

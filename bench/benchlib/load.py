@@ -1,17 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One run of bench-load, and the system calls of a server meanwhile."""
+"""One run of bench-load."""
 import json
-import re
-import shutil
 import subprocess
-import tempfile
 import time
 import urllib.request
 
 from benchlib.servers import Failed, prepare_child
 
 MODELS = ("m", "m:latest")  # one model, two spellings: an answer to somebody else's request shows
-CALLS_S = (0.3, 1.0)
 
 
 def ask(at, path, body=None):
@@ -39,13 +35,6 @@ def shape(target, in_flight):
 
 def address(target, server):
     return server.mcp_at if target.mcp else server.at
-
-
-def slope(one, other):
-    """Of (calls, requests); of their sums where the two are too near to each other."""
-    if abs(other[1] - one[1]) < 0.1 * max(one[1], other[1], 1):
-        return (one[0] + other[0]) / max(1, one[1] + other[1])
-    return (other[0] - one[0]) / (other[1] - one[1])
 
 
 class Load:
@@ -85,36 +74,3 @@ class Load:
             if running <= 0 or time.monotonic() > deadline:
                 return running
             time.sleep(0.01)
-
-    # system calls
-    def count_with_perf(self, command, server):
-        pids = ",".join(map(str, server.pids()))
-        with tempfile.NamedTemporaryFile("r") as out:
-            run = subprocess.run(["perf", "stat", "-x,", "-e", "raw_syscalls:sys_enter", "-o", out.name, "-p", pids,
-                                  "--", *command], capture_output=True, text=True, check=False)
-            found = re.search(r"^(\d+),,raw_syscalls:sys_enter", out.read(), re.M)
-        return (int(found[1]), json.loads(run.stdout)) if found else None
-
-    def count_with_strace(self, command, server):
-        with tempfile.NamedTemporaryFile("r") as out:
-            trace = subprocess.Popen(["strace", "-f", "-c", "-o", out.name,
-                                      *(w for pid in server.pids() for w in ("-p", str(pid)))],
-                                     stderr=subprocess.PIPE, text=True)
-            trace.stderr.readline()  # "attached"
-            run = subprocess.run(command, capture_output=True, text=True, check=False)
-            trace.send_signal(2)
-            trace.communicate()
-            found = re.search(r"^\s*100\.00\s+\S+\s+\d+\s+(\d+).*total$", out.read(), re.M)
-        return (int(found[1]), json.loads(run.stdout)) if found else None
-
-    def calls_per_request(self, at, options, server):
-        """(system calls per request, results of the runs): of two runs of different length, what one adds, so
-        that opening connections does not count. (None, ...): they cannot be counted here."""
-        for tool, count in (("perf", self.count_with_perf), ("strace", self.count_with_strace)):
-            if not shutil.which(tool):
-                continue
-            counted = [count(self.command(at, [*options, "-t", s, "--warmup", 0]), server) for s in CALLS_S]
-            if None not in counted:
-                runs = [(calls, result["requests_all"]) for calls, result in counted]
-                return slope(*runs), [result for _, result in counted]
-        return None, []

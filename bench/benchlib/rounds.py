@@ -3,7 +3,7 @@
 Within a round the targets of a case run one behind the other, so that their ratios mean something."""
 import random
 
-from benchlib import load, table
+from benchlib import counts, load, table
 from benchlib.cases import RELAY
 from benchlib.figures import figures_of, spread, summarise
 from benchlib.servers import Failed
@@ -20,7 +20,9 @@ class Rounds:
 
     def estimate_s(self):
         pairs = sum(len(self.pairs(case)) for case in self.cases)
-        return pairs * (self.rounds * (self.seconds + 0.3) + (sum(load.CALLS_S) + 1) * self.count_calls)
+        streams = sum(len(self.pairs(case)) for case in self.cases if case.streams)
+        return (pairs * self.rounds * (self.seconds + 0.3)
+                + (pairs + streams) * (sum(counts.RUNS_S) + 1) * self.count_calls)
 
     def pairs(self, case):
         return [t for t in case.pairs() if t.server == "direct" or self.bench.servers.get(t.server)]
@@ -40,7 +42,7 @@ class Rounds:
         server = None if target.server == "direct" else self.bench.servers[target.server]
         at = self.bench.sim.at if server is None else load.address(target, server)
         result = self.bench.load.run(at, [*self.options(case, target), *self.window], server)
-        if case.name.startswith("abort"):
+        if case.aborts:
             left = self.bench.load.wait_idle()
             if left > 0:
                 result["errors"] += left
@@ -71,33 +73,40 @@ class Rounds:
                 results[case.name].append(self.run_case(case))
         out = []
         for case in self.cases:
-            say(f"system calls: {case.name}")
+            say(f"counting: {case.name}")
             out.append(self.sum_up(case, results[case.name]))
         say("")
         return out
 
     def sum_up(self, case, results):
-        summary = summarise([{name: figures_of(r, case.parts, round_.get("direct")) for name, r in round_.items()}
-                             for round_ in results])
+        figures = [{name: figures_of(r, case.parts, round_.get("direct")) for name, r in round_.items()}
+                   for round_ in results]
+        summary, ways = summarise(figures), {}
         if self.count_calls:
-            self.add_calls(case, summary)
+            ways["calls"] = self.count(case, summary, "calls", counts.CALLS, 1)
+            if case.streams:
+                ways["sends_per_part"] = self.count(case, summary, "sends_per_part", counts.SENDS, case.parts)
         return {"name": case.name, "title": case.title, "in_flight": case.in_flight, "parts": case.parts,
-                "rate_per_s": self.rate if case.open_loop else None, "summary": summary, "rounds": results}
+                "rate_per_s": self.rate if case.open_loop else None, "summary": summary, "counted_by": ways, "figures": figures, "rounds": results}
 
-    def add_calls(self, case, summary):
+    def count(self, case, summary, name, what, per):
+        """Adds that figure to the summary. The ways it was counted."""
+        ways = set()
         for target in self.pairs(case):
             if target.server != "direct":
                 server = self.bench.servers[target.server]
-                calls, results = self.bench.load.calls_per_request(load.address(target, server),
-                                                                   self.options(case, target), server)
+                number, results, way = counts.per_request(what, self.bench.load, load.address(target, server),
+                                                          self.options(case, target), server)
                 for result in results:
                     self.note_errors(case, target, result)
-                if calls is not None:
-                    summary[target.name]["calls"] = spread([calls])
-        floor = summary.get(RELAY.name, {}).get("calls")
-        for name, figures in summary.items():
-            if floor and name != RELAY.name and "calls" in figures:
-                figures["calls"]["ratio"] = spread([figures["calls"]["median"] / floor["median"]])
+                if number is not None:
+                    summary[target.name][name] = spread([number / per])
+                    ways.add(way)
+        floor = summary.get(RELAY.name, {}).get(name)
+        for target, figures in summary.items():
+            if floor and floor["median"] > 0 and target != RELAY.name and name in figures:
+                figures[name]["ratio"] = spread([figures[name]["median"] / floor["median"]])
+        return sorted(ways)
 
 
 def text(cases, simulated):

@@ -221,12 +221,40 @@ def start_haproxy(_build, folder, node):
     return haproxy
 
 
-def start_mcpgate(build, folder, node):
-    config = pathlib.Path(folder, "mcpgate.yaml")
+# The gateway with an option that it may not know, or not be able to follow on this machine.
+VARIANTS = {"epoll": ("--backend", "epoll"), "io_uring": ("--backend", "io_uring"),
+            "single": ("--mode", "single"), "main-sub": ("--mode", "main-sub")}
+
+
+def start_mcpgate(build, folder, node, name="mcpgate", options=(), env=None):
+    """As a user gets it: reactors, backend and mode are those of no option."""
+    config = pathlib.Path(folder, f"{name}.yaml")
     config.write_text("limits: {idle_connections: 512}\nlog: {access: off}\n")
-    gateway = Server(folder, "mcpgate", [
+    gateway = Server(folder, name, [
         build / "mcpgate", "serve", "-c", config, "--node", f"http://{node}", "--http", "127.0.0.1:0",
-        "--mcp", "127.0.0.1:0", "--admin", "127.0.0.1:0"], banner=rb"^ready$")
+        "--mcp", "127.0.0.1:0", "--admin", "127.0.0.1:0", *options], env, banner=rb"^ready$")
     gateway.at = gateway.address(r"http\s+")
     gateway.mcp_at = gateway.address(r"mcp\s+")
     return gateway
+
+
+STARTS = {"relay": start_relay, "nginx": start_nginx, "haproxy": start_haproxy, "mcpgate": start_mcpgate}
+
+
+def knows_option(build, option):
+    usage = subprocess.run([build / "mcpgate", "serve", "--help"], capture_output=True, text=True, check=False)
+    return re.search(rf"^\s+{option}\b", usage.stdout, re.M) is not None
+
+
+def start(name, build, folder, node):
+    """(server, None), or (None, why there is none)."""
+    if name in STARTS:
+        server = STARTS[name](build, folder, node)
+        return server, None if server else "not installed, tools/deps bench fetches it"
+    option = VARIANTS[name]
+    if not knows_option(build, option[0]):
+        return None, f"this mcpgate has no {option[0]}"
+    try:
+        return start_mcpgate(build, folder, node, f"mcpgate-{name}", option), None
+    except Failed as failure:
+        return None, str(failure)

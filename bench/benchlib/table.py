@@ -3,7 +3,6 @@
 from benchlib.figures import FIGURES
 
 
-
 def number(value, digits):
     return "-" if value is None else f"{value:,.{digits}f}"
 
@@ -12,10 +11,10 @@ def ratio_text(ratio):
     return "" if ratio is None else f"{ratio['median']:.2f} {ratio['min']:.2f}..{ratio['max']:.2f}"
 
 
-def layout(rows):
-    """Columns as wide as they must be, the first to the left."""
+def layout(rows, left=(0,)):
+    """Columns as wide as they must be, some to the left."""
     widths = [max(map(len, column)) for column in zip(*rows)]
-    return ["  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))).rstrip()
+    return ["  ".join(c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))).rstrip()
             for row in rows]
 
 

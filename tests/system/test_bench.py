@@ -6,26 +6,56 @@ import os
 import pathlib
 import subprocess
 import sys
+import types
+import xml.etree.ElementTree
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("MCPGATE_BIN", "build/asan/mcpgate")).resolve().parent
 sys.path.insert(0, str(ROOT / "bench"))
-from benchlib import bars, cases, figures, load as load_runs, servers, table  # noqa: E402
+from benchlib import bars, cases, chart, copies, counts, figures, load as load_runs, servers, table  # noqa: E402
 
 ALWAYS = {"direct", "relay", "mcpgate http"}
 FIGURES = {"requests_per_s", "p50_us", "p99_us", "p99.9_us", "max_us"}
 
 
+def run_bench(tmp_path, *options, build=BUILD):
+    return subprocess.run([sys.executable, "bench/run.py", "--build", build, "--out", tmp_path, "--seconds", "0.1",
+                           "--warmup", "0.05", "--rounds", "1", "--connections", "50", "--hold", "0.1", "--starts",
+                           "2", *options],
+                          cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+
+
 def bench(tmp_path, name, *options):
     """The results of a run that must find no errors, and what it printed."""
-    run = subprocess.run([sys.executable, "bench/run.py", name, "--build", BUILD, "--out", tmp_path, "--no-svg",
-                          "--seconds", "0.1", "--warmup", "0.05", "--rounds", "1", "--connections", "50", "--hold",
-                          "0.1", "--starts", "2", *options],
-                         cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+    run = run_bench(tmp_path, name, *options)
     assert run.returncode == 0, run.stdout + run.stderr
     return json.loads((tmp_path / f"{name}.json").read_text()), run.stdout
+
+
+def check_charts(folder, groups):
+    """One SVG for each, with a bar and a whisker at least."""
+    assert {path.stem for path in folder.iterdir()} == groups
+    for path in folder.iterdir():
+        root = xml.etree.ElementTree.parse(path).getroot()
+        assert root.tag.endswith("svg")
+        kinds = [element.get("class", "") for element in root.iter()]
+        assert any("rect" in kind for kind in kinds), path
+        assert any("ci" in kind.split() or "ci" == kind for kind in kinds), path
+
+
+def check_bars(results, whole):
+    expected = bars.judge({}, whole=True)
+    keys = [(b["bar"], b["where"]) for b in results["bars"] if b["group"] != "idle"]
+    if whole:
+        assert keys == [(b["bar"], b["where"]) for b in expected if b["group"] != "idle"]
+    assert len(set(keys)) == len(keys) > 0
+    for bar in results["bars"]:
+        if bar["value"] is None:
+            assert (whole, bar["holds"]) == (True, None)
+        else:
+            assert {"median", "min", "max"} == bar["value"].keys() and bar["holds"] in (True, False)
 
 
 def check_result(result, target):
@@ -37,13 +67,15 @@ def check_result(result, target):
 
 
 def test_all_of_it_without_errors(tmp_path):
-    results, printed = bench(tmp_path, "all", "--no-calls")
+    results, printed = bench(tmp_path, "all", "--no-calls", "--no-svg")
+    assert not (tmp_path / "all").exists()
     assert results["simulated"] is True
     assert results["errors"] == []
     assert [c["name"] for c in results["cases"]] == [c.name for c in cases.GROUPS["all"]]
     for case in results["cases"]:
         assert f"{case['name']}: {case['title']} (simulated: true)" in printed
         assert ALWAYS <= case["summary"].keys()
+        assert [r.keys() for r in case["figures"]] == [case["summary"].keys()]
         for target, result in case["rounds"][0].items():
             check_result(result, target)
             assert FIGURES <= case["summary"][target].keys()
@@ -51,16 +83,76 @@ def test_all_of_it_without_errors(tmp_path):
                 assert result["parts"] >= (result["requests"] - case["in_flight"]) * cases.PARTS
             if case["name"].startswith("abort"):
                 assert result["aborted"] == result["requests"]
-            if target not in ("direct", "relay"):
+            relay_cpu = case["summary"]["relay"]["cpu_us"]["median"]
+            if target not in ("direct", "relay") and relay_cpu > 0:  # the time is short
                 assert {"median", "min", "max"} == case["summary"][target]["cpu_us"]["ratio"].keys()
     assert {"relay", "mcpgate http", "mcpgate mcp, each"} <= {row["target"] for row in results["idle"]}
-    assert all(row["result"]["requests"] == 50 for row in results["idle"])
+    assert [r["requests"] for row in results["idle"] for r in row["rounds"]] == [50] * len(results["idle"])
+    assert all(row["figures"]["bytes_per_connection"].keys() == {"median", "min", "max"} for row in results["idle"])
     assert results["start"]["times"] == 2
-    assert {b["met"] for b in results["bars"]} <= {True, False}
+    check_bars(results, whole=True)
+    assert printed.splitlines()[-1].endswith("not measured; fewer than 5 rounds, so for orientation only")
+
+
+def test_one_case_of_some_targets_with_charts(tmp_path):
+    """A short look: only what was asked for, under a name of its own, the ratio last."""
+    results, printed = bench_part(tmp_path, "streams", "--case", "stream-1ms-64", "--targets", "relay,http,mcp-1")
+    [case] = results["cases"]
+    assert list(case["summary"]) == ["relay", "mcpgate http", "mcpgate mcp, 1 conn"]
+    for figures_ in case["summary"].values():
+        if "sends_per_part" in figures_:  # the kernel's events or strace can be had
+            assert 0 < figures_["sends_per_part"]["median"] < 2
+    assert set(case["counted_by"]) == {"calls", "sends_per_part"}
+    check_bars(results, whole=False)
+    last = printed.splitlines()[-2:]
+    assert [line.split(" has ")[0] for line in last] == ["stream-1ms-64: mcpgate http",
+                                                         "stream-1ms-64: mcpgate mcp, 1 conn"]
+    assert all("of the requests/s of relay, " in line for line in last)
+    groups = {"http", "parts-cpu"} | ({"parts-sends"} if case["counted_by"]["sends_per_part"] else set())
+    check_charts(tmp_path / "streams-part", groups)
+
+
+def bench_part(tmp_path, name, *options):
+    run = run_bench(tmp_path, name, *options)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert not (tmp_path / f"{name}.json").exists()
+    return json.loads((tmp_path / f"{name}-part.json").read_text()), run.stdout
+
+
+def test_the_gateway_otherwise_than_by_default(tmp_path):
+    """Each is measured, or it is said why not."""
+    results, _ = bench_part(tmp_path, "backends", "--case", "short-1", "--no-svg", "--no-calls",
+                            "--targets", "epoll,io_uring,single,main-sub")
+    [case] = results["cases"]
+    names = {f"mcpgate http/{name}" for name in servers.VARIANTS}
+    assert case["summary"].keys() | {f"mcpgate http/{name}" for name in results["missing"]} == names
+    assert case["summary"].keys() & {f"mcpgate http/{name}" for name in results["missing"]} == set()
+    assert all(results["missing"].values())
+
+
+@pytest.mark.parametrize("usage, why", [
+    ("      --node=URL   no --backend here", "this mcpgate has no --backend"),
+    ("      --backend=NAME", "mcpgate-io_uring did not start: mcpgate: no io_uring here"),
+])
+def test_what_the_gateway_cannot_do_is_left_out(tmp_path, usage, why):
+    mcpgate = tmp_path / "mcpgate"
+    mcpgate.write_text(f"#!/bin/sh\n[ \"$2\" = --help ] && echo '{usage}' && exit\n"
+                       "echo 'mcpgate: no io_uring here' >&2\nexit 1\n")
+    mcpgate.chmod(0o755)
+    assert servers.start("io_uring", tmp_path, tmp_path, "127.0.0.1:1") == (None, why)
+
+
+def test_a_target_or_case_that_is_not_there(tmp_path):
+    run = run_bench(tmp_path, "http", "--targets", "relay,varnish")
+    assert (run.returncode, run.stdout) == (2, "")
+    assert "no target varnish; there are direct, relay," in run.stderr
+    run = run_bench(tmp_path, "http", "--case", "short-2")
+    assert run.returncode == 1
+    assert run.stderr.startswith("bench: http has no case short-2; it has short-1,")
 
 
 def test_system_calls_are_counted_where_a_tool_is_there(tmp_path):
-    results, _ = bench(tmp_path, "http", "--case", "short-1")
+    results, _ = bench_part(tmp_path, "http", "--case", "short-1", "--no-svg")
     [case] = results["cases"]
     for target, summary in case["summary"].items():
         if "calls" in summary:  # perf or strace may trace
@@ -69,10 +161,10 @@ def test_system_calls_are_counted_where_a_tool_is_there(tmp_path):
 
 
 def test_calls_are_those_that_more_requests_add():
-    assert load_runs.slope((1100, 200), (2100, 400)) == 5  # 100 are for the connections
-    assert load_runs.slope((2100, 400), (1100, 200)) == 5
-    assert load_runs.slope((1000, 200), (1010, 201)) == 2010 / 401
-    assert load_runs.slope((7, 0), (8, 0)) == 15
+    assert counts.slope((1100, 200), (2100, 400)) == 5  # 100 are for the connections
+    assert counts.slope((2100, 400), (1100, 200)) == 5
+    assert counts.slope((1000, 200), (1010, 201)) == 2010 / 401
+    assert counts.slope((7, 0), (8, 0)) == 15
 
 
 def load(at, *options):
@@ -165,13 +257,93 @@ def test_ratios_are_taken_within_a_round():
     assert shown[-1].split() == ["to", "the", "relay", "0.80", "0.50..0.90", "2.00", "1.00..3.00"]
 
 
-def test_bars_are_judged_by_medians():
-    def spread(value, ratio=None):
-        return {"median": value, **({"ratio": {"median": ratio}} if ratio else {})}
-    case = {"name": "short-64", "in_flight": 64, "parts": 1, "rate_per_s": None,
-            "summary": {"relay": {"requests_per_s": spread(100)}, "nginx": {"requests_per_s": spread(92)},
-                        "mcpgate http": {"requests_per_s": spread(91, 0.91)},
-                        "mcpgate mcp, 1 conn": {"requests_per_s": spread(150, 1.5)}}}
-    judged = {b["bar"]: b["met"] for b in bars.judge({"cases": [case]})}
-    assert judged == {"HTTP at least 0.90 of the relay, short-64": True, "HTTP above nginx, short-64": False,
-                      "MCP, 1 connection, at least 1.6 of the relay, short-64": False}
+TRACE = """# entries-in-buffer/entries-written: {}/6   #P:2
+ a-1 [0] ..... 1.0: sock_send_length: sk=0xa (-1) family=0x2 (2) protocol=0x6 (6) ret=0x1 (1) flags=0x0 (0)
+ b-2 [0] ..s2. 1.1: inet_sock_set_state: skaddr=0xa (-1) oldstate=0x3 (3) newstate=0x1 (1) sport=0x50 (80) dport=0x9 (9)
+ a-1 [0] ..... 1.2: sock_send_length: sk=0xa (-1) family=0x2 (2) protocol=0x6 (6) ret=0x5e (94) flags=0x0 (0)
+ a-1 [0] ..... 1.3: sock_send_length: sk=0xa (-1) family=0x2 (2) protocol=0x6 (6) ret=0xfffffff5 (-11) flags=0x0 (0)
+ a-1 [0] ..... 1.4: sock_send_length: sk=0xb (-1) family=0x2 (2) protocol=0x6 (6) ret=0x5e (94) flags=0x0 (0)
+ b-2 [0] ..s2. 1.5: inet_sock_set_state: skaddr=0xa (-1) oldstate=0x9 (9) newstate=0x7 (7) sport=0x50 (80) dport=0x9 (9)
+ a-1 [0] ..... 1.6: sock_send_length: sk=0xa (-1) family=0x2 (2) protocol=0x6 (6) ret=0x5e (94) flags=0x0 (0)
+"""
+
+
+def test_sends_are_those_to_clients():
+    assert counts.sends_in_trace(TRACE.format(6).splitlines(), 80) == 1
+    assert counts.sends_in_trace(TRACE.format(6).splitlines(), 81) == 0
+    assert counts.sends_in_trace(TRACE.format(5).splitlines(), 80) is None  # some were lost
+
+
+def test_sends_are_counted_alike_by_all_tools_here(tmp_path):
+    """A relay sends what it reads: with one stream, 20 ms between parts, each part by itself, the last two together."""
+    with contextlib.ExitStack() as stack:
+        sim = servers.start_sim(BUILD, tmp_path)
+        stack.callback(sim.stop)
+        relay = servers.start_relay(BUILD, tmp_path, sim.at)
+        stack.callback(relay.stop)
+        loads = load_runs.Load(BUILD, sim)
+        ways, combine = counts.SENDS
+        for way in ways:
+            number, results, used = counts.per_request(((way,), combine), loads, relay.at, ["-p", 4, "--gap", 20], relay)
+            assert [r["errors"] for r in results] == [0] * len(results)
+            if used:
+                assert 3 <= number <= 5
+
+
+def judged(*cases_, **results):
+    return {(b["bar"], b["where"]): b["holds"] for b in bars.judge({"cases": cases_, **results}, whole=False)}
+
+
+def test_bars_are_judged_by_the_median_of_what_the_rounds_say():
+    def rates(relay, nginx, http, mcp):
+        return {name: {"requests_per_s": rate} for name, rate in
+                (("relay", relay), ("nginx", nginx), ("mcpgate http", http), ("mcpgate mcp, 1 conn", mcp))}
+    case = {"name": "short-64", "summary": {},
+            "figures": [rates(100, 92, 91, 150), rates(100, 80, 90, 150), rates(200, 170, 160, 400)]}
+    assert judged(case) == {("HTTP / relay, requests/s", "short-64"): True,
+                            ("HTTP / nginx, requests/s", "short-64"): False,
+                            ("MCP on 1 connection / relay, requests/s", "short-64"): False}
+
+
+def test_bars_of_backends_are_per_cpu_second():
+    case = {"name": "short-256", "summary": {}, "figures": [
+        {"mcpgate http/epoll": {"requests_per_cpu_s": 100}, "mcpgate http/io_uring": {"requests_per_cpu_s": 120}}]}
+    assert judged(case) == {("io_uring / epoll, requests per CPU s", "short-256"): True}
+
+
+def test_a_bar_without_a_figure_is_not_met():
+    [bar] = [b for b in bars.judge({"missing": {"io_uring": "no ring"}}, whole=True)
+             if b["bar"] == "io_uring / epoll, requests per CPU s" and b["where"] == "short-1"]
+    assert (bar["holds"], bar["why"]) == (None, "no ring")
+    shown = bars.text([bar], 5).splitlines()
+    assert shown[-2].endswith("not measured: no ring")
+    assert shown[-1] == "0 hold, 0 missed, 1 not measured"
+
+
+def test_ticks_are_round_and_span_all():
+    assert chart.ticks(0, 2.6) == [0, 1, 2, 3]
+    assert chart.ticks(-30, 90) == [-50, -25, 0, 25, 50, 75, 100]
+    assert chart.ticks(0, 0) == [0]
+
+
+def test_copies_are_counted(tmp_path):
+    counted = tmp_path / "copies"
+    counted.write_bytes(bytes(16))
+    subprocess.run([sys.executable, "-c", "bytes(bytearray(1 << 20))"], check=True, timeout=60, cwd=tmp_path,
+                   env={"LD_PRELOAD": str(BUILD / "bench/libbench-copies.so"), "MCPGATE_BENCH_COPIES": str(counted)})
+    copied, calls = copies.read(counted)
+    assert copied >= 1 << 20 and calls >= 1
+
+
+def test_copies_of_the_gateway_or_why_not(tmp_path):
+    with contextlib.ExitStack() as stack:
+        sim = servers.start_sim(BUILD, tmp_path)
+        stack.callback(sim.stop)
+        measured, errors, why = copies.measure(types.SimpleNamespace(
+            build=BUILD, folder=tmp_path, sim=sim, load=load_runs.Load(BUILD, sim)))
+    assert errors == []
+    if why is None:
+        assert measured.keys() == {"mcpgate http", "mcpgate mcp, 1 conn"}
+        assert all(50 < m["bytes_per_part"] < 200 and m["copied_share"] >= 0 for m in measured.values())
+    else:
+        assert "ASan" in why  # sanitizers must come first
