@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a loop asks of the kernel, and what it is told: one file per backend (epoll.c). The contract
- * is that of a completion backend, "these bytes arrived", "that much of the writev was taken",
- * which a readiness backend fulfils by making the call itself. Private to src/reactor and its
- * tests; all on the loop's thread.
+/* What a loop asks of the kernel, and what it is told: by backend: epoll.c, uring*.c, virtual*.c.
+ * The contract is that of a completion backend, "these bytes arrived", "that much of the writev was
+ * taken", which a readiness backend fulfils by making the call itself. Private to src/reactor and
+ * its tests; all on the loop's thread.
  *
- * A backend tells through io_ops, only from `dispatch` and (released) from `sweep`. */
+ * A backend tells through io_ops, only from `dispatch` and (released) from `sweep`
+ * and `destroy`. */
 #ifndef MCP_REACTOR_BACKEND_H
 #define MCP_REACTOR_BACKEND_H
 
@@ -22,6 +23,8 @@ struct epoll_event;
 struct io;
 struct loop;
 struct timespec;
+struct uring_held;
+struct uring_sys;
 
 enum io_kind {
     IO_STREAM,   /* connected, or connecting */
@@ -68,10 +71,25 @@ struct io {
     bool got_end;
     bool told_hangup;
     bool told_failed;
+
+    /* io_uring's */
+    struct list_link sync_link; /* on the list of those that may need arming or cancelling */
+    struct uring_held *held;    /* received while nobody wanted it; the first */
+    struct uring_held **held_last;
+    uint32_t turn;       /* the last one in which it received, */
+    uint32_t turn_bytes; /* and how much */
+    uint8_t armed;       /* a bit for each operation that the kernel has */
+    uint8_t cancelling;
+    bool fin;        /* the kernel has reported the end of the input */
+    bool one_by_one; /* what is armed on a listener is a poll */
 };
 
 struct backend {
     const struct backend_ops *ops;
+    /* Set while many sockets are written in a row: what `send` takes may wait for the others. */
+    bool batching;
+    /* `wake` came. */
+    bool woken;
 };
 
 struct loop_sys;
@@ -114,6 +132,9 @@ struct backend_ops {
     void (*fail)(struct backend *b, struct io *io, int error);
     /* `released` follows, nothing else. `reset`: with RST. */
     void (*close)(struct backend *b, struct io *io, bool reset);
+    /* From a turn of `by`, a loop of another thread or the same: ends b's wait and sets b->woken.
+     * False: it cannot, write to an eventfd. May be NULL. */
+    bool (*wake)(struct backend *b, struct backend *by);
 
     /* NULL where descriptors are the kernel's. Else closes one that `accepted` gave and that was
      * not opened. */
@@ -124,6 +145,10 @@ struct backend_ops {
 };
 
 extern const struct backend_ops backend_epoll;
+extern const struct backend_ops backend_uring;
+
+/* From how many sockets on in one flush the writes go as a batch. */
+enum { SEND_BATCH_MIN = 4 };
 
 /* The system calls that can come back short or fail at any time, so that a test can make them. */
 struct loop_sys {
@@ -134,6 +159,7 @@ struct loop_sys {
     /* epoll_pwait2 without its signals; NULL: no time limit. */
     int (*epoll_wait)(int epfd, struct epoll_event *events, int max,
                       const struct timespec *timeout);
+    const struct uring_sys *uring; /* uring.h; NULL: as it comes */
 };
 
 extern const struct loop_sys loop_sys_real;

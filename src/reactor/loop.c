@@ -10,6 +10,8 @@
 #include "base/log.h"
 #include "reactor/loop_internal.h"
 
+static _Thread_local struct loop *running;
+
 struct loop *loop_new(void)
 {
     return loop_new_on(&backend_epoll, &loop_sys_real);
@@ -123,11 +125,20 @@ void loop_turn(struct loop *loop)
 
 void loop_run(struct loop *loop)
 {
+    struct loop *outer = running;
+
+    running = loop;
     set_now(loop);
     while (!loop->stopping) {
         loop_turn(loop);
     }
     loop->stopping = false;
+    running = outer;
+}
+
+struct loop *loop_running(void)
+{
+    return running;
 }
 
 void loop_stop(struct loop *loop)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One event loop: timers, deferred work, signals, and the sockets of sock.h and listener.h on a
- * backend (epoll here; io_uring and virtual time later, behind backend.h). Everything but
- * loop_post runs on the loop's thread, and every callback is called from loop_run, never from
- * inside the call that caused it. A turn is: wait, I/O callbacks, timers that are due, posted and
+ * backend (epoll, io_uring, virtual time; backend.h). Everything but loop_post runs on the loop's
+ * thread, and every callback is called from loop_run, never from inside the call that caused it. A
+ * turn is: wait, I/O callbacks, timers that are due, posted and
  * deferred work, flush of all unsent output, graveyard. */
 #ifndef MCP_REACTOR_LOOP_H
 #define MCP_REACTOR_LOOP_H
@@ -19,7 +19,8 @@ typedef void (*loop_cb)(void *owner);
 
 /* NULL with errno when the kernel refuses. */
 struct loop *loop_new(void);
-/* After every sock and listener on it was closed. Sockets still being closed gently are written to
+/* After every sock and listener on it was closed; by the thread that ran it, or after that one has
+ * ended. Sockets still being closed gently are written to
  * once more and cut; posted and offloaded calls that have not run are dropped. Waits for offloaded
  * work that is running. */
 void loop_free(struct loop **loop);

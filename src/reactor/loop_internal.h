@@ -87,6 +87,9 @@ struct loop {
 void loop_turn(struct loop *loop);
 uint64_t loop_wait_limit_us(const struct loop *loop);
 
+/* The one that this thread is in loop_run of; NULL: none. */
+struct loop *loop_running(void);
+
 /* timer.c */
 void timers_init(struct loop *loop);
 void timers_run(struct loop *loop);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Calls posted to a loop from any thread: a locked queue and an eventfd that rings when it was
- * empty, so a burst costs one write and one read. */
+/* Calls posted to a loop from any thread: a locked queue and a bell that rings when it was empty,
+ * so a burst rings once. The bell is what the backends of two loops have for that, else an eventfd.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -99,10 +100,10 @@ void mailbox_run(struct loop *loop)
     struct post_queue taken;
     struct post *p;
 
-    if (!loop->posted) {
+    if (!loop->posted && !loop->backend->woken) {
         return;
     }
-    loop->posted = false;
+    loop->posted = loop->backend->woken = false;
     post_queue_init(&taken);
     (void)pthread_mutex_lock(&loop->post_lock);
     if (loop->posts.first != NULL) {
@@ -116,9 +117,19 @@ void mailbox_run(struct loop *loop)
     }
 }
 
-void mailbox_put(struct loop *loop, struct post *p)
+static void ring_bell(struct loop *loop)
 {
     static const uint64_t one = 1;
+    struct backend *b = loop->backend;
+    struct loop *by = loop_running();
+
+    if (by == NULL || b->ops->wake == NULL || !b->ops->wake(b, by->backend)) {
+        (void)!write(loop->post_io.fd, &one, sizeof(one)); /* full means it rings already */
+    }
+}
+
+void mailbox_put(struct loop *loop, struct post *p)
+{
     bool ring;
 
     (void)pthread_mutex_lock(&loop->post_lock);
@@ -127,7 +138,7 @@ void mailbox_put(struct loop *loop, struct post *p)
     /* Under the lock, so that loop_free, which comes after the last post ran, finds no one at the
      * descriptor. */
     if (ring) {
-        (void)!write(loop->post_io.fd, &one, sizeof(one)); /* full means it rings already */
+        ring_bell(loop);
     }
     (void)pthread_mutex_unlock(&loop->post_lock);
 }

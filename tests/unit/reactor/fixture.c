@@ -5,10 +5,12 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "reactor/uring.h"
 #include "reactor/virtual.h"
 
 struct loop *loop;
@@ -16,7 +18,18 @@ static const struct backend_ops *backend;
 static struct virtual_net *net;
 static size_t fds_before;
 
-static const struct backend_ops *const backends[] = {&backend_epoll, &backend_virtual};
+static const struct backend_ops *const backends[] = {&backend_epoll, &backend_uring,
+                                                     &backend_virtual};
+
+__attribute__((constructor)) static void leave_out_what_cannot_run(void)
+{
+    char why[URING_WHY_MAX];
+
+    if (!uring_probe(&uring_sys_real, why)) {
+        (void)fprintf(stderr, "left out, all on io_uring: %s\n", why);
+        cmocka_set_skip_filter("* on io_uring");
+    }
+}
 
 static size_t count_fds(void)
 {

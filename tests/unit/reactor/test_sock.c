@@ -544,9 +544,8 @@ static void endless_sender_leaves_room_for_others(void **state)
     int64_t before = counter_get(counters_current(), COUNTER_READ_BUDGET_USED);
 
     (void)state;
-    loop_free(&loop);
     sys.recv = endless_recv;
-    loop = loop_new_on(&backend_epoll, &sys);
+    fixture_loop_again(&sys);
     pair_open(&big, &from_big, AF_UNIX);
     pair_open(&small, &from_small, AF_UNIX);
     endless_fd = sock_fd(big.sock);
@@ -613,8 +612,7 @@ static void a_message_costs_three_system_calls_and_no_memory(void **state)
     sys.recv = counted_recv;
     sys.sendmsg = counted_sendmsg;
     sys.epoll_wait = counted_epoll_wait;
-    loop_free(&loop);
-    loop = loop_new_on(&backend_epoll, &sys);
+    fixture_loop_again(&sys);
     pair_open(&a, &b, AF_INET);
     assert_non_null(buf_reserve(&a.in, 4096));
     assert_non_null(buf_reserve(&b.in, 4096));
@@ -769,8 +767,8 @@ int main(void)
         REACTOR_TEST(closing_inside_every_callback),
         REACTOR_TEST(closing_a_neighbour),
         REACTOR_TEST(closing_what_is_still_dirty),
-        KERNEL_TEST(endless_sender_leaves_room_for_others),
-        KERNEL_TEST(a_message_costs_three_system_calls_and_no_memory),
+        EPOLL_TEST(endless_sender_leaves_room_for_others),
+        EPOLL_TEST(a_message_costs_three_system_calls_and_no_memory),
         REACTOR_TEST(connects_and_talks),
         REACTOR_TEST(refused),
         REACTOR_TEST(closing_while_connecting),
