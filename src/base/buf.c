@@ -46,8 +46,8 @@ static char *move_to(struct buf *b, size_t cap)
     return data;
 }
 
-/* Doubles, so that n appends cost O(n). */
-static bool grow_to(struct buf *b, size_t need)
+/* Doubles, so that n appends cost O(n), but not beyond `enough`. */
+static bool grow_to(struct buf *b, size_t need, size_t enough)
 {
     size_t cap = b->cap < FIRST_BYTES ? FIRST_BYTES : b->cap;
     char *data;
@@ -58,6 +58,9 @@ static bool grow_to(struct buf *b, size_t need)
         }
         cap *= 2;
     }
+    if (cap > enough && need <= enough) {
+        cap = enough;
+    }
     data = move_to(b, cap);
     if (data == NULL) {
         return false;
@@ -67,8 +70,9 @@ static bool grow_to(struct buf *b, size_t need)
     return true;
 }
 
-/* Room for `n` bytes of content and `spare` behind them, which do not count against the limit. */
-static char *reserve(struct buf *b, size_t n, size_t spare)
+/* Room for `n` bytes of content and `spare` behind them, which do not count against the limit. No
+ * more than `enough` is made where that will do. */
+static char *reserve(struct buf *b, size_t n, size_t spare, size_t enough)
 {
     size_t len = buf_len(b);
 
@@ -87,7 +91,7 @@ static char *reserve(struct buf *b, size_t n, size_t spare)
         move_to_front(b);
         return b->data + b->tail;
     }
-    if (!grow_to(b, len + n + spare > b->cap ? len + n + spare : b->cap + 1)) {
+    if (!grow_to(b, len + n + spare > b->cap ? len + n + spare : b->cap + 1, enough)) {
         b->failed = true;
         return NULL;
     }
@@ -97,7 +101,7 @@ static char *reserve(struct buf *b, size_t n, size_t spare)
 
 char *buf_reserve(struct buf *b, size_t n)
 {
-    return reserve(b, n, 0);
+    return reserve(b, n, 0, SIZE_MAX);
 }
 
 void buf_commit(struct buf *b, size_t n)
@@ -106,9 +110,9 @@ void buf_commit(struct buf *b, size_t n)
     b->tail += n;
 }
 
-bool buf_append_slowly(struct buf *b, struct slice s)
+static bool append(struct buf *b, struct slice s, size_t enough)
 {
-    char *at = reserve(b, s.len, 0);
+    char *at = reserve(b, s.len, 0, enough);
 
     if (at == NULL) {
         return false;
@@ -118,6 +122,16 @@ bool buf_append_slowly(struct buf *b, struct slice s)
         b->tail += s.len;
     }
     return true;
+}
+
+bool buf_append_slowly(struct buf *b, struct slice s)
+{
+    return append(b, s, SIZE_MAX);
+}
+
+bool buf_append_of(struct buf *b, struct slice s, size_t total_bytes)
+{
+    return append(b, s, total_bytes);
 }
 
 bool buf_append_uint(struct buf *b, uint64_t value)
@@ -145,7 +159,7 @@ bool buf_vprintf(struct buf *b, const char *fmt, va_list args)
         b->failed = true;
         return false;
     }
-    at = reserve(b, (size_t)len, 1);
+    at = reserve(b, (size_t)len, 1, SIZE_MAX);
     if (at == NULL) {
         return false;
     }

@@ -50,6 +50,10 @@ void buf_commit(struct buf *b, size_t n);
 
 bool buf_append_slowly(struct buf *b, struct slice s); /* buf_append where room is to be made */
 
+/* buf_append for a content of which the end is known: its memory does not grow beyond `total_bytes`
+ * before the content does. */
+bool buf_append_of(struct buf *b, struct slice s, size_t total_bytes);
+
 /* All return false on failure. */
 static inline bool buf_append(struct buf *b, struct slice s)
 {

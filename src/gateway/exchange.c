@@ -76,12 +76,25 @@ static void exchange_destroy(void *ptr)
     free(x);
 }
 
+bool exchange_account_body(struct exchange *x)
+{
+    size_t held = x->body.cap + x->openai_body.cap;
+
+    if (held <= x->body_held_bytes) {
+        body_memory_give(x->sub->bodies, x->body_held_bytes - held);
+    } else if (!body_memory_take(x->sub->bodies, held - x->body_held_bytes)) {
+        return false;
+    }
+    x->body_held_bytes = held;
+    return true;
+}
+
 static void release_body(struct exchange *x)
 {
-    body_memory_give(x->sub->bodies, buf_len(&x->body));
     x->body_is_json = false;
     buf_release(&x->body);
     buf_release(&x->openai_body);
+    (void)exchange_account_body(x); /* never fails for less */
 }
 
 static enum counter_id outcome(const struct exchange *x)
@@ -543,6 +556,9 @@ static int send_translated(struct exchange *x, struct node *n, struct err *e)
     }
     if (rv < 0) {
         return rv;
+    }
+    if (!exchange_account_body(x)) {
+        return err_set(e, MCP_EQUEUE_FULL, BODY_MEMORY_FULL_TEXT);
     }
     x->answer = openai_call_streams(x->openai) ? ANSWER_OPENAI_STREAM : ANSWER_OPENAI_WHOLE;
     x->call = node_call_start(n, &r, &answer_ops, x, e);

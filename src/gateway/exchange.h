@@ -80,11 +80,12 @@ struct exchange {
     bool native_only; /* Ollama's API over HTTP: RELAY from an Ollama node, NATIVE from any other */
     bool streams;     /* the client wants parts */
     bool needs_model; /* runs a model: only a node that lists it will do */
-    size_t max_part_bytes; /* a longer part is too_large */
-    bool has_key;          /* a credential came */
-    struct buf key;        /* the credential */
-    struct buf body;       /* as it came */
-    bool body_is_json;     /* `request` is valid */
+    size_t max_part_bytes;  /* a longer part is too_large */
+    bool has_key;           /* a credential came */
+    struct buf key;         /* the credential */
+    struct buf body;        /* as it came; every change of its memory is followed by */
+    size_t body_held_bytes; /* exchange_account_body: what is taken of body_memory */
+    bool body_is_json;      /* `request` is valid */
     struct request request;
     bool retrieves;               /* GET /v1/models/MODEL: `model` is set */
     struct buf model;             /* unescaped; empty: none */
@@ -155,6 +156,9 @@ LIST_DECLARE(exchange_list, struct exchange, link);
 /* NULL: out of memory. Counted as running from here on. `peer` may be NULL. */
 struct exchange *exchange_new(struct sub *sub, enum exchange_face face,
                               const struct exchange_sink *sink, void *owner);
+/* Takes from body_memory what the body and its translation hold now, or gives back; false: there is
+ * not so much, and the exchange is to be refused. */
+bool exchange_account_body(struct exchange *x);
 /* Runs it; the first step comes later in this turn. */
 void exchange_start(struct exchange *x);
 /* Whether its credential is good, or none is needed. */

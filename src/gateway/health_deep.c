@@ -111,19 +111,17 @@ int health_deep_begin(struct exchange *x)
     struct buf body = {0};
     int rv = d == NULL ? MCP_ENOMEM : write_request(x, &body);
 
-    if (rv == MCP_OK && !body_memory_take(x->sub->bodies, buf_len(&body))) {
-        rv = MCP_EQUEUE_FULL;
-    }
     if (rv != MCP_OK) {
         buf_fini(&body);
         free(d);
         return rv;
     }
-    body_memory_give(x->sub->bodies, buf_len(&x->body));
     buf_move(&x->body, &body);
-    rv = request_read(&x->request, buf_slice(&x->body), REQUEST_FROM_HTTP, NULL);
+    rv = exchange_account_body(x)
+             ? request_read(&x->request, buf_slice(&x->body), REQUEST_FROM_HTTP, NULL)
+             : MCP_EQUEUE_FULL;
     if (rv != MCP_OK) {
-        free(d); /* a model name that is not UTF-8 */
+        free(d); /* a model name that is not UTF-8, say */
         return rv;
     }
     *d = (struct health_deep){.exchange = x, .sink = x->sink, .owner = x->owner};

@@ -230,7 +230,7 @@ static size_t read_payload(struct wire_conn *c, struct slice in, uint64_t now_ms
 
     if (c->left_bytes == 0 && first) {
         deliver(c, piece, ev);
-    } else if (!buf_append(&c->collected, piece)) {
+    } else if (!buf_append_of(&c->collected, piece, c->header.length)) {
         set_text(ev, "out of memory");
         refuse(c, ev, c->config.role == WIRE_SERVER ? MCP_EINTERNAL : MCP_ENOMEM, false);
         buf_release(&c->collected);
@@ -309,12 +309,12 @@ int wire_conn_take_payload(struct wire_conn *c, struct buf *out)
         return 0;
     }
     buf_release(out);
-    return buf_append(out, payload) ? 0 : MCP_ENOMEM;
+    return buf_append_of(out, payload, payload.len) ? 0 : MCP_ENOMEM;
 }
 
 size_t wire_conn_held_bytes(const struct wire_conn *c)
 {
-    return c->state == WIRE_STATE_PAYLOAD ? buf_len(&c->collected) : 0;
+    return c->state == WIRE_STATE_PAYLOAD ? c->collected.cap : 0;
 }
 
 uint32_t wire_conn_drop_held(struct wire_conn *c)

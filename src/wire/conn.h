@@ -106,7 +106,7 @@ ptrdiff_t wire_conn_recv(struct wire_conn *c, struct slice in, uint64_t now_ms,
  * which is released first. The event's slice is dead afterwards. 0, or MCP_ENOMEM. */
 int wire_conn_take_payload(struct wire_conn *c, struct buf *out);
 
-/* Bytes of a payload still to come that are held; for limits over many connections. */
+/* Memory held for a payload still to come; for limits over many connections. */
 size_t wire_conn_held_bytes(const struct wire_conn *c);
 /* Drops them: the frame is skipped. Its session, for the refusal. */
 uint32_t wire_conn_drop_held(struct wire_conn *c);

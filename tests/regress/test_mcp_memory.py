@@ -36,7 +36,7 @@ def test_unfinished_frames_count_as_request_bodies():
         clients = [stack.enter_context(McpClient(gateway.mcp)) for _ in range(3)]
         frame = frame_of(3 * MIB)
         clients[0].send(frame[:-1])
-        gateway.wait_metric("mcpgate_body_bytes", 3 * MIB - 1)
+        gateway.wait_metric("mcpgate_body_bytes", 3 * MIB)
         clients[1].send(frame[:-1])
         refusal = clients[1].frame()
         assert (refusal.session, refusal.error()[0]) == (1, "queue_full")
@@ -48,7 +48,7 @@ def test_unfinished_frames_count_as_request_bodies():
         gateway.wait_metric("mcpgate_body_bytes", 0)
         assert clients[1].ask({"model": "m", "prompt": "hi"})[-1]["done"] is True
         clients[2].send(frame[:-1])
-        gateway.wait_metric("mcpgate_body_bytes", 3 * MIB - 1)
+        gateway.wait_metric("mcpgate_body_bytes", 3 * MIB)
         clients[2].close()
         gateway.wait_metric("mcpgate_body_bytes", 0)
 

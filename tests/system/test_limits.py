@@ -55,6 +55,20 @@ def test_a_body_that_never_comes_whole_gives_its_memory_back(gateway, leave):
         gateway.wait_metric(HELD, 0)
 
 
+def test_what_counts_is_the_memory_not_what_is_in_it(gateway):
+    """Of a length that is known no more is taken in the end; else there is room for as much again."""
+    body = encode_json(of_size(33000))
+    with HttpClient(gateway.http) as known, HttpClient(gateway.http) as chunked:
+        known.send(known.bytes_of("POST", "/api/generate", body)[:-1])
+        gateway.wait_metric(HELD, 33000)
+        known.close()
+        gateway.wait_metric(HELD, 0)
+        head = b"POST /api/generate HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        chunked.send(head + b"%x\r\n" % len(body) + body)
+        gateway.wait_metric(HELD, 40 * 1024)  # max_body
+    gateway.wait_metric(HELD, 0)
+
+
 def test_refused_bodies_hold_nothing(gateway, mcp, node):
     for body in (b"nonsense" * 100, {"model": "none", "prompt": "x" * 1000}, {"prompt": "x" * 1000}):
         assert "code" in mcp.ask(body)[-1]

@@ -258,15 +258,15 @@ static void on_request(void *owner, struct http_request *q, const struct http_he
 static void collect_body(struct http_exchange *h, struct slice bytes)
 {
     struct exchange *x = h->exchange;
-    struct sub *sub = x->sub;
+    const struct sub *sub = x->sub;
+    size_t whole = x->upload_length >= 0 ? (size_t)x->upload_length : sub->config->max_body_bytes;
 
     if (buf_len(&x->body) + bytes.len > sub->config->max_body_bytes) {
         exchange_refuse(x, MCP_ETOO_LARGE, "the request body is too large");
-    } else if (!body_memory_take(sub->bodies, bytes.len)) {
-        exchange_refuse(x, MCP_EQUEUE_FULL, BODY_MEMORY_FULL_TEXT);
-    } else if (!buf_append(&x->body, bytes)) {
-        body_memory_give(sub->bodies, bytes.len);
+    } else if (!buf_append_of(&x->body, bytes, whole)) {
         exchange_refuse(x, MCP_EINTERNAL, "out of memory");
+    } else if (!exchange_account_body(x)) {
+        exchange_refuse(x, MCP_EQUEUE_FULL, BODY_MEMORY_FULL_TEXT);
     }
 }
 

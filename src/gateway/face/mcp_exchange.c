@@ -188,14 +188,13 @@ static int read_request(struct mcp_exchange *m, struct err *e)
 }
 
 /* The payload of the frame that has just come, without a copy where it is large. */
-static int take_body(struct exchange *x, struct mcp_conn *c, struct slice payload, struct err *e)
+static int take_body(struct exchange *x, struct mcp_conn *c, struct err *e)
 {
-    if (!body_memory_take(x->sub->bodies, payload.len)) {
-        return err_set(e, MCP_EQUEUE_FULL, BODY_MEMORY_FULL_TEXT);
-    }
     if (wire_conn_take_payload(&c->wire, &x->body) != MCP_OK) {
-        body_memory_give(x->sub->bodies, payload.len);
         return err_set(e, MCP_EINTERNAL, "out of memory");
+    }
+    if (!exchange_account_body(x)) {
+        return err_set(e, MCP_EQUEUE_FULL, BODY_MEMORY_FULL_TEXT);
     }
     return MCP_OK;
 }
@@ -247,7 +246,7 @@ void mcp_exchange_begin(struct mcp_conn *c, uint32_t id, struct slice payload)
     if (c->over_high) {
         exchange_pause(x);
     }
-    if ((rv = take_body(x, c, payload, &e)) == MCP_OK && (rv = read_request(m, &e)) == MCP_OK) {
+    if ((rv = take_body(x, c, &e)) == MCP_OK && (rv = read_request(m, &e)) == MCP_OK) {
         if (exchange_authorized(x)) {
             wire_conn_authenticated(&c->wire);
         }

@@ -227,6 +227,29 @@ static void every_allocation_may_fail(void **state)
     alloc_fault_each(grow, NULL);
 }
 
+static void memory_stops_at_a_total_that_is_known(void **state)
+{
+    static const size_t totals[] = {1, 255, 257, 1000, 100000};
+    char piece[100] = {0};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(totals) / sizeof(totals[0]); i++) {
+        struct buf b = {0};
+
+        while (buf_len(&b) < totals[i]) {
+            size_t left = totals[i] - buf_len(&b);
+
+            assert_true(buf_append_of(
+                &b, slice_of(piece, left < sizeof(piece) ? left : sizeof(piece)), totals[i]));
+            assert_true(b.cap <= totals[i] && b.cap <= 2 * buf_len(&b) + 256);
+        }
+        assert_int_equal(b.cap, totals[i]);
+        assert_true(buf_append_of(&b, slice_of(piece, 1), totals[i])); /* it was not the end */
+        assert_int_equal(buf_len(&b), totals[i] + 1);
+        buf_fini(&b);
+    }
+}
+
 /* The limit is on the content: the byte that vsnprintf writes behind it does not count. */
 static void printf_fits_exactly(void **state)
 {
@@ -265,6 +288,7 @@ static void small_steps_do_not_move_all_each_time(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(memory_stops_at_a_total_that_is_known),
         cmocka_unit_test(printf_fits_exactly),
         cmocka_unit_test(small_steps_do_not_move_all_each_time),
         cmocka_unit_test(zeroed_is_empty),

@@ -150,12 +150,11 @@ static bool take_body(struct exchange *x, const char *json)
 {
     struct slice body = slice_str(json);
 
-    assert_true(body_memory_take(&bodies, body.len));
     if (!buf_append(&x->body, body)) {
-        body_memory_give(&bodies, body.len);
         exchange_refuse(x, MCP_EINTERNAL, "out of memory");
         return false;
     }
+    assert_true(exchange_account_body(x));
     x->bytes_in = body.len;
     return true;
 }

@@ -26,7 +26,7 @@ static void a_stream_is_told_part_by_part(void **state)
     ask(&a, GENERATE);
     assert_string_equal(a.told, ""); /* not from inside the call */
     assert_int_equal(sub.running.count, 1);
-    assert_int_equal(bodies.held_bytes, strlen(GENERATE));
+    assert_true(bodies.held_bytes >= strlen(GENERATE));
     conn = asked_on(&peers[0], "/api/generate");
     assert_string_equal(a.told, "a");
     assert_int_equal(a.x->node_id, n->id);
