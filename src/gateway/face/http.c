@@ -185,6 +185,15 @@ static bool keep_credential(struct exchange *x, const struct http_head *head)
     return buf_append(&x->key, key);
 }
 
+/* What a browser asks before a request, and always without its credentials. It does nothing but say
+ * what would be let in. */
+static bool is_preflight(const struct http_head *head)
+{
+    return slice_eq(head->method, SLICE("OPTIONS")) && head->content_length == 0 &&
+           !head->chunked && http_head_find(head, SLICE("origin")).ptr != NULL &&
+           http_head_find(head, SLICE("access-control-request-method")).ptr != NULL;
+}
+
 static bool fill_exchange(struct exchange *x, const struct route *route,
                           const struct http_head *head, const struct http_request *q)
 {
@@ -196,6 +205,7 @@ static bool fill_exchange(struct exchange *x, const struct route *route,
     addr_format_host(http_request_peer(q), x->client);
     if (slice_eq(head->method, SLICE("OPTIONS"))) {
         x->relay_any_kind = true; /* what a node says of itself, whatever it serves there */
+        x->is_open = is_preflight(head);
     } else {
         x->op = route->op;
         x->native_only = route->translated;
