@@ -48,6 +48,7 @@ struct node_poll {
     struct lookup *lookup;
     struct node_call *call;
     unsigned status;
+    bool is_echo; /* this gateway answered */
     struct buf answer;
 };
 
@@ -158,6 +159,9 @@ static void on_head(void *owner, const struct http_head *head)
     struct node_poll *p = owner;
 
     p->status = head->status;
+    p->is_echo =
+        head->status == STATUS_LOOP && slice_eq(http_head_find(head, SLICE(NODE_PROBE_HEADER)),
+                                                slice_str(nodes_instance(p->node->set)));
 }
 
 static void on_body(void *owner, struct slice bytes)
@@ -180,7 +184,7 @@ static void on_end(void *owner)
     struct node_poll *p = owner;
 
     p->call = NULL;
-    if (p->status == STATUS_LOOP) {
+    if (p->is_echo) {
         node_mark_refused(p->node);
         finish(p, POLL_MAX_MS);
     } else if (p->step == POLL_VERSION) {
@@ -221,6 +225,7 @@ static void start_call(struct node_poll *p, const char *path)
 
     buf_clear(&p->answer);
     p->status = 0;
+    p->is_echo = false;
     p->call = node_call_start(p->node, &request, &ops, p, &e);
     if (p->call == NULL) {
         fail_here(p, e.text);

@@ -20,7 +20,7 @@ void node_poll_soon(struct node_poll *p);
 bool node_poll_running(const struct node_poll *p);
 
 /* The header polls carry, with the gateway's instance as value; a gateway that gets its own answers
- * 508. */
+ * 508 with the same header. Any other 508 is an error like others. */
 #define NODE_PROBE_HEADER "X-Mcpgate-Probe"
 
 #endif

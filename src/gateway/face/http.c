@@ -40,6 +40,14 @@ static void reply_plain(struct http_request *q, unsigned status, struct slice te
     http_reply_simple(&q, status, SLICE("text/plain; charset=utf-8"), text);
 }
 
+static void reply_to_itself(struct http_request *q, struct slice probe)
+{
+    const struct http_header echo = {SLICE(NODE_PROBE_HEADER), probe};
+
+    http_reply_head(q, STATUS_LOOP, &echo, 1, 0);
+    http_reply_end(&q);
+}
+
 /* As gin answers what it has no route for. With another header where its value is not empty. */
 static void reply_no_route(struct http_request *q, unsigned status, struct slice text,
                            struct slice name, struct slice value)
@@ -86,7 +94,7 @@ static bool reply_at_once(struct http_face *f, struct http_request *q, const str
     struct slice probe = http_head_find(head, SLICE(NODE_PROBE_HEADER));
 
     if (probe.ptr != NULL && slice_eq(probe, slice_str(f->sub->instance))) {
-        reply_plain(q, STATUS_LOOP, SLICE("this node is the gateway itself"));
+        reply_to_itself(q, probe);
         return true;
     }
     if (host_is_foreign(f->sub->config, f->sub->http_addr, head)) {

@@ -86,6 +86,9 @@ struct kind_case {
     {                                                                                              \
         NULL, bytes                                                                                \
     }
+#define LOOP(instance)                                                                             \
+    "HTTP/1.1 508 Loop Detected\r\nX-Mcpgate-Probe: " instance "\r\nContent-Length: 0\r\n\r\n"
+#define ECHO(instance) RAW(LOOP(instance))
 #define BOTH "/api/version /api/tags "
 #define OPENAI "/api/version /v1/models "
 #define VERSION "/api/version "
@@ -127,9 +130,13 @@ static const struct kind_case kinds[] = {
      DOWN("its list of models cannot be read"), BOTH},
     {"no list", NODE_KIND_ANY, VERSION_OK, OK("{\"models\":{}}"), NONE,
      DOWN("its list of models cannot be read"), BOTH},
-    {"itself", NODE_KIND_ANY, ERROR("508 Loop Detected"), TAGS_OK, NONE, REFUSED, VERSION},
-    {"itself, as openai", NODE_KIND_OPENAI, NONE, NONE, ERROR("508 Loop Detected"), REFUSED,
+    {"itself", NODE_KIND_ANY, ECHO("test-instance"), TAGS_OK, NONE, REFUSED, VERSION},
+    {"itself, as openai", NODE_KIND_OPENAI, NONE, NONE, ECHO("test-instance"), REFUSED,
      "/v1/models "},
+    {"another gateway's loop", NODE_KIND_ANY, ECHO("other-instance"), TAGS_OK, NONE,
+     DOWN("/api/version answered 508"), VERSION},
+    {"any loop", NODE_KIND_ANY, ERROR("508 Loop Detected"), TAGS_OK, NONE,
+     DOWN("/api/version answered 508 sorry"), VERSION},
 };
 /* clang-format on */
 
@@ -426,7 +433,7 @@ static void a_refused_node_is_left_alone(void **state)
 
     (void)state;
     peer_open(&peer);
-    peer_route(&peer, "/api/version", "508 Loop Detected", "");
+    peer_route_raw(&peer, "/api/version", LOOP("test-instance"));
     n = node_add(peer.url);
     nodes_start(nodes);
     wait_polled(n);
