@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a loop asks of the kernel, and what it is told: by backend: epoll.c, uring*.c, virtual*.c.
+/* What a loop asks of the kernel, and what it is told, by backend: epoll.c, uring*.c, virtual*.c.
  * The contract is that of a completion backend, "these bytes arrived", "that much of the writev was
  * taken", which a readiness backend fulfils by making the call itself. Private to src/reactor and
  * its tests; all on the loop's thread.
  *
- * A backend tells through io_ops, only from `dispatch` and (released) from `sweep`
- * and `destroy`. */
+ * A backend tells through io_ops, only from `dispatch` and (released) from `sweep` and
+ * `destroy`. */
 #ifndef MCP_REACTOR_BACKEND_H
 #define MCP_REACTOR_BACKEND_H
 
@@ -96,6 +96,7 @@ struct loop_sys;
 
 struct backend_ops {
     const char *name;
+    int gauge; /* enum counter_id of the loops that run on it; 0: none */
     /* NULL with errno. */
     struct backend *(*create)(const struct loop_sys *sys);
     void (*destroy)(struct backend *b);

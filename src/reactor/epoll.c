@@ -518,6 +518,7 @@ static void epoll_close(struct backend *b, struct io *io, bool reset)
 
 const struct backend_ops backend_epoll = {
     .name = "epoll",
+    .gauge = COUNTER_LOOPS_EPOLL,
     .create = epoll_create_backend,
     .destroy = epoll_destroy,
     .clock_us = epoll_clock_us,

@@ -12,11 +12,6 @@
 
 static _Thread_local struct loop *running;
 
-struct loop *loop_new(void)
-{
-    return loop_new_on(&backend_epoll, &loop_sys_real);
-}
-
 struct loop *loop_new_on(const struct backend_ops *ops, const struct loop_sys *sys)
 {
     struct loop *loop = calloc(1, sizeof(*loop));
@@ -125,15 +120,22 @@ void loop_turn(struct loop *loop)
 
 void loop_run(struct loop *loop)
 {
+    const int gauge = loop->backend->ops->gauge;
     struct loop *outer = running;
 
     running = loop;
+    if (gauge != 0) {
+        counter_add((enum counter_id)gauge, 1);
+    }
     set_now(loop);
     while (!loop->stopping) {
         loop_turn(loop);
     }
     loop->stopping = false;
     running = outer;
+    if (gauge != 0) {
+        counter_add((enum counter_id)gauge, -1);
+    }
 }
 
 struct loop *loop_running(void)

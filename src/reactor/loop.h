@@ -17,12 +17,17 @@ struct loop;
 
 typedef void (*loop_cb)(void *owner);
 
+enum loop_backend { LOOP_BACKEND_AUTO, LOOP_BACKEND_EPOLL, LOOP_BACKEND_URING };
+enum { LOOP_WHY_MAX = 192 };
+/* Which backend loop_new takes, epoll before; at start-up, before there are threads. Its name, and
+ * why it is that one; NULL: the one named cannot be had here, and why. */
+const char *loop_choose(enum loop_backend wanted, char why[LOOP_WHY_MAX]);
+
 /* NULL with errno when the kernel refuses. */
 struct loop *loop_new(void);
 /* After every sock and listener on it was closed; by the thread that ran it, or after that one has
- * ended. Sockets still being closed gently are written to
- * once more and cut; posted and offloaded calls that have not run are dropped. Waits for offloaded
- * work that is running. */
+ * ended. Sockets still being closed gently are written to once more and cut; posted and offloaded
+ * calls that have not run are dropped. Waits for offloaded work that is running. */
 void loop_free(struct loop **loop);
 /* Returns after loop_stop, once the running turn is over. */
 void loop_run(struct loop *loop);

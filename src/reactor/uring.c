@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "base/check.h"
+#include "base/counter.h"
 #include "reactor/net.h"
 #include "reactor/uring_internal.h"
 
@@ -339,6 +340,7 @@ static bool uring_wake(struct backend *b, struct backend *by)
 
 const struct backend_ops backend_uring = {
     .name = "io_uring",
+    .gauge = COUNTER_LOOPS_URING,
     .create = uring_create,
     .destroy = uring_destroy,
     .clock_us = uring_clock_us,
