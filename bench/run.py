@@ -131,7 +131,7 @@ def measure(args, bench, results):
         print(start.text(results["start"], bench.simulated), "\n", flush=True)
     if chosen:
         errors += measure_cases(args, bench, results, chosen)
-    if args.calls and not args.narrowed and args.name in ("all", "streams"):
+    if not args.narrowed and args.name in ("all", "streams"):
         errors += measure_copies(bench, results)
     if args.name in ("all", "idle") and not args.case:
         errors += measure_idle(args, bench, results)
@@ -191,7 +191,8 @@ def parse():
     parser.add_argument("--hold", type=float, default=5, help="seconds that they idle (5)")
     parser.add_argument("--starts", type=int, default=20)
     parser.add_argument("--no-svg", dest="svg", action="store_false")
-    parser.add_argument("--no-calls", dest="calls", action="store_false", help="do not count system calls, sends and copies")
+    parser.add_argument("--no-calls", dest="calls", action="store_false",
+                        help="do not count system calls and sends")
     args = parser.parse_args()
     args.build = args.build.resolve()
     args.narrowed = bool(args.case or args.targets)

@@ -56,8 +56,9 @@ def charts(found):
                   (found.summed("short-1", "added_p50_us", NGINX) or {}).get("median", 0))
     yield by_case("mcp", "requests/s, as a share of the relay's (the bar: 1 connection, 64 in flight)", SHORT,
                   [HTTP, MCP_1, MCP_8], to(RELAY, "requests_per_s"), 1.6)
-    yield by_case("backends", "requests per CPU second, as a share of those of epoll (the bar: io_uring, 256 in flight)",
-                  SHORT, [IO_URING, SINGLE, MAIN_SUB], to(EPOLL, "requests_per_cpu_s"), 1.2)
+    yield by_case("backends", "requests per CPU second, as a share of those of epoll "
+                  "(the bar: io_uring, 256 in flight)", SHORT, [IO_URING, SINGLE, MAIN_SUB],
+                  to(EPOLL, "requests_per_cpu_s"), 1.2)
     yield by_case("parts-cpu", "CPU per streamed part, us", bars.STREAMS, [RELAY, *here, MCP_1],
                   of("cpu_us_per_part"), 3.0)
     yield by_case("parts-sends", "sends to the client per streamed part", bars.STREAMS, [RELAY, *here, MCP_1],

@@ -87,7 +87,8 @@ class Rounds:
             if case.streams:
                 ways["sends_per_part"] = self.count(case, summary, "sends_per_part", counts.SENDS, case.parts)
         return {"name": case.name, "title": case.title, "in_flight": case.in_flight, "parts": case.parts,
-                "rate_per_s": self.rate if case.open_loop else None, "summary": summary, "counted_by": ways, "figures": figures, "rounds": results}
+                "rate_per_s": self.rate if case.open_loop else None, "summary": summary, "counted_by": ways,
+                "figures": figures, "rounds": results}
 
     def count(self, case, summary, name, what, per):
         """Adds that figure to the summary. The ways it was counted."""

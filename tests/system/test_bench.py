@@ -91,6 +91,7 @@ def test_all_of_it_without_errors(tmp_path):
     assert all(row["figures"]["bytes_per_connection"].keys() == {"median", "min", "max"} for row in results["idle"])
     assert results["start"]["times"] == 2
     check_bars(results, whole=True)
+    assert ("copies" in results["missing"]) == (results["copies"] == {})
     assert printed.splitlines()[-1].endswith("not measured; fewer than 5 rounds, so for orientation only")
 
 
