@@ -31,7 +31,9 @@ struct node_call {
     struct buf head;
     struct slice pieces[NODE_CALL_PIECES_MAX];
     size_t piece_count;
+    uint64_t connect_timeout_ms;
     bool is_head;
+    bool is_poll;
     bool once;
     bool upload;
     bool upload_chunked;
@@ -112,7 +114,7 @@ static void arm_limit(struct node_call *c)
     }
     switch (c->phase) {
     case CALL_CONNECTING:
-        timer_arm(c->loop, &c->limit, limits->connect_timeout_ms);
+        timer_arm(c->loop, &c->limit, c->connect_timeout_ms);
         break;
     case CALL_WAITING:
         timer_arm(c->loop, &c->limit, limits->first_byte_timeout_ms);
@@ -131,6 +133,14 @@ static void rearm_limit(struct node_call *c)
     }
 }
 
+static void fail_unconnected(struct node_call *c, const char *why)
+{
+    if (!c->is_poll) {
+        node_mark_down(c->node, why);
+    }
+    call_fail(c, MCP_ENODE_UNAVAILABLE, why, !c->retried);
+}
+
 static void on_limit(void *owner)
 {
     struct node_call *c = owner;
@@ -147,9 +157,8 @@ static void on_limit(void *owner)
         counter_add(COUNTER_NODE_TIMEOUT_CONNECT, 1);
         counter_add(COUNTER_NODE_CONNECT_FAILED, 1);
         (void)snprintf(text, sizeof(text), "no connection within %" PRIu64 " ms",
-                       limits->connect_timeout_ms);
-        node_mark_down(c->node, text);
-        call_fail(c, MCP_ENODE_UNAVAILABLE, text, !c->retried);
+                       c->connect_timeout_ms);
+        fail_unconnected(c, text);
         break;
     case CALL_WAITING:
         counter_add(COUNTER_NODE_TIMEOUT_FIRST_BYTE, 1);
@@ -296,6 +305,10 @@ struct node_call *node_call_start(struct node *n, const struct node_call_request
     c->ops = ops;
     c->owner = owner;
     c->is_head = request->is_head;
+    c->is_poll = request->is_poll;
+    c->connect_timeout_ms = request->connect_timeout_ms > 0
+                                ? request->connect_timeout_ms
+                                : nodes_limits(n->set)->connect_timeout_ms;
     c->upload = request->upload;
     c->upload_chunked = request->upload && request->upload_length < 0;
     c->once = request->once || request->upload;
@@ -387,8 +400,7 @@ static void on_no_connection(struct node_call *c, int error)
     if (is_crowded(error)) {
         call_fail(c, MCP_EQUEUE_FULL, strerror(error), !c->retried);
     } else {
-        node_mark_down(c->node, strerror(error));
-        call_fail(c, MCP_ENODE_UNAVAILABLE, strerror(error), !c->retried);
+        fail_unconnected(c, strerror(error));
     }
 }
 

@@ -41,6 +41,10 @@ struct node_call_request {
     bool upload;           /* the body follows with node_call_body; implies once */
     int64_t upload_length; /* -1: chunked */
     bool is_head;
+    bool
+        is_poll; /* that there is no connection is told to the owner alone; he decides what it means
+                  */
+    uint64_t connect_timeout_ms; /* 0: the configured one */
 };
 
 struct node_call_ops {

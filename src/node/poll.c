@@ -20,7 +20,8 @@ enum {
     POLL_UP_MS = 5000,
     POLL_FIRST_MS = 100,
     POLL_MAX_MS = 5000,
-    POLL_LIMIT_MS = 10000, /* for one whole poll */
+    POLL_LIMIT_MS = 10000, /* for one whole poll of one address */
+    NEXT_ADDR_MS = 1000,   /* no connection by then: the name's next address is tried */
     AT_WORK_MS = 60000,    /* without a byte, for a long prompt: then it may hang */
     ANSWER_BYTES_MAX = 16 * 1024 * 1024,
     STATUS_LOOP = 508,
@@ -33,7 +34,7 @@ struct lookup {
     struct node_poll *poll; /* NULL: nobody waits any more */
     char *host;
     unsigned port;
-    struct addr addr;
+    struct addr_list found;
     struct err err;
     int rv;
 };
@@ -46,12 +47,15 @@ struct node_poll {
     struct timer limit;
     uint64_t delay_ms;
     struct lookup *lookup;
+    struct addr_list found; /* by the latest look-up */
+    size_t found_at;        /* the one that is used */
     struct node_call *call;
     unsigned status;
     bool is_echo; /* this gateway answered */
     struct buf answer;
 };
 
+static void use_found(struct node_poll *p);
 static void start_version(struct node_poll *p);
 static void start_catalogue(struct node_poll *p);
 
@@ -194,6 +198,11 @@ static void on_end(void *owner)
     }
 }
 
+static bool has_another(const struct node_poll *p)
+{
+    return p->found_at + 1 < p->found.count;
+}
+
 static void on_failed(void *owner, int code, const char *text, bool sent_nothing)
 {
     struct node_poll *p = owner;
@@ -202,6 +211,9 @@ static void on_failed(void *owner, int code, const char *text, bool sent_nothing
     p->call = NULL;
     if (code == MCP_ENOMEM || code == MCP_EQUEUE_FULL) {
         fail_here(p, text);
+    } else if (code == MCP_ENODE_UNAVAILABLE && has_another(p)) {
+        p->found_at++;
+        use_found(p);
     } else {
         fail(p, text);
     }
@@ -220,6 +232,8 @@ static void start_call(struct node_poll *p, const char *path)
         .path = slice_str(path),
         .headers = headers,
         .header_count = sizeof(headers) / sizeof(headers[0]),
+        .is_poll = true,
+        .connect_timeout_ms = has_another(p) ? NEXT_ADDR_MS : 0,
     };
     struct err e;
 
@@ -258,11 +272,19 @@ static void start_calls(struct node_poll *p)
     }
 }
 
+static void use_found(struct node_poll *p)
+{
+    p->node->addr = p->found.at[p->found_at];
+    p->node->has_addr = true;
+    timer_arm(p->loop, &p->limit, POLL_LIMIT_MS);
+    start_calls(p);
+}
+
 static void lookup_work(void *owner)
 {
     struct lookup *l = owner;
 
-    l->rv = addr_resolve(&l->addr, l->host, l->port, &l->err);
+    l->rv = addr_resolve(&l->found, l->host, l->port, &l->err);
 }
 
 static void lookup_done(void *owner)
@@ -273,9 +295,9 @@ static void lookup_done(void *owner)
     if (p != NULL) {
         p->lookup = NULL;
         if (l->rv == MCP_OK) {
-            p->node->addr = l->addr;
-            p->node->has_addr = true;
-            start_calls(p);
+            p->found = l->found;
+            p->found_at = 0;
+            use_found(p);
         } else {
             fail(p, l->err.text);
         }

@@ -156,31 +156,8 @@ int addr_parse(struct addr *a, struct slice text, struct err *e)
     return parse_host(a, host, bracketed, port) ? 0 : refuse(e, text);
 }
 
-int addr_resolve(struct addr *a, const char *host, unsigned port, struct err *e)
+static void set_port(struct addr *a, unsigned port)
 {
-    const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    struct slice name = slice_str(host);
-    struct addrinfo *found = NULL;
-    int rv;
-
-    if (port > 65535) {
-        return err_set(e, MCP_EARGUMENT, "%u is not a port; expected 0 to 65535", port);
-    }
-    if (name.len >= 2 && name.ptr[0] == '[' && name.ptr[name.len - 1] == ']' &&
-        parse_host(a, slice_of(host + 1, name.len - 2), true, port)) {
-        return 0;
-    }
-    if (name.len > 0 && parse_host(a, name, false, port)) {
-        return 0;
-    }
-    rv = name.len == 0 ? EAI_NONAME : getaddrinfo(host, NULL, &hints, &found);
-    if (rv != 0) {
-        return err_set(e, MCP_ECONNECT, "cannot look up \"%.100s\": %s", host,
-                       rv == EAI_SYSTEM ? strerror(errno) : gai_strerror(rv));
-    }
-    *a = (struct addr){.len = found->ai_addrlen};
-    memcpy(&a->ss, found->ai_addr, found->ai_addrlen);
-    freeaddrinfo(found);
     if (a->ss.ss_family == AF_INET6) {
         struct sockaddr_in6 in6 = get_in6(a);
 
@@ -189,6 +166,52 @@ int addr_resolve(struct addr *a, const char *host, unsigned port, struct err *e)
     } else {
         set_in4(a, get_in4(a).sin_addr, port);
     }
+}
+
+/* What needs no look-up. */
+static bool resolve_here(struct addr_list *list, struct slice name, unsigned port)
+{
+    bool bracketed = name.len >= 2 && name.ptr[0] == '[' && name.ptr[name.len - 1] == ']';
+
+    list->count = 1;
+    if (bracketed && parse_host(&list->at[0], slice_of(name.ptr + 1, name.len - 2), true, port)) {
+        return true;
+    }
+    if (name.len == 0 || !parse_host(&list->at[0], name, false, port)) {
+        return false;
+    }
+    if (slice_eq_case(name, SLICE("localhost"))) {
+        set_in6(&list->at[list->count++], in6addr_loopback, port);
+    }
+    return true;
+}
+
+int addr_resolve(struct addr_list *list, const char *host, unsigned port, struct err *e)
+{
+    const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
+    int rv;
+
+    if (port > 65535) {
+        return err_set(e, MCP_EARGUMENT, "%u is not a port; expected 0 to 65535", port);
+    }
+    if (resolve_here(list, slice_str(host), port)) {
+        return 0;
+    }
+    rv = host[0] == '\0' ? EAI_NONAME : getaddrinfo(host, NULL, &hints, &found);
+    if (rv != 0) {
+        return err_set(e, MCP_ECONNECT, "cannot look up \"%.100s\": %s", host,
+                       rv == EAI_SYSTEM ? strerror(errno) : gai_strerror(rv));
+    }
+    list->count = 0;
+    for (struct addrinfo *f = found; f != NULL && list->count < ADDR_LIST_MAX; f = f->ai_next) {
+        struct addr *a = &list->at[list->count++];
+
+        *a = (struct addr){.len = f->ai_addrlen};
+        memcpy(&a->ss, f->ai_addr, f->ai_addrlen);
+        set_port(a, port);
+    }
+    freeaddrinfo(found);
     return 0;
 }
 

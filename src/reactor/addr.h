@@ -22,9 +22,17 @@ struct addr {
 int addr_parse(struct addr *a, struct slice text, struct err *e);
 /* The unix socket at that path. 0 or MCP_EARGUMENT. */
 int addr_from_unix(struct addr *a, const char *path, struct err *e);
-/* Blocking look-up of a host name, for loop_offload or start-up: the first answer; localhost is
- * 127.0.0.1 without one. 0, MCP_EARGUMENT (port) or MCP_ECONNECT (the look-up failed). */
-int addr_resolve(struct addr *a, const char *host, unsigned port, struct err *e);
+enum { ADDR_LIST_MAX = 8 };
+
+struct addr_list {
+    struct addr at[ADDR_LIST_MAX];
+    size_t count;
+};
+
+/* Blocking look-up of a host name, for loop_offload or start-up: what to try, in this order, cut
+ * where it is too long; localhost is 127.0.0.1 and ::1 without one. 0, MCP_EARGUMENT (port) or
+ * MCP_ECONNECT (the look-up failed). */
+int addr_resolve(struct addr_list *list, const char *host, unsigned port, struct err *e);
 /* As it would be written: "127.0.0.1:8080", "[::1]:80", "unix:/run/x". */
 void addr_format(const struct addr *a, char out[ADDR_TEXT_MAX]);
 /* Without the port; for logs and limits by client. "unix" for unix sockets. */

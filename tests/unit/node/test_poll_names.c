@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Host names of nodes: looked up off the loop, by a resolver of our own here. */
+#include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "node/poll.h"
 #include "node_peer.h"
 
-enum { HELPERS = 4 }; /* as many as a loop has */
+enum {
+    HELPERS = 4, /* as many as a loop has */
+    ADDRESSES_MAX = 3
+};
 
 static const char version_ok[] = "{\"version\":\"0.17.4\"}";
 
@@ -18,17 +24,19 @@ static struct peer peer;
 /* --- the resolver
  * ---------------------------------------------------------------------------------- */
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the next three */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the next five */
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static bool held;      /* it gives no answer */
 static unsigned asked; /* look-ups begun */
 static int result;
+static uint32_t addresses[ADDRESSES_MAX];
+static size_t address_count;
 
 int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
                 struct addrinfo **found)
 {
-    static _Thread_local struct sockaddr_in in; /* until the thread's next look-up */
-    static _Thread_local struct addrinfo info;
+    static _Thread_local struct sockaddr_in in[ADDRESSES_MAX]; /* until the thread's next look-up */
+    static _Thread_local struct addrinfo info[ADDRESSES_MAX];
     int rv;
 
     (void)hints;
@@ -41,11 +49,14 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
         (void)pthread_cond_wait(&changed, &lock);
     }
     rv = result;
-    in = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    info = (struct addrinfo){.ai_family = AF_INET, .ai_addrlen = sizeof(in)};
-    info.ai_addr = (struct sockaddr *)&in;
+    for (size_t i = 0; i < address_count; i++) {
+        in[i] = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(addresses[i])};
+        info[i] = (struct addrinfo){.ai_family = AF_INET, .ai_addrlen = sizeof(in[i])};
+        info[i].ai_addr = (struct sockaddr *)&in[i];
+        info[i].ai_next = i + 1 < address_count ? &info[i + 1] : NULL;
+    }
     (void)pthread_mutex_unlock(&lock);
-    *found = &info;
+    *found = info;
     return rv;
 }
 
@@ -77,6 +88,8 @@ static int setup(void **state)
     held = false;
     asked = 0;
     result = 0;
+    addresses[0] = INADDR_LOOPBACK;
+    address_count = 1;
     return node_setup(state);
 }
 
@@ -203,6 +216,144 @@ static void wait_helpers(void)
     assert_int_equal(pthread_barrier_destroy(&barrier), 0);
 }
 
+/* --- several addresses
+ * ----------------------------------------------------------------------------- */
+
+enum { REFUSES = INADDR_LOOPBACK + 1, SILENT = INADDR_LOOPBACK + 2 };
+
+static void resolve_to(uint32_t first, uint32_t second, uint32_t third)
+{
+    addresses[0] = first;
+    addresses[1] = second;
+    addresses[2] = third;
+    address_count = third != 0 ? 3 : 2;
+}
+
+static void assert_at(const struct node *n, const char *host)
+{
+    char text[ADDR_TEXT_MAX];
+
+    addr_format_host(&n->addr, text);
+    assert_string_equal(text, host);
+}
+
+/* A listener at SILENT with the peer's port whose queue is full: the kernel drops who else comes.
+ */
+struct silent {
+    int listener;
+    int waiting[2];
+};
+
+static void silent_open(struct silent *s)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET,
+                             .sin_addr.s_addr = htonl(SILENT),
+                             .sin_port = htons((uint16_t)addr_port(&peer.at))};
+
+    s->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(s->listener, (struct sockaddr *)&in, sizeof(in)), 0);
+    assert_int_equal(listen(s->listener, 0), 0);
+    for (size_t i = 0; i < 2; i++) {
+        int rv;
+
+        s->waiting[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        rv = connect(s->waiting[i], (struct sockaddr *)&in, sizeof(in));
+        assert_true(rv == 0 || errno == EINPROGRESS);
+    }
+}
+
+static void silent_close(struct silent *s)
+{
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(close(s->waiting[i]), 0);
+    }
+    assert_int_equal(close(s->listener), 0);
+}
+
+static void an_address_that_refuses_is_followed_by_the_next(void **state)
+{
+    struct node *n;
+
+    (void)state;
+    open_peer();
+    resolve_to(REFUSES, INADDR_LOOPBACK, 0);
+    n = named_node();
+    nodes_start(nodes);
+    run_until(has_polled, n);
+    assert_int_equal(n->state, NODE_UP);
+    assert_at(n, "127.0.0.1");
+    assert_int_equal(changes, 1); /* it was never down */
+    wait_asked(1);
+}
+
+static void an_address_that_is_silent_is_followed_by_the_next(void **state)
+{
+    struct silent silent;
+    struct node *n;
+
+    (void)state;
+    open_peer();
+    silent_open(&silent);
+    resolve_to(SILENT, REFUSES, INADDR_LOOPBACK);
+    n = named_node();
+    hold(true);
+    nodes_start(nodes);
+    wait_asked(1);
+    hold(false);
+    wait_helpers(); /* it is connecting now */
+    move_clock_ms(999);
+    assert_int_equal(n->state, NODE_STARTING);
+    move_clock_ms(1);
+    run_until(has_polled, n);
+    assert_int_equal(n->state, NODE_UP);
+    assert_at(n, "127.0.0.1");
+    silent_close(&silent);
+}
+
+static void a_node_is_down_when_its_last_address_is(void **state)
+{
+    struct node *n;
+
+    (void)state;
+    open_peer();
+    resolve_to(REFUSES, REFUSES, 0);
+    n = named_node();
+    nodes_start(nodes);
+    run_until(has_polled, n);
+    assert_int_equal(n->state, NODE_DOWN);
+    assert_string_equal(n->why_down, "Connection refused");
+    resolve_to(REFUSES, INADDR_LOOPBACK, 0);
+    move_clock_ms(100);
+    run_until(has_polled, n);
+    assert_int_equal(n->state, NODE_UP);
+    wait_asked(2);
+}
+
+/* Another one has the name now, and takes over in the same poll. */
+static void a_node_that_moved_to_its_other_address_stays_up(void **state)
+{
+    struct node *n;
+
+    (void)state;
+    open_peer();
+    resolve_to(INADDR_LOOPBACK, INADDR_LOOPBACK, 0);
+    n = named_node();
+    nodes_start(nodes);
+    run_until(has_polled, n);
+    assert_int_equal(n->state, NODE_UP);
+    assert_int_equal(addr_parse(&n->addr, SLICE("127.0.0.2:1"), NULL), 0);
+    peer_close(&peer, 0, false);
+    run_turns(); /* it is in no pool any more */
+    move_clock_ms(5000);
+    run_until(has_polled, n);
+    assert_int_equal(n->state, NODE_UP);
+    assert_at(n, "127.0.0.1");
+    wait_asked(1);
+}
+
+/* --- too late
+ * -------------------------------------------------------------------------------------- */
+
 static void a_look_up_may_come_too_late(void **state)
 {
     struct node *n;
@@ -254,6 +405,10 @@ int main(void)
         NAMES_TEST(the_loop_goes_on_while_a_name_is_looked_up),
         NAMES_TEST(a_name_nobody_knows_is_looked_up_again),
         NAMES_TEST(a_node_that_went_down_is_looked_up_again),
+        NAMES_TEST(an_address_that_refuses_is_followed_by_the_next),
+        NAMES_TEST(an_address_that_is_silent_is_followed_by_the_next),
+        NAMES_TEST(a_node_is_down_when_its_last_address_is),
+        NAMES_TEST(a_node_that_moved_to_its_other_address_stays_up),
         NAMES_TEST(a_look_up_may_come_too_late),
         NAMES_TEST(nodes_may_go_while_their_names_are_looked_up),
     };

@@ -123,24 +123,31 @@ static void resolves_what_needs_no_name_server(void **state)
 {
     static const struct {
         const char *host;
-        const char *formatted;
+        const char *formatted[2];
     } rows[] = {
-        {"localhost", "127.0.0.1:80"}, {"127.0.0.1", "127.0.0.1:80"}, {"[::1]", "[::1]:80"},
-        {"::1", "[::1]:80"},           {"10.1.2.3", "10.1.2.3:80"},
+        {"localhost", {"127.0.0.1:80", "[::1]:80"}},
+        {"LocalHost", {"127.0.0.1:80", "[::1]:80"}},
+        {"127.0.0.1", {"127.0.0.1:80"}},
+        {"[::1]", {"[::1]:80"}},
+        {"::1", {"[::1]:80"}},
+        {"10.1.2.3", {"10.1.2.3:80"}},
     };
-    struct addr a;
+    struct addr_list list;
     struct err e = {0};
     char text[ADDR_TEXT_MAX];
 
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        assert_int_equal(addr_resolve(&a, rows[i].host, 80, &e), 0);
-        addr_format(&a, text);
-        assert_string_equal(text, rows[i].formatted);
+        assert_int_equal(addr_resolve(&list, rows[i].host, 80, &e), 0);
+        assert_int_equal(list.count, rows[i].formatted[1] == NULL ? 1 : 2);
+        for (size_t k = 0; k < list.count; k++) {
+            addr_format(&list.at[k], text);
+            assert_string_equal(text, rows[i].formatted[k]);
+        }
     }
-    assert_int_equal(addr_resolve(&a, "localhost", 65536, &e), MCP_EARGUMENT);
-    assert_int_equal(addr_resolve(&a, "", 80, &e), MCP_ECONNECT);
-    assert_int_equal(addr_resolve(&a, "no..such..name", 80, &e), MCP_ECONNECT);
+    assert_int_equal(addr_resolve(&list, "localhost", 65536, &e), MCP_EARGUMENT);
+    assert_int_equal(addr_resolve(&list, "", 80, &e), MCP_ECONNECT);
+    assert_int_equal(addr_resolve(&list, "no..such..name", 80, &e), MCP_ECONNECT);
     assert_non_null(strstr(e.text, "cannot look up \"no..such..name\": "));
 }
 
