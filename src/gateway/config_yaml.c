@@ -141,11 +141,12 @@ static const cyaml_schema_value_t *find_schema(const struct schema *s, const cha
         const cyaml_schema_field_t *f;
 
         if (*path == '[') {
-            if (at->type != CYAML_SEQUENCE) {
+            len = strcspn(path, "]");
+            if (at->type != CYAML_SEQUENCE || path[len] == '\0') { /* a key may hold a bracket */
                 return NULL;
             }
             at = at->sequence.entry;
-            path += strcspn(path, "]") + 1;
+            path += len + 1;
         } else {
             if (at->type != CYAML_MAPPING) {
                 return NULL;
