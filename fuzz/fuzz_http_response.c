@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* libFuzzer target: a stream of HTTP responses gives the same events however it is cut. The first
- * two bytes say how: size of the first piece (odd: it answers a HEAD), size of the others.
- * clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -D_GNU_SOURCE -Isrc
- *     -Iinclude -Itests/unit/http/parse fuzz/fuzz_http_response.c tests/unit/http/parse/trace.c
- *     src/http/parse/{message,head,split,sse}.c src/base/{buf,check,err,error}.c -lllhttp */
+ * two bytes say how: size of the first piece (odd: it answers a HEAD), size of the others. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* libFuzzer target: a node's events in any bytes, one per line. Every part is one JSON object on
  * one line, "done" says truly whether it is the last, and nothing follows that one. Input: flags
- * (bit 0 chat, 1 streaming client, 2 the lines are whole answers, 3 embed), then the lines. clang
- * -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -D_GNU_SOURCE -Isrc
- *     -Iinclude fuzz/fuzz_openai_event.c src/node/openai*.c src/codec/[a-z]*.c src/base/[a-z]*.c
- *     -lyyjson -lm */
+ * (bit 0 chat, 1 streaming client, 2 the lines are whole answers, 3 embed), then the lines. */
 #include <stdint.h>
 #include <string.h>
 

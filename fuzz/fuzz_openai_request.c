@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* libFuzzer target: any native request. What is sent to the node, or answered at once, is one JSON
- * object; what is refused says why. Input: the operation, then the body.
- * clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -D_GNU_SOURCE -Isrc
- *     -Iinclude fuzz/fuzz_openai_request.c src/node/openai*.c src/codec/[a-z]*.c src/base/[a-z]*.c
- *     -lyyjson -lm */
+ * object; what is refused says why. Input: the operation, then the body. */
 #include <stdint.h>
 
 #include "base/check.h"

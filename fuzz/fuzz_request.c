@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* libFuzzer target: whatever a body holds, it is refused with a text, or what is forwarded is one
- * object again that is read the same way and has no `mcp`. The first byte: which edits are made.
- * clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -D_GNU_SOURCE -Isrc
- *     -Iinclude fuzz/fuzz_request.c src/codec/{op,request,request_mcp,request_forward}.c
- *     src/base/{buf,check,err,error,json_scan,json_text}.c */
+ * object again that is read the same way and has no `mcp`. The first byte: which edits are made. */
 #include <stdint.h>
 #include <stdlib.h>
 

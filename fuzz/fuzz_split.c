@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* libFuzzer target: a stream gives the same parts however it is cut, and each part can be read as
- * an event. The first three bytes: NDJSON or SSE, size of the first piece, size of the others.
- * clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -D_GNU_SOURCE -Isrc
- *     -Iinclude -Itests/unit/http/parse fuzz/fuzz_split.c tests/unit/http/parse/trace.c
- *     src/http/parse/{message,head,split,sse}.c src/base/{buf,check,err,error}.c -lllhttp */
+ * an event. The first three bytes: NDJSON or SSE, size of the first piece, size of the others. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

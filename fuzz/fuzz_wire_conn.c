@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* libFuzzer target: frames in any bytes. However they are cut, the events are the same. Input: role
- * and limit, seed of the cuts, then the stream. The vectors are good seeds.
- * clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -D_GNU_SOURCE -Isrc
- *     -Iinclude fuzz/fuzz_wire_conn.c src/wire/conn.c src/wire/frame.c
- *     src/base/buf.c src/base/check.c src/base/error.c */
+ * and limit, seed of the cuts, then the stream. The vectors are good seeds. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

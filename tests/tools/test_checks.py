@@ -149,6 +149,7 @@ class Whole(Tree):
         self.write("b.md", b"no end")
         self.write("c.md", b"\xff\n")
         self.write("d.png", b"\0\r\n")
+        self.write("fuzz/corpus/a/1", b"\xff\r")
         self.assert_errors(check_tree.check(self.root), "a.md: line endings", "b.md: no newline",
                            "c.md: not UTF-8")
 
