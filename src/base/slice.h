@@ -56,6 +56,17 @@ static inline struct slice slice_first(struct slice s, size_t n)
     return (struct slice){s.ptr, n < s.len ? n : s.len};
 }
 
+/* Copies to `out` as a string; what does not fit is cut. */
+static inline void slice_copy(struct slice s, char *out, size_t size)
+{
+    size_t len = s.len < size ? s.len : size - 1;
+
+    if (len > 0) {
+        memcpy(out, s.ptr, len);
+    }
+    out[len] = '\0';
+}
+
 /* Without spaces and tabs at either end. */
 static inline struct slice slice_trim(struct slice s)
 {

@@ -96,13 +96,13 @@ static bool is_letter_or_digit(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
 }
 
-static bool is_part(struct slice s, size_t len_max, const char *also)
+static bool is_part(struct slice s, size_t len_max, struct slice also)
 {
     if (s.len == 0 || s.len > len_max || !is_letter_or_digit(s.ptr[0])) {
         return false;
     }
     for (size_t i = 1; i < s.len; i++) {
-        if (!is_letter_or_digit(s.ptr[i]) && (s.ptr[i] == '\0' || strchr(also, s.ptr[i]) == NULL)) {
+        if (!is_letter_or_digit(s.ptr[i]) && memchr(also.ptr, s.ptr[i], also.len) == NULL) {
             return false;
         }
     }
@@ -153,8 +153,9 @@ static bool parse(struct slice text, struct name *n)
     } else if (source == SOURCE_CLOUD) {
         n->tag = SLICE("cloud");
     }
-    return is_part(n->host, 350, "-.:") && is_part(n->space, 80, "-") &&
-           is_part(n->model, 80, "-.") && is_part(n->tag, 80 - strlen(n->cloud), "-.");
+    return is_part(n->host, 350, SLICE("-.:")) && is_part(n->space, 80, SLICE("-")) &&
+           is_part(n->model, 80, SLICE("-.")) &&
+           is_part(n->tag, 80 - strlen(n->cloud), SLICE("-."));
 }
 
 static bool append_lower(struct buf *out, struct slice s)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/exchange.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/block.h"
 #include "base/check.h"
 #include "base/counter.h"
 #include "base/log.h"
@@ -18,7 +18,12 @@
 #include "obs/access_log.h"
 #include "sched/choose.h"
 
-enum { ATTEMPTS_MAX = 3, PART_BYTES_MAX = 256 * 1024 * 1024 };
+enum {
+    ID_INSTANCE_BYTES = 8,
+    CANDIDATES_AT_HAND = 8,
+    ATTEMPTS_MAX = 3,
+    PART_BYTES_MAX = 256 * 1024 * 1024
+};
 
 enum step_result { STEP_NEXT, STEP_WAIT, STEP_DONE };
 
@@ -31,14 +36,37 @@ static void run_steps(void *owner);
 static void on_deadline(void *owner);
 static void on_refused(void *owner);
 
+/* The gateway's, and a number. */
+static void make_id(char id[EXCHANGE_ID_MAX + 1], const struct sub *sub)
+{
+    char digits[20];
+    size_t count = 0;
+    size_t at = strnlen(sub->instance, ID_INSTANCE_BYTES);
+
+    memcpy(id, sub->instance, at);
+    id[at++] = '-';
+    for (uint64_t n = sub->last_exchange; n > 0 || count == 0; n /= 10) {
+        digits[count++] = (char)('0' + n % 10);
+    }
+    while (count > 0) {
+        id[at++] = digits[--count];
+    }
+    id[at] = '\0';
+}
+
 struct exchange *exchange_new(struct sub *sub, enum exchange_face face,
                               const struct exchange_sink *sink, void *owner)
 {
-    struct exchange *x = calloc(1, sizeof(*x));
+    struct exchange *x = block_get(sizeof(*x));
 
     if (x == NULL) {
         return NULL;
     }
+    memset(x, 0, offsetof(struct exchange, request));
+    x->result_text[0] = '\0';
+    x->client[0] = '\0';
+    x->node_name[0] = '\0';
+    x->key_name[0] = '\0';
     x->magic = EXCHANGE_MAGIC;
     x->sub = sub;
     x->face = face;
@@ -48,7 +76,7 @@ struct exchange *exchange_new(struct sub *sub, enum exchange_face face,
     x->max_part_bytes = PART_BYTES_MAX;
     x->received_us = loop_now_us(sub->loop);
     sub->last_exchange += sub->exchange_step;
-    (void)snprintf(x->id, sizeof(x->id), "%.8s-%" PRIu64, sub->instance, sub->last_exchange);
+    make_id(x->id, sub);
     task_init(&x->run, run_steps, x);
     task_init(&x->end_task, on_refused, x);
     timer_init(&x->deadline, on_deadline, x);
@@ -68,12 +96,12 @@ static void exchange_destroy(void *ptr)
     buf_fini(&x->inherited_model);
     buf_fini(&x->inherited_options);
     buf_fini(&x->http);
-    free(x->headers);
+    block_put(x->headers, x->headers_bytes);
     openai_call_free(&x->openai);
     buf_fini(&x->openai_path);
     buf_fini(&x->openai_body);
     free(x->deep);
-    free(x);
+    block_put(x, sizeof(*x));
 }
 
 bool exchange_account_body(struct exchange *x)
@@ -214,7 +242,7 @@ static void exchange_end(struct exchange *x, bool tell)
 static void set_result(struct exchange *x, int code, const char *text)
 {
     x->result_code = code;
-    (void)snprintf(x->result_text, sizeof(x->result_text), "%s", text); /* a longer text is cut */
+    slice_copy(slice_str(text), x->result_text, sizeof(x->result_text));
 }
 
 void exchange_fail(struct exchange *x, int code, const char *text)
@@ -291,7 +319,7 @@ bool exchange_authorized(struct exchange *x)
     if (key == NULL) {
         return false;
     }
-    (void)snprintf(x->key_name, sizeof(x->key_name), "%s", key->name);
+    slice_copy(slice_str(key->name), x->key_name, sizeof(x->key_name));
     buf_release(&x->key);
     return true;
 }
@@ -349,12 +377,16 @@ static bool choose(const struct exchange *x, enum choose_verdict *verdict, struc
 {
     struct nodes *set = x->sub->nodes;
     size_t count = nodes_count(set);
-    struct choose_node *candidates = calloc(count, sizeof(*candidates));
+    struct choose_node few[CANDIDATES_AT_HAND];
+    struct choose_node *candidates = few;
     struct slice model = buf_slice(&x->model);
     size_t i;
 
-    if (candidates == NULL) {
-        return false;
+    if (count > CANDIDATES_AT_HAND) {
+        candidates = block_get(count * sizeof(*candidates));
+        if (candidates == NULL) {
+            return false;
+        }
     }
     for (i = 0; i < count; i++) {
         struct node *n = nodes_at(set, i);
@@ -369,7 +401,9 @@ static bool choose(const struct exchange *x, enum choose_verdict *verdict, struc
     *verdict =
         choose_node(candidates, count, x->needs_model && model.len > 0, x->prefer_node_id, &i);
     *chosen = *verdict == CHOOSE_OK ? nodes_at(set, i) : NULL;
-    free(candidates);
+    if (candidates != few) {
+        block_put(candidates, count * sizeof(*candidates));
+    }
     return true;
 }
 
@@ -446,7 +480,7 @@ static enum step_result step_choose(struct exchange *x)
         break;
     }
     x->node_id = n->id;
-    (void)snprintf(x->node_name, sizeof(x->node_name), "%s", n->name);
+    slice_copy(slice_str(n->name), x->node_name, sizeof(x->node_name));
     return STEP_NEXT;
 }
 
@@ -709,7 +743,7 @@ uint64_t exchange_read_us(const struct exchange *x)
 void exchange_note_part(struct exchange *x, size_t bytes)
 {
     if (x->first_part_us == 0) {
-        x->first_part_us = loop_clock_us(x->sub->loop);
+        x->first_part_us = exchange_read_us(x);
         histogram_record(HISTOGRAM_FIRST_PART_US, x->first_part_us - x->received_us);
         release_body(x); /* it was kept for a retry, which is over */
     }

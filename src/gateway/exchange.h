@@ -73,21 +73,18 @@ struct exchange {
     void *owner;
 
     /* What the face read. */
-    char id[EXCHANGE_ID_MAX + 1]; /* request id */
-    char client[ADDR_TEXT_MAX];   /* the peer's address, for the log */
-    enum op op;                   /* OP_NONE: an HTTP request without a counterpart in MCP */
-    bool native;                  /* NATIVE answers wanted */
+    enum op op;       /* OP_NONE: an HTTP request without a counterpart in MCP */
+    bool native;      /* NATIVE answers wanted */
     bool native_only; /* Ollama's API over HTTP: RELAY from an Ollama node, NATIVE from any other */
     bool streams;     /* the client wants parts */
     bool needs_model; /* runs a model: only a node that lists it will do */
-    size_t max_part_bytes;  /* a longer part is too_large */
-    bool has_key;           /* a credential came */
-    bool is_open;           /* asks for no key */
-    struct buf key;         /* the credential */
-    struct buf body;        /* as it came; every change of its memory is followed by */
-    size_t body_held_bytes; /* exchange_account_body: what is taken of body_memory */
-    bool body_is_json;      /* `request` is valid */
-    struct request request;
+    size_t max_part_bytes;        /* a longer part is too_large */
+    bool has_key;                 /* a credential came */
+    bool is_open;                 /* asks for no key */
+    struct buf key;               /* the credential */
+    struct buf body;              /* as it came; every change of its memory is followed by */
+    size_t body_held_bytes;       /* exchange_account_body: what is taken of body_memory */
+    bool body_is_json;            /* `request` is valid */
     bool retrieves;               /* GET /v1/models/MODEL: `model` is set */
     struct buf model;             /* unescaped; empty: none */
     struct buf inherited_model;   /* JSON text to splice in as model; empty: none */
@@ -99,8 +96,9 @@ struct exchange {
     struct slice path;
     struct http_header *headers; /* end-to-end ones; borrowed from `http` */
     size_t header_count;
-    struct buf http;     /* memory of the four above */
-    bool relay_any_kind; /* RELAY paths every node kind serves: /v1 */
+    size_t headers_bytes; /* memory of `headers`, a block */
+    struct buf http;      /* memory of the four above */
+    bool relay_any_kind;  /* RELAY paths every node kind serves: /v1 */
     bool once;
     bool upload; /* the body is streamed through exchange_body */
     int64_t upload_length;
@@ -114,8 +112,6 @@ struct exchange {
     uint64_t bytes_in;
     uint64_t bytes_out;
     uint64_t node_id; /* 0: none chosen */
-    char node_name[64];
-    char key_name[64]; /* of the configured key that matched */
     unsigned node_status;
 
     /* The machine. */
@@ -148,8 +144,15 @@ struct exchange {
     struct buf collect;
     struct buf scratch;
     int result_code;
-    char result_text[256];
     bool result_from_node;
+
+    /* What is large and need not be zero to begin with. */
+    struct request request;       /* what the face read, where body_is_json */
+    char id[EXCHANGE_ID_MAX + 1]; /* request id */
+    char client[ADDR_TEXT_MAX];   /* the peer's address, for the log */
+    char node_name[64];
+    char key_name[64]; /* of the configured key that matched */
+    char result_text[256];
 };
 
 LIST_DECLARE(exchange_list, struct exchange, link);

@@ -4,14 +4,15 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "base/block.h"
 #include "base/buf.h"
 #include "base/check.h"
 #include "base/counter.h"
 #include "base/log.h"
+#include "http/io/chunk.h"
 #include "http/io/client.h"
 #include "node/registry.h"
 
@@ -52,7 +53,7 @@ static void call_destroy(void *ptr)
     struct node_call *c = ptr;
 
     buf_fini(&c->head);
-    free(c);
+    block_put(c, sizeof(*c));
 }
 
 static void push_detached(struct node_call *c)
@@ -177,12 +178,13 @@ static void on_limit(void *owner)
 
 static bool header_is_ours(struct slice name)
 {
-    static const char *const ours[] = {"host",          "content-length",   "transfer-encoding",
-                                       "authorization", "x-api-key",        "cookie",
-                                       "connection",    "proxy-connection", "expect"};
+    static const struct slice ours[] = {
+        SLICE("host"),          SLICE("content-length"),   SLICE("transfer-encoding"),
+        SLICE("authorization"), SLICE("x-api-key"),        SLICE("cookie"),
+        SLICE("connection"),    SLICE("proxy-connection"), SLICE("expect")};
 
     for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
-        if (slice_eq_case(name, slice_str(ours[i]))) {
+        if (slice_eq_case(name, ours[i])) {
             return true;
         }
     }
@@ -209,16 +211,16 @@ static bool build_head(struct node_call *c, const struct node_call_request *r)
     buf_append_byte(b, ' ');
     buf_append_str(b, c->node->prefix);
     buf_append(b, r->path);
-    buf_append_str(b, " HTTP/1.1\r\nHost: ");
+    buf_append(b, SLICE(" HTTP/1.1\r\nHost: "));
     buf_append_str(b, c->node->host_header);
-    buf_append_str(b, "\r\n");
+    buf_append(b, SLICE("\r\n"));
     for (size_t i = 0; i < r->header_count; i++) {
         if (!header_is_ours(r->headers[i].name) &&
             !header_is_nodes(c->node->extra_headers, r->headers[i].name)) {
             buf_append(b, r->headers[i].name);
-            buf_append_str(b, ": ");
+            buf_append(b, SLICE(": "));
             buf_append(b, r->headers[i].value);
-            buf_append_str(b, "\r\n");
+            buf_append(b, SLICE("\r\n"));
         }
     }
     buf_append_str(b, c->node->extra_headers);
@@ -226,12 +228,13 @@ static bool build_head(struct node_call *c, const struct node_call_request *r)
         body_bytes += r->pieces[i].len;
     }
     if (r->upload && r->upload_length < 0) {
-        buf_append_str(b, "Transfer-Encoding: chunked\r\n");
+        buf_append(b, SLICE("Transfer-Encoding: chunked\r\n"));
     } else if (r->has_body || r->upload) {
-        buf_printf(b, "Content-Length: %" PRIu64 "\r\n",
-                   r->upload ? (uint64_t)r->upload_length : body_bytes);
+        buf_append(b, SLICE("Content-Length: "));
+        buf_append_uint(b, r->upload ? (uint64_t)r->upload_length : body_bytes);
+        buf_append(b, SLICE("\r\n"));
     }
-    return buf_append_str(b, "\r\n");
+    return buf_append(b, SLICE("\r\n"));
 }
 
 /* Sends on c->client, which is connected or connecting. */
@@ -292,7 +295,7 @@ static int why_not_started(const struct node_call *c, struct err *e)
 struct node_call *node_call_start(struct node *n, const struct node_call_request *request,
                                   const struct node_call_ops *ops, void *owner, struct err *e)
 {
-    struct node_call *c = calloc(1, sizeof(*c));
+    struct node_call *c = block_get_zeroed(sizeof(*c));
 
     ASSERT(request->piece_count <= NODE_CALL_PIECES_MAX && n->has_addr);
     if (c == NULL) {
@@ -458,8 +461,7 @@ static const struct http_client_ops client_ops = {
 
 bool node_call_body(struct node_call *c, struct slice bytes)
 {
-    char size[24];
-    int len;
+    char size[HTTP_CHUNK_BEGIN_BYTES];
 
     OBJ_CHECK(c, CALL_MAGIC);
     if (bytes.len == 0) {
@@ -470,8 +472,7 @@ bool node_call_body(struct node_call *c, struct slice bytes)
     if (!c->upload_chunked) {
         return http_client_body(c->client, bytes);
     }
-    len = snprintf(size, sizeof(size), "%zx\r\n", bytes.len);
-    return http_client_body(c->client, slice_of(size, (size_t)len)) &&
+    return http_client_body(c->client, http_chunk_begin(size, bytes.len)) &&
            http_client_body(c->client, bytes) && http_client_body(c->client, SLICE("\r\n"));
 }
 

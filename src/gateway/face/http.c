@@ -4,10 +4,10 @@
 #include "gateway/face/http.h"
 
 #include <ctype.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/block.h"
 #include "base/check.h"
 #include "base/counter.h"
 #include "codec/multipart.h"
@@ -163,7 +163,8 @@ static bool keep_head(struct exchange *x, const struct http_head *head)
     for (size_t i = 0; i < head->header_count; i++) {
         bytes += head->headers[i].name.len + head->headers[i].value.len;
     }
-    x->headers = calloc(head->header_count + 1, sizeof(*x->headers));
+    x->headers_bytes = (head->header_count + 1) * sizeof(*x->headers);
+    x->headers = block_get(x->headers_bytes);
     if (x->headers == NULL || buf_reserve(&x->http, bytes) == NULL) {
         return false;
     }
@@ -208,7 +209,7 @@ static bool fill_exchange(struct exchange *x, const struct route *route,
     struct slice id = http_head_find(head, SLICE("x-request-id"));
 
     if (id.ptr != NULL && id_is_fine(id)) {
-        (void)snprintf(x->id, sizeof(x->id), "%.*s", SLICE_ARG(id));
+        slice_copy(id, x->id, sizeof(x->id));
     }
     addr_format_host(http_request_peer(q), x->client);
     if (slice_eq(head->method, SLICE("OPTIONS"))) {

@@ -1,29 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/face/http_reply.h"
 
-#include <stdlib.h>
-
+#include "base/block.h"
 #include "base/check.h"
 #include "base/counter.h"
 #include "codec/error_body.h"
 #include "gateway/sub.h"
 
-enum { REPLY_HEADERS_MAX = HTTP_HEADERS_MAX + 1 };
+enum { REPLY_HEADERS_MAX = HTTP_HEADERS_MAX + 1, STALL_FIRST_LOOK = 8 };
 
 static const struct exchange_sink http_sink;
 static void on_stall(void *owner);
 
+static void http_exchange_free(void *h)
+{
+    block_put(h, sizeof(struct http_exchange));
+}
+
 struct http_exchange *http_exchange_new(struct sub *sub, struct http_request *q,
                                         const struct route *route)
 {
-    struct http_exchange *h = calloc(1, sizeof(*h));
+    struct http_exchange *h = block_get_zeroed(sizeof(*h));
 
     if (h == NULL) {
         return NULL;
     }
     h->exchange = exchange_new(sub, FACE_HTTP, &http_sink, h);
     if (h->exchange == NULL) {
-        free(h);
+        http_exchange_free(h);
         return NULL;
     }
     h->magic = HTTP_EXCHANGE_MAGIC;
@@ -39,7 +43,7 @@ static void release(struct http_exchange *h)
 {
     timer_cancel(h->sub->loop, &h->stall);
     h->magic = 0;
-    loop_bury(h->sub->loop, h, free);
+    loop_bury(h->sub->loop, h, http_exchange_free);
 }
 
 /* The client left: nobody is there to be told. */
@@ -58,13 +62,14 @@ void http_exchange_gone(void *owner)
 static void on_stall(void *owner)
 {
     struct http_exchange *h = owner;
-    int64_t delivered = http_reply_delivered(h->request);
+    int64_t delivered;
 
     OBJ_CHECK(h, HTTP_EXCHANGE_MAGIC);
     if (http_reply_unsent(h->request) == 0) {
         return;
     }
-    if (delivered != h->stall_delivered) {
+    delivered = http_reply_delivered(h->request);
+    if (delivered != h->stall_delivered) { /* the first time always: see wrote */
         h->stall_delivered = delivered;
         timer_arm(h->sub->loop, &h->stall, h->sub->config->client_stall_ms);
         return;
@@ -86,8 +91,10 @@ static void wrote(struct http_exchange *h)
         http_reply_notify_sent(h->request);
     }
     if (!timer_armed(&h->stall)) {
-        h->stall_delivered = http_reply_delivered(h->request);
-        timer_arm(h->sub->loop, &h->stall, h->sub->config->client_stall_ms);
+        /* Asking what the client has taken is a system call: only where bytes are unsent for a
+         * while. */
+        h->stall_delivered = -1;
+        timer_arm(h->sub->loop, &h->stall, h->sub->config->client_stall_ms / STALL_FIRST_LOOK);
     }
     if (http_reply_over_high(h->request)) {
         exchange_pause(h->exchange);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From a REQUEST frame to an exchange, and the exchange's parts back into frames. */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/check.h"
@@ -239,7 +238,7 @@ void mcp_exchange_begin(struct mcp_conn *c, uint32_t id, struct slice payload)
         return;
     }
     x = m->exchange;
-    (void)snprintf(x->client, sizeof(x->client), "%s", c->client);
+    slice_copy(slice_str(c->client), x->client, sizeof(x->client));
     x->native = true;
     x->max_part_bytes = WIRE_MAX_FRAME_BYTES; /* of a client that announces none */
     x->bytes_in = payload.len;
