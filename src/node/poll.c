@@ -287,6 +287,15 @@ static void lookup_work(void *owner)
     l->rv = addr_resolve(&l->found, l->host, l->port, &l->err);
 }
 
+/* Also where the loop has gone, and the poll with it. */
+static void lookup_free(void *owner)
+{
+    struct lookup *l = owner;
+
+    free(l->host);
+    free(l);
+}
+
 static void lookup_done(void *owner)
 {
     struct lookup *l = owner;
@@ -302,8 +311,7 @@ static void lookup_done(void *owner)
             fail(p, l->err.text);
         }
     }
-    free(l->host);
-    free(l);
+    lookup_free(l);
 }
 
 static void start_lookup(struct node_poll *p)
@@ -319,10 +327,10 @@ static void start_lookup(struct node_poll *p)
     l->host = strdup(p->node->host);
     l->port = p->node->port;
     p->lookup = l;
-    if (l->host == NULL || loop_offload(p->loop, lookup_work, lookup_done, l) != MCP_OK) {
+    if (l->host == NULL ||
+        loop_offload(p->loop, lookup_work, lookup_done, lookup_free, l) != MCP_OK) {
         p->lookup = NULL;
-        free(l->host);
-        free(l);
+        lookup_free(l);
         fail_here(p, "out of memory");
     }
 }

@@ -27,7 +27,8 @@ const char *loop_choose(enum loop_backend wanted, char why[LOOP_WHY_MAX]);
 struct loop *loop_new(void);
 /* After every sock and listener on it was closed; by the thread that ran it, or after that one has
  * ended. Sockets still being closed gently are written to once more and cut; posted and offloaded
- * calls that have not run are dropped. Waits for offloaded work that is running. */
+ * calls that have not run are dropped. Waits for offloaded work that is running and has no `drop`.
+ */
 void loop_free(struct loop **loop);
 /* Returns after loop_stop, once the running turn is over. */
 void loop_run(struct loop *loop);
@@ -89,9 +90,10 @@ int loop_signal(struct loop *loop, int signal, loop_cb cb, void *owner);
 /* From any thread: `cb` runs on the loop in a later turn, in the order posted. 0 or MCP_ENOMEM. */
 int loop_post(struct loop *loop, loop_cb cb, void *owner);
 
-/* Runs `work` on a helper thread (what blocks: DNS, files), then `done` on the loop. `done` always
- * runs, unless the loop is freed first. 0, or MCP_ENOMEM (no memory, or not a single thread can be
- * had). */
-int loop_offload(struct loop *loop, loop_cb work, loop_cb done, void *owner);
+/* Runs `work` on a helper thread (what blocks: DNS, files), then `done` on the loop. Instead of
+ * `done` comes `drop` when the loop is freed first, on any thread and as late as the work ends:
+ * then `work` and `drop` may use nothing but what `owner` owns. `drop` may be NULL. 0, or
+ * MCP_ENOMEM (no memory, or not a single thread can be had). */
+int loop_offload(struct loop *loop, loop_cb work, loop_cb done, loop_cb drop, void *owner);
 
 #endif

@@ -39,6 +39,7 @@ struct post {
     struct post *next;
     loop_cb work; /* NULL: posted, not offloaded */
     loop_cb cb;
+    loop_cb drop; /* in place of cb where the loop has gone; may be NULL */
     void *owner;
 };
 
@@ -105,13 +106,14 @@ void mailbox_put(struct loop *loop, struct post *p);
 void post_queue_init(struct post_queue *q);
 void post_queue_put(struct post_queue *q, struct post *p);
 struct post *post_queue_pop(struct post_queue *q);
+void post_drop(struct post *p);
 /* Frees what is left, uncalled. */
 void post_queue_fini(struct post_queue *q);
 
 /* signals.c */
 void signals_fini(struct loop *loop);
 
-/* offload.c: ends the helper threads, after the work they are in. */
+/* offload.c: ends the helper threads; those in work that can be dropped, once that is done. */
 void offload_free(struct loop *loop);
 
 #endif

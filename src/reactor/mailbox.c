@@ -37,12 +37,20 @@ struct post *post_queue_pop(struct post_queue *q)
     return p;
 }
 
+void post_drop(struct post *p)
+{
+    if (p->drop != NULL) {
+        p->drop(p->owner);
+    }
+    free(p);
+}
+
 void post_queue_fini(struct post_queue *q)
 {
     struct post *p;
 
     while ((p = post_queue_pop(q)) != NULL) {
-        free(p);
+        post_drop(p);
     }
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A loop's helper threads for what blocks. At most HELPERS_MAX, each started when work comes and
- * all others are busy, joined by loop_free. Signals are blocked in them: those are the loop's. */
+ * all others are busy. loop_free joins them, but for those in work that can be dropped: a look-up
+ * of a name may take half a minute, and nobody waits for it any more. Such a thread ends by itself,
+ * and the last one frees what they share. Signals are blocked in them: those are the loop's. */
 #include <signal.h>
 #include <stdlib.h>
 
@@ -17,44 +19,91 @@ struct errand {
     struct timer timer;
     loop_cb work;
     loop_cb done;
+    loop_cb drop;
     void *owner;
+};
+
+struct helper {
+    struct offload *offload;
+    pthread_t thread;
+    struct post *doing; /* NULL: nothing; guarded by the lock */
 };
 
 struct offload {
     struct loop *loop;
     struct errand *errands;
-    pthread_mutex_t lock; /* guards the next four */
+    pthread_mutex_t lock; /* guards the next five */
     pthread_cond_t wake;
     struct post_queue waiting;
     size_t waiting_count;
     size_t idle;
-    bool stopping;
-    pthread_t threads[HELPERS_MAX]; /* the loop's thread only */
-    size_t thread_count;
+    bool stopping; /* the loop may be gone */
+    size_t left;   /* threads that nobody joins, and loop_free itself while it runs */
+    struct helper helpers[HELPERS_MAX];
+    size_t helper_count; /* the loop's thread only */
 };
+
+static void offload_destroy(struct offload *o)
+{
+    (void)pthread_cond_destroy(&o->wake);
+    (void)pthread_mutex_destroy(&o->lock);
+    free(o);
+}
+
+/* With the lock held, which is given back. */
+static void leave(struct offload *o)
+{
+    bool last = --o->left == 0;
+
+    (void)pthread_mutex_unlock(&o->lock);
+    if (last) {
+        offload_destroy(o);
+    }
+}
+
+/* Work for the thread; NULL: it is to end. With the lock held. */
+static struct post *take_work(struct offload *o)
+{
+    struct post *p;
+
+    o->idle++;
+    while (!o->stopping && o->waiting.first == NULL) {
+        (void)pthread_cond_wait(&o->wake, &o->lock);
+    }
+    o->idle--;
+    if (o->stopping) {
+        return NULL;
+    }
+    p = post_queue_pop(&o->waiting);
+    o->waiting_count--;
+    return p;
+}
 
 static void *help(void *arg)
 {
-    struct offload *o = arg;
+    struct helper *h = arg;
+    struct offload *o = h->offload;
 
     (void)pthread_mutex_lock(&o->lock);
-    for (;;) {
-        struct post *p;
+    while ((h->doing = take_work(o)) != NULL) {
+        struct post *p = h->doing;
 
-        o->idle++;
-        while (!o->stopping && o->waiting.first == NULL) {
-            (void)pthread_cond_wait(&o->wake, &o->lock);
-        }
-        o->idle--;
-        if (o->stopping) {
-            break;
-        }
-        p = post_queue_pop(&o->waiting);
-        o->waiting_count--;
         (void)pthread_mutex_unlock(&o->lock);
         p->work(p->owner);
-        mailbox_put(o->loop, p);
         (void)pthread_mutex_lock(&o->lock);
+        if (o->stopping) {
+            bool was_left = p->drop != NULL;
+
+            post_drop(p);
+            if (was_left) {
+                leave(o);
+                return NULL;
+            }
+            break;
+        }
+        h->doing = NULL;
+        /* Under the lock: the loop is there until `stopping` is set. */
+        mailbox_put(o->loop, p);
     }
     (void)pthread_mutex_unlock(&o->lock);
     return NULL;
@@ -75,15 +124,17 @@ static struct offload *offload_new(struct loop *loop)
 
 static bool start_helper(struct offload *o)
 {
+    struct helper *h = &o->helpers[o->helper_count];
     sigset_t all;
     sigset_t before;
     int rv;
 
+    h->offload = o;
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    rv = pthread_create(&o->threads[o->thread_count], NULL, help, o);
+    rv = pthread_create(&h->thread, NULL, help, h);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    o->thread_count += rv == 0;
+    o->helper_count += rv == 0;
     return rv == 0;
 }
 
@@ -110,7 +161,7 @@ static void on_errand(void *owner)
     done(whose);
 }
 
-static int run_errand(struct offload *o, loop_cb work, loop_cb done, void *owner)
+static int run_errand(struct offload *o, const struct post *like)
 {
     struct backend *b = o->loop->backend;
     struct errand *r = malloc(sizeof(*r));
@@ -118,16 +169,21 @@ static int run_errand(struct offload *o, loop_cb work, loop_cb done, void *owner
     if (r == NULL) {
         return MCP_ENOMEM;
     }
-    *r = (struct errand){
-        .next = o->errands, .offload = o, .work = work, .done = done, .owner = owner};
+    *r = (struct errand){.next = o->errands,
+                         .offload = o,
+                         .work = like->work,
+                         .done = like->cb,
+                         .drop = like->drop,
+                         .owner = like->owner};
     o->errands = r;
     timer_init(&r->timer, on_errand, r);
     timer_arm_us(o->loop, &r->timer, b->ops->offload_us(b));
     return 0;
 }
 
-int loop_offload(struct loop *loop, loop_cb work, loop_cb done, void *owner)
+int loop_offload(struct loop *loop, loop_cb work, loop_cb done, loop_cb drop, void *owner)
 {
+    const struct post call = {.work = work, .cb = done, .drop = drop, .owner = owner};
     struct offload *o = loop->offload;
     struct post *p;
     bool busy;
@@ -136,7 +192,7 @@ int loop_offload(struct loop *loop, loop_cb work, loop_cb done, void *owner)
         o = loop->offload = offload_new(loop);
     }
     if (o != NULL && loop->backend->ops->offload_us != NULL) {
-        return run_errand(o, work, done, owner);
+        return run_errand(o, &call);
     }
     p = o == NULL ? NULL : malloc(sizeof(*p));
     if (p == NULL) {
@@ -146,11 +202,11 @@ int loop_offload(struct loop *loop, loop_cb work, loop_cb done, void *owner)
     busy = o->waiting_count >= o->idle;
     (void)pthread_mutex_unlock(&o->lock);
     /* One helper is enough to go on when the kernel has no thread for us. */
-    if (busy && o->thread_count < HELPERS_MAX && !start_helper(o) && o->thread_count == 0) {
+    if (busy && o->helper_count < HELPERS_MAX && !start_helper(o) && o->helper_count == 0) {
         free(p);
         return MCP_ENOMEM;
     }
-    *p = (struct post){.work = work, .cb = done, .owner = owner};
+    *p = call;
     (void)pthread_mutex_lock(&o->lock);
     post_queue_put(&o->waiting, p);
     o->waiting_count++;
@@ -159,26 +215,52 @@ int loop_offload(struct loop *loop, loop_cb work, loop_cb done, void *owner)
     return 0;
 }
 
+/* Who is not in work, or in work that must be waited for, is put into `join`. */
+static size_t stop_helpers(struct offload *o, pthread_t join[HELPERS_MAX])
+{
+    size_t count = 0;
+
+    (void)pthread_mutex_lock(&o->lock);
+    o->stopping = true;
+    o->left = 1;
+    for (size_t i = 0; i < o->helper_count; i++) {
+        const struct helper *h = &o->helpers[i];
+
+        if (h->doing != NULL && h->doing->drop != NULL) {
+            (void)pthread_detach(h->thread);
+            o->left++;
+        } else {
+            join[count++] = h->thread;
+        }
+    }
+    (void)pthread_cond_broadcast(&o->wake);
+    (void)pthread_mutex_unlock(&o->lock);
+    return count;
+}
+
 void offload_free(struct loop *loop)
 {
     struct offload *o = loop->offload;
+    pthread_t join[HELPERS_MAX];
+    size_t count;
 
     if (o == NULL) {
         return;
     }
     loop->offload = NULL;
     while (o->errands != NULL) {
-        forget(o->errands);
+        struct errand *r = o->errands;
+
+        if (r->drop != NULL) {
+            r->drop(r->owner);
+        }
+        forget(r);
+    }
+    count = stop_helpers(o, join);
+    for (size_t i = 0; i < count; i++) {
+        (void)pthread_join(join[i], NULL);
     }
     (void)pthread_mutex_lock(&o->lock);
-    o->stopping = true;
-    (void)pthread_cond_broadcast(&o->wake);
-    (void)pthread_mutex_unlock(&o->lock);
-    for (size_t i = 0; i < o->thread_count; i++) {
-        (void)pthread_join(o->threads[i], NULL);
-    }
     post_queue_fini(&o->waiting);
-    (void)pthread_cond_destroy(&o->wake);
-    (void)pthread_mutex_destroy(&o->lock);
-    free(o);
+    leave(o);
 }

@@ -210,7 +210,7 @@ static void wait_helpers(void)
     met = 0;
     assert_int_equal(pthread_barrier_init(&barrier, NULL, HELPERS), 0);
     for (int i = 0; i < HELPERS; i++) {
-        assert_int_equal(loop_offload(loop, meet, count_met, NULL), 0);
+        assert_int_equal(loop_offload(loop, meet, count_met, NULL, NULL), 0);
     }
     run_until(all_met, NULL);
     assert_int_equal(pthread_barrier_destroy(&barrier), 0);
@@ -398,6 +398,20 @@ static void nodes_may_go_while_their_names_are_looked_up(void **state)
     assert_int_equal(peer.count, 0);
 }
 
+/* The process ends: nobody waits for a name server that does not answer. */
+static void the_loop_may_go_while_names_are_looked_up(void **state)
+{
+    (void)state;
+    open_peer();
+    (void)named_node();
+    hold(true);
+    nodes_start(nodes);
+    wait_asked(1);
+    nodes_free(&nodes);
+    loop_free(&loop);
+    hold(false); /* the look-up frees what it has */
+}
+
 int main(void)
 {
 #define NAMES_TEST(f) cmocka_unit_test_setup_teardown(f, setup, node_teardown)
@@ -411,6 +425,7 @@ int main(void)
         NAMES_TEST(a_node_that_moved_to_its_other_address_stays_up),
         NAMES_TEST(a_look_up_may_come_too_late),
         NAMES_TEST(nodes_may_go_while_their_names_are_looked_up),
+        NAMES_TEST(the_loop_may_go_while_names_are_looked_up),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -297,7 +297,7 @@ static void four_work_at_once(void **state)
     atomic_store(&most_working, 0);
     assert_int_equal(pthread_barrier_init(&four_at_once, NULL, 4), 0);
     for (unsigned i = 0; i < count; i++) {
-        assert_int_equal(loop_offload(loop, work, done, &four_at_once), 0);
+        assert_int_equal(loop_offload(loop, work, done, NULL, &four_at_once), 0);
     }
     assert_int_equal(done_count, 0);
     run_until(all_done, &count);
@@ -311,11 +311,85 @@ static void freeing_the_loop_under_work(void **state)
     loop_thread = pthread_self();
     done_count = 0;
     for (int i = 0; i < 20; i++) {
-        assert_int_equal(loop_offload(loop, work, done, NULL), 0);
+        assert_int_equal(loop_offload(loop, work, done, NULL, NULL), 0);
     }
     loop_free(&loop);
     assert_int_equal(done_count, 0);
     assert_int_equal(atomic_load(&working), 0);
+}
+
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER; /* guards the next three */
+static pthread_cond_t gate_moved = PTHREAD_COND_INITIALIZER;
+static bool gate_open;
+static unsigned at_gate;
+static unsigned dropped;
+
+static void wait_at_gate(void *owner)
+{
+    (void)owner;
+    (void)pthread_mutex_lock(&gate);
+    at_gate++;
+    (void)pthread_cond_broadcast(&gate_moved);
+    while (!gate_open) {
+        (void)pthread_cond_wait(&gate_moved, &gate);
+    }
+    (void)pthread_mutex_unlock(&gate);
+}
+
+static void drop(void *owner)
+{
+    free(owner);
+    (void)pthread_mutex_lock(&gate);
+    dropped++;
+    (void)pthread_cond_broadcast(&gate_moved);
+    (void)pthread_mutex_unlock(&gate);
+}
+
+static void wait_for(unsigned *number, unsigned value)
+{
+    (void)pthread_mutex_lock(&gate);
+    while (*number != value) {
+        (void)pthread_cond_wait(&gate_moved, &gate);
+    }
+    (void)pthread_mutex_unlock(&gate);
+}
+
+/* `working` of the helpers are in work when the loop goes, which ends after that. */
+static void freeing_the_loop_waits_for_nothing_that_can_be_dropped(void **state)
+{
+    static const unsigned rows[] = {1, 4, 20};
+
+    (void)state;
+    done_count = 0;
+    for (size_t i = 0; i < 3; i++) {
+        gate_open = false;
+        at_gate = dropped = 0;
+        for (unsigned k = 0; k < rows[i]; k++) {
+            assert_int_equal(loop_offload(loop, wait_at_gate, done, drop, malloc(1)), 0);
+        }
+        wait_for(&at_gate, rows[i] < 4 ? rows[i] : 4);
+        fixture_loop_again(&loop_sys_real);
+        wait_for(&dropped, rows[i] - at_gate); /* what no helper had taken */
+        (void)pthread_mutex_lock(&gate);
+        gate_open = true;
+        (void)pthread_cond_broadcast(&gate_moved);
+        (void)pthread_mutex_unlock(&gate);
+        wait_for(&dropped, rows[i]);
+    }
+    assert_int_equal(done_count, 0);
+}
+
+/* It was done, but the loop had no turn any more. */
+static void what_has_come_back_is_dropped_with_the_loop(void **state)
+{
+    (void)state;
+    gate_open = true;
+    at_gate = dropped = done_count = 0;
+    assert_int_equal(loop_offload(loop, wait_at_gate, done, drop, malloc(1)), 0);
+    wait_for(&at_gate, 1);
+    fixture_loop_again(&loop_sys_real);
+    wait_for(&dropped, 1);
+    assert_int_equal(done_count, 0);
 }
 
 /* --- signals
@@ -391,6 +465,8 @@ int main(void)
         REACTOR_TEST(posting_from_a_post),
         KERNEL_TEST(four_work_at_once),
         KERNEL_TEST(freeing_the_loop_under_work),
+        KERNEL_TEST(freeing_the_loop_waits_for_nothing_that_can_be_dropped),
+        KERNEL_TEST(what_has_come_back_is_dropped_with_the_loop),
         REACTOR_TEST(signals_come_as_calls),
         REACTOR_TEST(the_running_turn_is_finished),
         REACTOR_TEST(clocks),

@@ -158,12 +158,13 @@ static void offloaded_work_takes_virtual_time(void **state)
     (void)state;
     begin(3, &lazy, 1);
     order[0] = '\0';
-    assert_int_equal(loop_offload(loop, note_work, note_done, NULL), 0);
+    assert_int_equal(loop_offload(loop, note_work, note_done, NULL, NULL), 0);
     assert_int_equal(loop_post(loop, note_post, NULL), 0);
     assert_string_equal(order, "");
     assert_false(virtual_net_run(net, NULL, NULL, 1000));
     assert_string_equal(order, "pwd");
-    assert_int_equal(loop_offload(loop, note_work, note_done, NULL), 0); /* loop_free drops it */
+    assert_int_equal(loop_offload(loop, note_work, note_done, NULL, NULL),
+                     0); /* loop_free drops it */
     finish();
 }
 
