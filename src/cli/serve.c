@@ -14,6 +14,9 @@ enum {
     OPTION_HTTP,
     OPTION_ADMIN,
     OPTION_ACCESS_LOG,
+    OPTION_MODE,
+    OPTION_REACTORS,
+    OPTION_BACKEND,
     OPTION_INSECURE
 };
 
@@ -28,7 +31,10 @@ static const struct argp_option options[] = {
     {"admin", OPTION_ADMIN, "ADDR", 0, "Listen for health and metrics (127.0.0.1:6060)", 5},
     {"access-log", OPTION_ACCESS_LOG, "FILE", 0,
      "One line per exchange: a file, stderr or off (stderr)", 6},
-    {"insecure", OPTION_INSECURE, NULL, 0, "Let other machines in without a key", 7},
+    {"mode", OPTION_MODE, "MODE", 0, "Threads: main-sub or single (main-sub)", 7},
+    {"reactors", OPTION_REACTORS, "N", 0, "Sub reactors of main-sub (one for each core)", 7},
+    {"backend", OPTION_BACKEND, "NAME", 0, "Event loops on auto, epoll or io_uring (auto)", 7},
+    {"insecure", OPTION_INSECURE, NULL, 0, "Let other machines in without a key", 8},
     {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
@@ -77,6 +83,15 @@ static error_t parse_serve(int key, char *arg, struct argp_state *state)
         return 0;
     case OPTION_ACCESS_LOG:
         s->args.access_log = arg;
+        return 0;
+    case OPTION_MODE:
+        s->args.mode = arg;
+        return 0;
+    case OPTION_REACTORS:
+        s->args.reactors = arg;
+        return 0;
+    case OPTION_BACKEND:
+        s->args.backend = arg;
         return 0;
     case OPTION_INSECURE:
         s->args.insecure = true;

@@ -248,6 +248,16 @@ static int set_from_file(struct config_load *l)
 static int set_from_args(struct config_load *l)
 {
     static const char *const first[] = {"http://127.0.0.1:11434"};
+    const struct {
+        enum config_item_id item;
+        const char *text;
+        const char *option;
+    } others[] = {
+        {CONFIG_ITEM_LOG_ACCESS, l->args->access_log, "--access-log"},
+        {CONFIG_ITEM_REACTOR_MODE, l->args->mode, "--mode"},
+        {CONFIG_ITEM_REACTOR_COUNT, l->args->reactors, "--reactors"},
+        {CONFIG_ITEM_REACTOR_BACKEND, l->args->backend, "--backend"},
+    };
     const char *const *urls = l->args->node_urls;
     size_t count = l->args->node_count;
 
@@ -258,9 +268,11 @@ static int set_from_args(struct config_load *l)
             return MCP_EARGUMENT;
         }
     }
-    if (l->args->access_log != NULL &&
-        set_item(l, CONFIG_ITEM_LOG_ACCESS, l->c, l->args->access_log, "--access-log") != MCP_OK) {
-        return MCP_EARGUMENT;
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        if (others[i].text != NULL &&
+            set_item(l, others[i].item, l->c, others[i].text, others[i].option) != MCP_OK) {
+            return MCP_EARGUMENT;
+        }
     }
     l->c->insecure = l->args->insecure;
     if (count == 0 && l->c->node_count == 0) {

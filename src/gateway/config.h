@@ -11,7 +11,10 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "reactor/loop.h"
 
+/* MAIN_SUB: each sub reactor has a thread; SINGLE: one thread does everything. */
+enum config_mode { CONFIG_MODE_MAIN_SUB, CONFIG_MODE_SINGLE };
 enum config_kind { CONFIG_KIND_AUTO, CONFIG_KIND_OLLAMA, CONFIG_KIND_OPENAI };
 
 struct config_header {
@@ -41,6 +44,9 @@ struct config {
     char *admin_listen; /* 127.0.0.1:6060 */
     struct config_key *keys;
     size_t key_count;
+    enum config_mode mode;
+    uint64_t reactors; /* sub reactors in MAIN_SUB; 0: one for each core the process may use */
+    enum loop_backend backend;
     bool insecure; /* --insecure: listening beyond loopback without keys is allowed */
     enum log_level log_level;
     char *access_log; /* NULL: stderr; "off"; else a path */
@@ -70,6 +76,9 @@ struct config_args {
     const char *http_listen;
     const char *admin_listen;
     const char *access_log;
+    const char *mode;
+    const char *reactors;
+    const char *backend;
     bool insecure;
 };
 

@@ -47,14 +47,23 @@ static const struct unit time_units[] = {{"h", 3600000}, {"m", 60000}, {"s", 100
 
 struct choice {
     const char *name;
-    int value;
+    unsigned value;
 };
-static const struct choice kinds[] = {
-    {"auto", CONFIG_KIND_AUTO}, {"ollama", CONFIG_KIND_OLLAMA}, {"openai", CONFIG_KIND_OPENAI}};
+static const struct choice kinds[] = {{"auto", CONFIG_KIND_AUTO},
+                                      {"ollama", CONFIG_KIND_OLLAMA},
+                                      {"openai", CONFIG_KIND_OPENAI},
+                                      {0}};
 static const struct choice levels[] = {{"debug", LOG_LEVEL_DEBUG},
                                        {"info", LOG_LEVEL_INFO},
                                        {"warn", LOG_LEVEL_WARN},
-                                       {"error", LOG_LEVEL_ERROR}};
+                                       {"error", LOG_LEVEL_ERROR},
+                                       {0}};
+static const struct choice backends[] = {{"auto", LOOP_BACKEND_AUTO},
+                                         {"epoll", LOOP_BACKEND_EPOLL},
+                                         {"io_uring", LOOP_BACKEND_URING},
+                                         {0}};
+static const struct choice modes[] = {
+    {"main-sub", CONFIG_MODE_MAIN_SUB}, {"single", CONFIG_MODE_SINGLE}, {0}};
 
 /* --- what is expected ------------------------------------------------------------------------- */
 
@@ -90,6 +99,10 @@ static const char *expected_form(enum config_type type)
         return "debug, info, warn or error";
     case CONFIG_TYPE_LOG:
         return "stderr, off or the path of a file";
+    case CONFIG_TYPE_BACKEND:
+        return "auto, epoll or io_uring";
+    case CONFIG_TYPE_MODE:
+        return "main-sub or single";
     case CONFIG_TYPE_NAME:
         return "a name of at most 64 printable ASCII characters without blanks";
     case CONFIG_TYPE_SECRET:
@@ -178,17 +191,6 @@ static int set_number(const struct config_item *item, uint64_t *member, const ch
     }
     *member = value;
     return MCP_OK;
-}
-
-static const struct choice *find_choice(const struct choice *choices, size_t count,
-                                        const char *text)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(choices[i].name, text) == 0) {
-            return &choices[i];
-        }
-    }
-    return NULL;
 }
 
 static void set_string(char **member, const char *text)
@@ -346,22 +348,17 @@ static int set_checked(const struct config_item *item, char **member, const char
     return MCP_OK;
 }
 
-static int set_choice(const struct config_item *item, void *member, const char *text, struct err *e)
+/* `choices` are the values of an enum, which is an unsigned int here. */
+static int set_choice(const struct config_item *item, unsigned *member,
+                      const struct choice *choices, const char *text, struct err *e)
 {
-    const struct choice *choice =
-        item->type == CONFIG_TYPE_KIND
-            ? find_choice(kinds, sizeof(kinds) / sizeof(kinds[0]), text)
-            : find_choice(levels, sizeof(levels) / sizeof(levels[0]), text);
-
-    if (choice == NULL) {
-        return refuse(item, text, e);
+    for (; choices->name != NULL; choices++) {
+        if (strcmp(choices->name, text) == 0) {
+            *member = choices->value;
+            return MCP_OK;
+        }
     }
-    if (item->type == CONFIG_TYPE_KIND) {
-        *(enum config_kind *)member = (enum config_kind)choice->value;
-    } else {
-        *(enum log_level *)member = (enum log_level)choice->value;
-    }
-    return MCP_OK;
+    return refuse(item, text, e);
 }
 
 int config_item_set(const struct config_item *item, void *owner, const char *text, const char *dir,
@@ -377,8 +374,13 @@ int config_item_set(const struct config_item *item, void *owner, const char *tex
     case CONFIG_TYPE_TIME:
         return set_number(item, member, text, e);
     case CONFIG_TYPE_KIND:
+        return set_choice(item, member, kinds, text, e);
     case CONFIG_TYPE_LEVEL:
-        return set_choice(item, member, text, e);
+        return set_choice(item, member, levels, text, e);
+    case CONFIG_TYPE_BACKEND:
+        return set_choice(item, member, backends, text, e);
+    case CONFIG_TYPE_MODE:
+        return set_choice(item, member, modes, text, e);
     case CONFIG_TYPE_HEADER_NAME:
         return set_header_name(item, member, text, e);
     case CONFIG_TYPE_HEADER_VALUE:

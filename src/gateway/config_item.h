@@ -12,12 +12,14 @@
 
 enum config_type {
     CONFIG_TYPE_ADDRESS,      /* char *; NULL for "off" */
+    CONFIG_TYPE_BACKEND,      /* enum loop_backend */
     CONFIG_TYPE_COUNT,        /* uint64_t */
     CONFIG_TYPE_HEADER_NAME,  /* char * */
     CONFIG_TYPE_HEADER_VALUE, /* char * */
     CONFIG_TYPE_KIND,         /* enum config_kind */
     CONFIG_TYPE_LEVEL,        /* enum log_level */
     CONFIG_TYPE_LOG,          /* char *; NULL for "stderr" */
+    CONFIG_TYPE_MODE,         /* enum config_mode */
     CONFIG_TYPE_NAME,         /* char * */
     CONFIG_TYPE_SECRET,       /* char * */
     CONFIG_TYPE_SECRET_FILE,  /* char *, what the file holds */

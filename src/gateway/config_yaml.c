@@ -19,6 +19,7 @@
 enum {
     FILE_MAX_BYTES = 1 << 20,
     DEPTH_MAX = 8,
+    SECTIONS = 7,
     SECTION_KEYS_MAX = 8,
     PATH_MAX_BYTES = 96,
     FILE_SHOWN = 80
@@ -26,18 +27,19 @@ enum {
 
 /* The schema: fields of each mapping, ended by a NULL key. */
 struct schema {
-    cyaml_schema_field_t sections[6][SECTION_KEYS_MAX + 1];
+    cyaml_schema_field_t sections[SECTIONS][SECTION_KEYS_MAX + 1];
     cyaml_schema_field_t header[SECTION_KEYS_MAX + 1];
     cyaml_schema_field_t node[SECTION_KEYS_MAX + 1];
     cyaml_schema_field_t key[SECTION_KEYS_MAX + 1];
-    cyaml_schema_field_t top[6 + 3 + 1];
+    cyaml_schema_field_t top[SECTIONS + 3 + 1];
     cyaml_schema_value_t header_entry;
     cyaml_schema_value_t node_entry;
     cyaml_schema_value_t key_entry;
     cyaml_schema_value_t root;
 };
 
-static const char *const sections[6] = {"mcp", "http", "admin", "limits", "timeouts", "log"};
+static const char *const sections[SECTIONS] = {"mcp",    "http",     "admin", "reactor",
+                                               "limits", "timeouts", "log"};
 
 struct config_yaml {
     char *shown; /* the end of the path: in a long one it says more, and the error must fit */

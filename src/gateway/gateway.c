@@ -2,6 +2,7 @@
 #include "gateway/gateway.h"
 
 #include <inttypes.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include "gateway/acceptor.h"
 #include "gateway/banner.h"
 #include "gateway/face/admin.h"
+#include "gateway/sub_thread.h"
 #include "obs/access_log.h"
 #include "obs/log_sink.h"
 #include "obs/logfmt.h"
@@ -193,22 +195,61 @@ static void on_drained(void *owner)
     }
 }
 
-static void make_subs(struct gateway *g)
+static unsigned cores(void)
+{
+    cpu_set_t set;
+    int count = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+
+    return count > 0 ? (unsigned)count : 1;
+}
+
+static unsigned sub_count(const struct config *c)
+{
+    if (c->mode == CONFIG_MODE_SINGLE) {
+        return 1;
+    }
+    return c->reactors > 0 ? (unsigned)c->reactors : cores();
+}
+
+static bool make_subs(struct gateway *g, struct err *e)
 {
     struct sub_options options = {
         .config = g->config,
         .bodies = &g->bodies,
         .instance = g->instance,
         .http_addr = g->http == NULL ? NULL : acceptor_addr(g->http),
-        .count = 1,
+        .count = sub_count(g->config),
         .on_drained = on_drained,
         .on_drained_owner = g,
     };
 
     g->subs = xcalloc(options.count, sizeof(*g->subs));
-    for (; options.index < options.count; options.index++) {
+    if (g->config->mode == CONFIG_MODE_SINGLE) {
         sub_init(&g->subs[g->sub_count++], g->loop, g->nodes, &options);
+        return true;
     }
+    g->threads = xcalloc(options.count, sizeof(struct sub_thread *));
+    for (; options.index < options.count; options.index++) {
+        g->threads[options.index] = sub_thread_new(&g->subs[options.index], g->nodes, &options, e);
+        if (g->threads[options.index] == NULL) {
+            return false;
+        }
+        g->sub_count++;
+    }
+    return true;
+}
+
+static void free_subs(struct gateway *g)
+{
+    for (size_t i = 0; i < g->sub_count; i++) {
+        if (g->threads == NULL) {
+            sub_fini(&g->subs[i]);
+        } else {
+            sub_thread_free(&g->threads[i]);
+        }
+    }
+    free(g->threads);
+    free(g->subs);
 }
 
 /* --- start and end ---------------------------------------------------------------------------- */
@@ -226,12 +267,14 @@ int gateway_open(struct gateway *g, const struct config *config, struct loop *lo
     if (!listen_all(g, e)) {
         return GATEWAY_EXIT_LISTEN;
     }
-    make_subs(g);
-    return 0;
+    return make_subs(g, e) ? 0 : 1;
 }
 
 void gateway_start(struct gateway *g)
 {
+    for (size_t i = 0; g->threads != NULL && i < g->sub_count; i++) {
+        sub_thread_start(g->threads[i]);
+    }
     nodes_start(g->nodes);
 }
 
@@ -249,7 +292,11 @@ void gateway_stop(struct gateway *g, loop_cb stopped, void *owner)
         }
     }
     for (size_t i = 0; i < g->sub_count; i++) {
-        sub_drain(&g->subs[i]);
+        if (g->threads == NULL) {
+            sub_drain(&g->subs[i]);
+        } else {
+            sub_thread_drain(g->threads[i]);
+        }
     }
 }
 
@@ -258,11 +305,8 @@ void gateway_close(struct gateway *g)
     admin_face_free(&g->admin);
     acceptor_free(&g->http);
     acceptor_free(&g->mcp);
-    for (size_t i = 0; i < g->sub_count; i++) {
-        sub_fini(&g->subs[i]);
-    }
+    free_subs(g);
     nodes_free(&g->nodes);
-    free(g->subs);
     access_log_close();
     counters_attach(NULL);
 }
@@ -325,6 +369,19 @@ static int serve(struct gateway *g, const struct config *config, struct loop *lo
     return rv;
 }
 
+static bool choose_backend(const struct config *config)
+{
+    char why[LOOP_WHY_MAX];
+    const char *name = loop_choose(config->backend, why);
+
+    if (name == NULL) {
+        (void)fprintf(stderr, "mcpgate: %s; use --backend auto or reactor.backend\n", why);
+        return false;
+    }
+    LOG_INFO("backend", "name=%s why=\"%s\"", name, why);
+    return true;
+}
+
 int gateway_run(const struct config *config)
 {
     struct gateway g;
@@ -333,6 +390,9 @@ int gateway_run(const struct config *config)
 
     log_sink_open(config->log_level);
     raise_open_files();
+    if (!choose_backend(config)) {
+        return 1;
+    }
     loop = loop_new();
     if (loop == NULL) {
         (void)fprintf(stderr, "mcpgate: the kernel gives no event loop\n");

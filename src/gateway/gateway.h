@@ -18,6 +18,7 @@
 
 struct acceptor;
 struct admin_face;
+struct sub_thread;
 
 enum { GATEWAY_INSTANCE_BYTES = 16, GATEWAY_EXIT_LISTEN = 3 };
 
@@ -36,6 +37,7 @@ struct gateway {
     struct acceptor *http;
     struct admin_face *admin;
     struct sub *subs;
+    struct sub_thread **threads; /* of each sub; NULL: they run on `loop` */
     size_t sub_count;
     size_t drained_count;
     loop_cb on_stopped;
@@ -47,15 +49,16 @@ struct gateway {
  */
 int gateway_run(const struct config *config);
 
-/* The same without process, signals and banner, on a loop of the caller's: 0, or an exit code with
- * what is wrong. `config` and `g` stay where they are until gateway_close. */
+/* The same without process, signals and banner, with a main reactor on a loop of the caller's: 0,
+ * or an exit code with what is wrong. `config` and `g` stay where they are until gateway_close. */
 int gateway_open(struct gateway *g, const struct config *config, struct loop *loop, struct err *e);
 /* Begins to poll the nodes. */
 void gateway_start(struct gateway *g);
 /* As SIGTERM does: no more connections, exchanges run on up to `drain_timeout`, then `stopped` is
  * called. Again: they end now. */
 void gateway_stop(struct gateway *g, loop_cb stopped, void *owner);
-/* After gateway_open, well or not, and not while its loop runs. */
+/* After gateway_open, well or not, and not while its loop runs. Once it was started with threads of
+ * its own: only when it has stopped. */
 void gateway_close(struct gateway *g);
 
 /* The sets that count for it, of each thread one; `sets` has room for 1 + sub_count. */

@@ -36,7 +36,7 @@ static void append_node(struct buf *out, const struct node *n)
         json_append_string(out,
                            slice_of(n->catalogue.models[i].name, n->catalogue.models[i].name_len));
     }
-    buf_printf(out, "],\"running\":%zu", n->calls);
+    buf_printf(out, "],\"running\":%zu", node_calls_everywhere(n));
     append_member(out, "error", n->why_down);
     buf_append_byte(out, '}');
 }

@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/check.h"
 #include "base/counter.h"
@@ -11,6 +10,7 @@
 #include "base/log.h"
 #include "gateway/face/http.h"
 #include "gateway/face/mcp.h"
+#include "reactor/sock.h"
 
 enum { DRAIN_POLL_MS = 20, DRAIN_OUTPUT_MS = 2500, DRAIN_HURRIED_MS = 200 };
 
@@ -46,7 +46,7 @@ void sub_fini(struct sub *s)
     http_face_free(&s->http);
     mcp_face_free(&s->mcp);
     while ((h = handoff_list_pop(&s->handed)) != NULL) {
-        (void)close(h->fd); /* nothing was written */
+        sock_drop(s->loop, h->fd);
         free(h);
     }
     (void)pthread_mutex_destroy(&s->lock); /* nobody holds it any more */
@@ -90,7 +90,7 @@ void sub_hand(struct sub *s, enum exchange_face face, int fd, const struct addr 
     struct handoff *h = malloc(sizeof(*h));
 
     if (h == NULL) {
-        (void)close(fd); /* nothing was written */
+        sock_drop(s->loop, fd);
         counter_add(COUNTER_ACCEPT_FAILED, 1);
         return;
     }

@@ -85,7 +85,7 @@ static void call_release(struct node_call *c)
     if (c->client != NULL) {
         http_client_close(&c->client);
     }
-    c->node->calls--;
+    node_call_ended(c->node);
     c->magic = 0;
     loop_bury(c->loop, c, call_destroy);
 }
@@ -320,7 +320,7 @@ struct node_call *node_call_start(struct node *n, const struct node_call_request
         memcpy(c->pieces, request->pieces, request->piece_count * sizeof(*request->pieces));
     }
     timer_init(&c->limit, on_limit, c);
-    n->calls++;
+    node_call_began(n);
     if (!build_head(c, request) || !connect_any(c)) {
         (void)why_not_started(c, e);
         call_release(c);
@@ -344,7 +344,7 @@ static void on_head(void *owner, const struct http_head *head)
 
     OBJ_CHECK(c, CALL_MAGIC);
     c->phase = CALL_ANSWERING;
-    c->node->heard_ms = loop_now_ms(c->loop);
+    node_heard(c->node, loop_now_ms(c->loop));
     arm_limit(c);
     if (c->ops != NULL) {
         c->ops->head(c->owner, head);
@@ -357,7 +357,7 @@ static void on_body(void *owner, struct slice bytes)
 
     OBJ_CHECK(c, CALL_MAGIC);
     counter_add(COUNTER_BYTES_FROM_NODES, (int64_t)bytes.len);
-    c->node->heard_ms = loop_now_ms(c->loop);
+    node_heard(c->node, loop_now_ms(c->loop));
     if (c->ops != NULL) {
         arm_limit(c);
         c->ops->body(c->owner, bytes);

@@ -19,9 +19,21 @@ static void free_models(struct catalogue_model *models, size_t count)
 
 void catalogue_fini(struct catalogue *c)
 {
-    free_models(c->models, c->count);
-    buf_fini(&c->body);
+    /* Acquire and release: whoever frees it sees that the others are done. */
+    if (c->users == NULL || atomic_fetch_sub_explicit(c->users, 1, memory_order_acq_rel) == 1) {
+        free_models(c->models, c->count);
+        buf_fini(&c->body);
+        free(c->users);
+    }
     *c = (struct catalogue){0};
+}
+
+void catalogue_share(struct catalogue *to, const struct catalogue *from)
+{
+    *to = *from;
+    if (to->users != NULL) {
+        (void)atomic_fetch_add_explicit(to->users, 1, memory_order_relaxed);
+    }
 }
 
 static int compare_bytes(const char *a, size_t a_len, const char *b, size_t b_len)
@@ -146,8 +158,12 @@ int catalogue_read(struct catalogue *c, struct slice body)
     yyjson_doc *doc;
     const char *member;
     yyjson_val *list;
-    int rv = openai_json_read(&doc, body, OPENAI_NUMBERS_READ);
+    int rv;
 
+    if (c->users != NULL && slice_eq(body, buf_slice(&c->body))) {
+        return MCP_OK;
+    }
+    rv = openai_json_read(&doc, body, OPENAI_NUMBERS_READ);
     if (rv != MCP_OK) {
         return rv == MCP_ENOMEM ? rv : MCP_EUPSTREAM_ERROR;
     }
@@ -159,11 +175,18 @@ int catalogue_read(struct catalogue *c, struct slice body)
                  ? MCP_OK
                  : MCP_EUPSTREAM_ERROR;
     }
-    if (rv == MCP_OK && !buf_append(&fresh.body, body)) {
-        rv = MCP_ENOMEM;
+    if (rv == MCP_OK) {
+        fresh.users = malloc(sizeof(*fresh.users));
+        if (fresh.users == NULL || !buf_append(&fresh.body, body)) {
+            rv = MCP_ENOMEM;
+        } else {
+            atomic_init(fresh.users, 1);
+        }
     }
     yyjson_doc_free(doc);
     if (rv != MCP_OK) {
+        free(fresh.users);
+        fresh.users = NULL;
         catalogue_fini(&fresh);
         return rv;
     }

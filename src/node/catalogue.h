@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The models a node lists, looked up by canonical name; and the node's own list as it came. Owned
- * by the node. */
+/* The models a node lists, looked up by canonical name; and the node's own list as it came. Never
+ * changed once it was read, so that threads can share one. */
 #ifndef MCP_NODE_CATALOGUE_H
 #define MCP_NODE_CATALOGUE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -21,12 +22,16 @@ struct catalogue_model {
 struct catalogue {
     struct catalogue_model *models;
     size_t count;
-    struct buf body; /* the node's answer the list was read from */
+    struct buf body;       /* the node's answer the list was read from */
+    _Atomic size_t *users; /* of what the others point to; NULL: nothing there */
 };
 
 void catalogue_fini(struct catalogue *c);
+/* `to` (empty, or finished first) shows what `from` does. */
+void catalogue_share(struct catalogue *to, const struct catalogue *from);
 /* Reads the answer of /api/tags ({"models":[{"name"}]}) or /v1/models ({"data":[{"id"}]}). The old
- * content stays when it fails: MCP_EUPSTREAM_ERROR (neither shape), MCP_ENOMEM. */
+ * content stays when it fails: MCP_EUPSTREAM_ERROR (neither shape), MCP_ENOMEM; and when it is the
+ * same. */
 int catalogue_read(struct catalogue *c, struct slice body);
 /* By any spelling of the name; NULL where it is not listed. */
 const struct catalogue_model *catalogue_find(const struct catalogue *c, struct slice name);

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "node/poll.h"
 #include "node/registry.h"
+#include "node/share.h"
 
 const char *node_kind_name(enum node_kind kind)
 {
@@ -40,7 +41,9 @@ static void set_state(struct node *n, enum node_state state, const char *why)
     }
     ASSERT(allowed[n->state][state]);
     n->state = state;
-    counter_add(state == NODE_UP ? COUNTER_NODE_UP : COUNTER_NODE_DOWN, 1);
+    if (n->poll != NULL) {
+        counter_add(state == NODE_UP ? COUNTER_NODE_UP : COUNTER_NODE_DOWN, 1);
+    }
     nodes_changed(n->set, n);
 }
 
@@ -59,7 +62,10 @@ void node_mark_down(struct node *n, const char *why)
         return;
     }
     set_state(n, NODE_DOWN, why);
-    if (was_up) {
+    if (n->poll == NULL) {
+        node_share_report_down(n->share, why);
+        nodes_report(n->set);
+    } else if (was_up) {
         node_poll_soon(n->poll);
     }
 }
@@ -72,4 +78,40 @@ void node_mark_refused(struct node *n)
 void node_mark_changed(struct node *n)
 {
     n->catalogue_changed = true;
+    if (n->poll == NULL) {
+        node_share_report_changed(n->share);
+        nodes_report(n->set);
+    }
+}
+
+/* Relaxed, all of them: nothing but the numbers is shared. */
+
+void node_call_began(struct node *n)
+{
+    n->calls++;
+    (void)atomic_fetch_add_explicit(&n->share->calls, 1, memory_order_relaxed);
+}
+
+void node_call_ended(struct node *n)
+{
+    n->calls--;
+    (void)atomic_fetch_sub_explicit(&n->share->calls, 1, memory_order_relaxed);
+}
+
+void node_heard(struct node *n, uint64_t now_ms)
+{
+    /* Written once a millisecond, so that the threads do not fight for the cache line. */
+    if (atomic_load_explicit(&n->share->heard_ms, memory_order_relaxed) != now_ms) {
+        atomic_store_explicit(&n->share->heard_ms, now_ms, memory_order_relaxed);
+    }
+}
+
+size_t node_calls_everywhere(const struct node *n)
+{
+    return atomic_load_explicit(&n->share->calls, memory_order_relaxed);
+}
+
+uint64_t node_heard_ms(const struct node *n)
+{
+    return atomic_load_explicit(&n->share->heard_ms, memory_order_relaxed);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One model node: where it is, what it speaks, whether it is up and which models it has. Owned by
- * its `struct nodes`; the loop's thread only.
+ * its `struct nodes`; the loop's thread only. On a registry that follows another (registry.h) what
+ * polls find out comes from there.
  *
  * state     entered                                   left by
  * STARTING  made                                      the first poll: UP or DOWN, or REFUSED
@@ -47,7 +48,9 @@ struct node_call;
 struct node_poll;
 struct nodes;
 
-enum { NODE_MAGIC = 0x6e6f6465 };
+struct node_share;
+
+enum { NODE_MAGIC = 0x6e6f6465, NODE_WHY_MAX = 256 };
 
 struct node {
     uint32_t magic;
@@ -67,26 +70,36 @@ struct node {
     bool has_addr;
     struct addr addr;
     struct catalogue catalogue;
-    uint64_t catalogue_ms;  /* loop time it was read */
-    bool catalogue_changed; /* at the node, since the latest reading began */
-    char version[64];       /* what the node says of itself; "" unknown */
-    char why_down[256];     /* for people; "" while up */
+    uint64_t catalogue_ms;       /* loop time it was read */
+    bool catalogue_changed;      /* at the node, since the latest reading began */
+    char version[64];            /* what the node says of itself; "" unknown */
+    char why_down[NODE_WHY_MAX]; /* for people; "" while up */
     struct node_pool pool;
-    struct node_poll *poll;
-    size_t calls;      /* running, detached ones too */
-    uint64_t heard_ms; /* loop time of the last byte of an answer */
+    struct node_poll *poll; /* NULL on a registry that follows */
+    struct node_share *share;
+    uint64_t seen_version; /* of what is shared, on a registry that follows */
+    size_t calls;          /* running on this loop, detached ones too */
     struct node_call *detached;
 };
 
 const char *node_kind_name(enum node_kind kind);
 const char *node_state_name(enum node_state state);
 
-/* The state's only writers; they count, log and tell the set. A repeated state is not a change. */
+/* The state's only writers, but for what a follower takes over; they count, log and tell the set. A
+ * repeated state is not a change. */
 void node_mark_up(struct node *n);
 void node_mark_down(struct node *n, const char *why);
 void node_mark_refused(struct node *n);
 
 /* Its models may be others now: a refresh reads them again, however fresh the catalogue is. */
 void node_mark_changed(struct node *n);
+
+/* A call on it begins and ends; a byte of an answer came. On all loops together: how many run, and
+ * loop time of the last byte. */
+void node_call_began(struct node *n);
+void node_call_ended(struct node *n);
+void node_heard(struct node *n, uint64_t now_ms);
+size_t node_calls_everywhere(const struct node *n);
+uint64_t node_heard_ms(const struct node *n);
 
 #endif

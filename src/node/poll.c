@@ -396,7 +396,8 @@ static void drop_running(struct node_poll *p)
  * streams): it is up as long as some of those move. */
 static bool is_at_work(const struct node *n, uint64_t now_ms)
 {
-    return n->state == NODE_UP && n->calls > 0 && now_ms - n->heard_ms <= AT_WORK_MS;
+    return n->state == NODE_UP && node_calls_everywhere(n) > 0 &&
+           now_ms - node_heard_ms(n) <= AT_WORK_MS;
 }
 
 static void on_limit(void *owner)

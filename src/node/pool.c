@@ -5,17 +5,26 @@
 
 #include "base/counter.h"
 
-void node_pool_init(struct node_pool *p, struct loop *loop, size_t max_idle, uint64_t max_idle_ms)
+/* What was used within this time is likely to be wanted again: under load, connections come and go
+ * in bursts. */
+enum { IDLE_AFTER_MS = 1000 };
+
+void node_pool_init(struct node_pool *p, struct loop *loop, size_t max_idle, uint64_t max_idle_ms,
+                    _Atomic size_t *idle_count)
 {
-    *p = (struct node_pool){.loop = loop, .max_idle = max_idle, .max_idle_ms = max_idle_ms};
+    *p = (struct node_pool){
+        .loop = loop, .max_idle = max_idle, .max_idle_ms = max_idle_ms, .idle_count = idle_count};
 }
 
 static struct http_client *pooled_unlink(struct pooled *e)
 {
     struct http_client *client = e->client;
 
-    pooled_list_remove(&e->pool->idle, e);
+    pooled_list_remove(&e->pool->unused, e);
     timer_cancel(e->pool->loop, &e->age);
+    if (e->idle) {
+        (void)atomic_fetch_sub_explicit(e->pool->idle_count, 1, memory_order_relaxed);
+    }
     /* Buried, not freed: this may run inside the entry's own callback. */
     loop_bury(e->pool->loop, e, free);
     return client;
@@ -31,7 +40,19 @@ static void pooled_evict(struct pooled *e)
 
 static void on_age(void *owner)
 {
-    pooled_evict(owner);
+    struct pooled *e = owner;
+    struct node_pool *p = e->pool;
+    uint64_t age_ms = loop_now_ms(p->loop) - e->since_ms;
+
+    if (age_ms >= p->max_idle_ms) {
+        pooled_evict(e);
+        return;
+    }
+    e->idle = true;
+    timer_arm(p->loop, &e->age, p->max_idle_ms - age_ms);
+    if (atomic_fetch_add_explicit(p->idle_count, 1, memory_order_relaxed) >= p->max_idle) {
+        pooled_evict(pooled_list_first(&p->unused)); /* the oldest, maybe this one */
+    }
 }
 
 static void on_failed(void *owner, enum http_failure why, int error, const char *text)
@@ -72,7 +93,7 @@ void node_pool_fini(struct node_pool *p)
 {
     struct pooled *e;
 
-    while ((e = pooled_list_first(&p->idle)) != NULL) {
+    while ((e = pooled_list_first(&p->unused)) != NULL) {
         struct http_client *client = pooled_unlink(e);
 
         http_client_close(&client);
@@ -81,7 +102,7 @@ void node_pool_fini(struct node_pool *p)
 
 struct http_client *node_pool_take(struct node_pool *p)
 {
-    struct pooled *e = pooled_list_last(&p->idle);
+    struct pooled *e = pooled_list_last(&p->unused);
 
     return e == NULL ? NULL : pooled_unlink(e);
 }
@@ -94,14 +115,13 @@ void node_pool_put(struct node_pool *p, struct http_client **client)
         http_client_close(client);
         return;
     }
-    if (p->idle.count >= p->max_idle) {
-        pooled_evict(pooled_list_first(&p->idle));
-    }
     e->pool = p;
     e->client = *client;
     *client = NULL;
+    e->since_ms = loop_now_ms(p->loop);
     timer_init(&e->age, on_age, e);
-    timer_arm(p->loop, &e->age, p->max_idle_ms);
-    pooled_list_push(&p->idle, e);
+    timer_arm(p->loop, &e->age,
+              p->max_idle_ms < IDLE_AFTER_MS ? p->max_idle_ms : (uint64_t)IDLE_AFTER_MS);
+    pooled_list_push(&p->unused, e);
     http_client_set_owner(e->client, &pooled_ops, e);
 }

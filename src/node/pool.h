@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Idle connections to one node, newest first out. A connection the node closes while it is idle
- * leaves by itself. Embedded in the node; the loop's thread only. */
+/* Connections of one loop to one node that are not in use, newest first out. A connection the node
+ * closes meanwhile leaves by itself. Those unused for a second count as idle, and of these only so
+ * many are kept, over the pools of all loops together. Embedded in the node; the loop's thread
+ * only. */
 #ifndef MCP_NODE_POOL_H
 #define MCP_NODE_POOL_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +22,8 @@ struct pooled {
     struct node_pool *pool;
     struct http_client *client;
     struct timer age;
+    uint64_t since_ms; /* loop time it came */
+    bool idle;         /* and counted as such */
 };
 
 LIST_DECLARE(pooled_list, struct pooled, link);
@@ -26,15 +32,18 @@ struct node_pool {
     struct loop *loop;
     size_t max_idle;
     uint64_t max_idle_ms;
-    struct pooled_list idle;
+    _Atomic size_t *idle_count; /* of all loops */
+    struct pooled_list unused;
 };
 
-void node_pool_init(struct node_pool *p, struct loop *loop, size_t max_idle, uint64_t max_idle_ms);
-/* Closes what is idle. */
+/* `max_idle` 0: keeps none at all. `idle_count` is shared by the pools of the same node. */
+void node_pool_init(struct node_pool *p, struct loop *loop, size_t max_idle, uint64_t max_idle_ms,
+                    _Atomic size_t *idle_count);
+/* Closes what is in it. */
 void node_pool_fini(struct node_pool *p);
-/* An idle connection, now the caller's (its owner still to be set); NULL: there is none. */
+/* A connection, now the caller's (its owner still to be set); NULL: there is none. */
 struct http_client *node_pool_take(struct node_pool *p);
-/* Takes an idle connection back; beyond max_idle the oldest is closed. Nulls the pointer. */
+/* Takes a connection back that is in no use any more. Nulls the pointer. */
 void node_pool_put(struct node_pool *p, struct http_client **client);
 
 #endif

@@ -7,27 +7,14 @@
 
 #include "base/check.h"
 #include "base/counter.h"
-#include "base/list.h"
 #include "base/log.h"
 #include "http/parse/url.h"
 #include "node/call.h"
 #include "node/poll.h"
+#include "node/registry_internal.h"
+#include "node/share.h"
 
 enum { CATALOGUE_FRESH_MS = 1000 };
-
-LIST_DECLARE(refresh_list, struct nodes_refresh, link);
-
-struct nodes {
-    struct loop *loop;
-    struct node_limits limits;
-    char *instance;
-    nodes_cb changed;
-    void *owner;
-    struct node **list;
-    size_t count;
-    uint64_t last_id;
-    struct refresh_list waiting;
-};
 
 struct nodes *nodes_new(struct loop *loop, const struct node_limits *limits, const char *instance,
                         nodes_cb changed, void *owner)
@@ -44,6 +31,8 @@ struct nodes *nodes_new(struct loop *loop, const struct node_limits *limits, con
 
 static void node_free(struct node *n)
 {
+    bool leads = n->poll != NULL;
+
     node_poll_free(&n->poll);
     node_calls_drop(n);
     node_pool_fini(&n->pool);
@@ -54,6 +43,9 @@ static void node_free(struct node *n)
     free(n->host_header);
     free(n->prefix);
     free(n->extra_headers);
+    if (leads) {
+        node_share_free(&n->share);
+    }
     free(n);
 }
 
@@ -65,12 +57,26 @@ void nodes_free(struct nodes **pset)
         return;
     }
     *pset = NULL;
+    followers_fini(set);
     for (size_t i = 0; i < set->count; i++) {
         node_free(set->list[i]);
     }
     free(set->list);
     free(set->instance);
     free(set);
+}
+
+static struct node *node_new(struct nodes *set, uint64_t id, struct node_share *share)
+{
+    struct node *n = xcalloc(1, sizeof(*n));
+
+    n->magic = NODE_MAGIC;
+    n->id = id;
+    n->set = set;
+    n->share = share;
+    node_pool_init(&n->pool, set->loop, set->limits.pool_idle, set->limits.pool_idle_ms,
+                   &share->idle);
+    return n;
 }
 
 static char *copy_slice(struct slice s)
@@ -132,10 +138,7 @@ int nodes_add(struct nodes *set, const struct node_options *o, struct err *e)
         return err_set(e, MCP_ENOMEM, "out of memory");
     }
     set->list = list;
-    n = xcalloc(1, sizeof(*n));
-    n->magic = NODE_MAGIC;
-    n->id = ++set->last_id;
-    n->set = set;
+    n = node_new(set, ++set->last_id, node_share_new());
     n->url = xstrdup(o->url);
     n->host = copy_slice(u.host);
     n->port = u.port;
@@ -146,10 +149,39 @@ int nodes_add(struct nodes *set, const struct node_options *o, struct err *e)
     set_extra_headers(n, o);
     n->configured_kind = o->kind;
     n->kind = o->kind;
-    node_pool_init(&n->pool, set->loop, set->limits.pool_idle, set->limits.pool_idle_ms);
     n->poll = node_poll_new(n);
     set->list[set->count++] = n;
     return MCP_OK;
+}
+
+static struct node *copy_node(struct nodes *set, const struct node *from)
+{
+    struct node *n = node_new(set, from->id, from->share);
+
+    n->url = xstrdup(from->url);
+    n->host = xstrdup(from->host);
+    n->port = from->port;
+    n->is_unix = from->is_unix;
+    n->prefix = xstrdup(from->prefix);
+    n->host_header = xstrdup(from->host_header);
+    n->name = xstrdup(from->name);
+    n->extra_headers = xstrdup(from->extra_headers);
+    n->configured_kind = from->configured_kind;
+    n->kind = from->kind;
+    (void)node_share_take(n->share, n);
+    return n;
+}
+
+struct nodes *nodes_follow(struct nodes *leader, struct loop *loop)
+{
+    struct nodes *set = nodes_new(loop, &leader->limits, leader->instance, NULL, NULL);
+
+    set->list = xcalloc(leader->count + 1, sizeof(struct node *));
+    for (; set->count < leader->count; set->count++) {
+        set->list[set->count] = copy_node(set, leader->list[set->count]);
+    }
+    follower_add(leader, set);
+    return set;
 }
 
 void nodes_start(struct nodes *set)
@@ -245,6 +277,10 @@ static void wake_waiting(struct nodes *set)
 
 void nodes_changed(struct nodes *set, struct node *n)
 {
+    if (set->leader != NULL) {
+        return; /* its word is what counts, and it will tell */
+    }
+    followers_publish(set, n);
     set->changed(set->owner, n);
     wake_waiting(set); /* a node that went down is not waited for */
 }
@@ -253,6 +289,10 @@ void nodes_refresh(struct nodes *set, struct nodes_refresh *r, loop_cb done, voi
 {
     task_init(&r->task, done, owner);
     refresh_list_push(&set->waiting, r);
+    if (set->leader != NULL) {
+        follower_refresh(set, r);
+        return;
+    }
     for (size_t i = 0; i < set->count; i++) {
         if (is_stale(set, set->list[i])) {
             node_poll_now(set->list[i]->poll);
@@ -271,6 +311,7 @@ void nodes_refresh_cancel(struct nodes *set, struct nodes_refresh *r)
 
 void nodes_poll_ended(struct nodes *set, struct node *n)
 {
+    followers_publish(set, n);
     /* It changed behind what was just read, and somebody may wait for just that. */
     if (n->state == NODE_UP && n->catalogue_changed && refresh_list_first(&set->waiting) != NULL) {
         node_poll_now(n->poll);

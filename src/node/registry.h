@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* All nodes of the gateway. Made from the configuration; polls each one; tells its watcher when one
- * changes. Owned by the gateway; the loop's thread only. */
+/* All nodes of the gateway, as one loop sees them. The first registry is made from the
+ * configuration, polls each node, and tells its watcher when one changes. Those of other loops
+ * follow it: they have the same nodes with connections of their own, learn from it what polls find
+ * out, and tell it what they notice. Each one its loop's thread only. */
 #ifndef MCP_NODE_REGISTRY_H
 #define MCP_NODE_REGISTRY_H
 
@@ -21,6 +23,9 @@ typedef void (*nodes_cb)(void *owner, struct node *n);
  * nodes_is_own_probe). */
 struct nodes *nodes_new(struct loop *loop, const struct node_limits *limits, const char *instance,
                         nodes_cb changed, void *owner);
+/* As long as none of the two loops runs: the same nodes on another loop. The leader is freed last,
+ * and when it is its loop runs no more. Start-up: ends the process when memory is out. */
+struct nodes *nodes_follow(struct nodes *leader, struct loop *loop);
 void nodes_free(struct nodes **set);
 /* MCP_EARGUMENT with what is wrong, MCP_ENOMEM. */
 int nodes_add(struct nodes *set, const struct node_options *options, struct err *e);
@@ -46,10 +51,13 @@ size_t nodes_up(const struct nodes *set);
 struct nodes_refresh {
     struct list_link link;
     struct task task;
+    uint64_t number; /* on a registry that follows */
 };
 void nodes_refresh(struct nodes *set, struct nodes_refresh *r, loop_cb done, void *owner);
 void nodes_refresh_cancel(struct nodes *set, struct nodes_refresh *r);
 /* For the poller: one node's catalogue read ended, well or badly. */
 void nodes_poll_ended(struct nodes *set, struct node *n);
+/* For a node of one that follows: something was reported about it. */
+void nodes_report(struct nodes *set);
 
 #endif

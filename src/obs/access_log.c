@@ -46,8 +46,9 @@ void access_log_reopen(void)
     }
     fd = open_file(log_path);
     if (fd >= 0) {
-        (void)close(log_fd); /* written line by line: nothing is lost */
-        log_fd = fd;
+        /* In its place at once: other threads write meanwhile. */
+        (void)dup3(fd, log_fd, O_CLOEXEC);
+        (void)close(fd); /* written line by line: nothing is lost */
     }
 }
 

@@ -31,8 +31,9 @@ struct access_record {
 /* Opens the log: NULL: stderr; "off": no lines; else a file that is appended to. Start-up only;
  * MCP_EARGUMENT. */
 int access_log_open(const char *path, struct err *e);
+/* Any thread. */
 void access_log_write(const struct access_record *r);
-/* Opens the file anew (after rotation). */
+/* Opens the file anew (after rotation); others may write meanwhile. */
 void access_log_reopen(void);
 void access_log_close(void);
 

@@ -10,8 +10,11 @@ from node import Gate, ndjson
 from ollama_node import OllamaNode
 
 
+SINGLE = {"reactor": {"mode": "single"}}  # each loop has descriptors of its own
+
+
 def test_idle_connections_leave_descriptors_for_those_to_nodes():
-    with OllamaNode() as node, Gateway(node) as gateway, contextlib.ExitStack() as stack:
+    with OllamaNode() as node, Gateway(node, config=SINGLE) as gateway, contextlib.ExitStack() as stack:
         client, gate = McpClient(gateway.mcp), Gate()
         resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, (64, 64))
         idle = [stack.enter_context(McpClient(gateway.mcp)) for _ in range(60)]

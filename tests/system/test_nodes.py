@@ -282,28 +282,42 @@ def test_what_must_run_once_hops_only_if_nothing_was_sent(op, path, body):
 
 
 # --- connections ----------------------------------------------------------------------------------
-def test_a_connection_is_used_again(gateway, node):
+@pytest.fixture
+def single(node):
+    """With one pool: whatever connection a client comes on, its requests share those to the node."""
+    with Gateway(node, config={"reactor": {"mode": "single"}}) as gateway:
+        yield gateway
+
+
+def test_a_connection_is_used_again(single, node):
     for _ in range(5):
-        assert generate(gateway).complete
+        assert generate(single).complete
     assert len({request.connection for request in node.requests}) == 1
 
 
+def test_each_sub_reactor_has_connections_of_its_own():
+    with OllamaNode() as node, Gateway(node, config={"reactor": {"count": 3}}) as gateway:
+        for _ in range(12):  # clients take turns
+            assert generate(gateway).complete
+        assert len({request.connection for request in node.of("/api/generate")}) == 3
+
+
 @pytest.mark.parametrize("fault", [CLOSE, RESET], ids=["FIN", "RST"])
-def test_a_stale_connection_is_retried_once(gateway, node, fault):
-    assert generate(gateway).complete
-    before = gateway.metric(STALE)
+def test_a_stale_connection_is_retried_once(single, node, fault):
+    assert generate(single).complete
+    before = single.metric(STALE)
     node.next("/api/generate", [fault])
     body = {"model": "m", "prompt": "x" * 100000}
-    assert generate(gateway, body).lines() == PARTS
+    assert generate(single, body).lines() == PARTS
     first, second = node.of("/api/generate")[1:]
     assert first.body == second.body and first.connection is not second.connection
-    assert gateway.metric(STALE) == before + 1
+    assert single.metric(STALE) == before + 1
 
 
-def test_once_means_once(gateway, node):
-    assert generate(gateway).complete
+def test_once_means_once(single, node):
+    assert generate(single).complete
     node.next("/api/generate", [CLOSE], [CLOSE])
-    assert generate(gateway).status == 502
+    assert generate(single).status == 502
     assert len(node.of("/api/generate")) == 3
 
 

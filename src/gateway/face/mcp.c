@@ -2,12 +2,12 @@
 #include "gateway/face/mcp.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/check.h"
 #include "base/counter.h"
 #include "gateway/face/mcp_conn.h"
 #include "gateway/sub.h"
+#include "reactor/sock.h"
 
 struct mcp_face {
     struct sub *sub;
@@ -30,7 +30,7 @@ void mcp_face_accept(struct mcp_face *f, int fd, const struct addr *peer)
 
     counter_add(COUNTER_CONN_MCP, 1);
     if (f->draining) {
-        (void)close(fd); /* nothing was written */
+        sock_drop(f->sub->loop, fd);
     } else {
         c = mcp_conn_new(f->sub, fd, peer, on_closed, f);
     }

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/check.h"
@@ -80,7 +79,7 @@ struct mcp_conn *mcp_conn_new(struct sub *sub, int fd, const struct addr *peer,
     }
     if (c == NULL || c->sock == NULL) {
         if (c == NULL) {
-            (void)close(fd); /* nothing was written to it */
+            sock_drop(sub->loop, fd);
         }
         free(c);
         return NULL;

@@ -323,11 +323,11 @@ static void test_structure(void **state)
          "c.yaml:4: limits.max_bodi: unknown key; expected one of max_frame, max_body, "
          "body_memory, max_sessions, sessions_remembered, idle_connections"},
         {"log: {}\nlisten: 1\n",
-         "c.yaml:2: listen: unknown key; expected one of node, nodes, mcp, http, admin, limits, "
-         "timeouts, log, keys"},
+         "c.yaml:2: listen: unknown key; expected one of node, nodes, mcp, http, admin, reactor, "
+         "limits, timeouts, log, keys"},
         {"mcp.listen: 127.0.0.1:1\n",
          "c.yaml:1: mcp.listen: unknown key; expected one of node, nodes, mcp, http, admin, "
-         "limits, timeouts, log, keys"},
+         "reactor, limits, timeouts, log, keys"},
         {"nodes:\n  - url: a\n  - url: b\n    knd: auto\n",
          "c.yaml:4: nodes[1].knd: unknown key; expected one of url, kind, name, api_key_file, "
          "headers"},
@@ -336,13 +336,13 @@ static void test_structure(void **state)
         {"keys:\n  - {name: a,\n     kee: b}\n",
          "c.yaml:3: keys[0].kee: unknown key; expected one of name, key, key_file"},
         {"<<: {a: b}\n", "c.yaml:1: <<: unknown key; expected one of node, nodes, mcp, http, "
-                         "admin, limits, timeouts, log, keys"},
+                         "admin, reactor, limits, timeouts, log, keys"},
         {"mcp: {}\nmcp: {}\n", "c.yaml:2: mcp: given twice"},
         {"log:\n  level: info\n  level: info\n", "c.yaml:3: log.level: given twice"},
         /* the wrong kind of value */
-        {"- a\n", "c.yaml:1: expected keys below it: node, nodes, mcp, http, admin, limits, "
-                  "timeouts, log, keys, not a list"},
-        {"a\n", "c.yaml:1: expected keys below it: node, nodes, mcp, http, admin, limits, "
+        {"- a\n", "c.yaml:1: expected keys below it: node, nodes, mcp, http, admin, "
+                  "reactor, limits, timeouts, log, keys, not a list"},
+        {"a\n", "c.yaml:1: expected keys below it: node, nodes, mcp, http, admin, reactor, limits, "
                 "timeouts, log, keys, not a single value"},
         {"mcp: 127.0.0.1:8080\n",
          "c.yaml:1: mcp: expected keys below it: listen, not a single value"},

@@ -168,7 +168,7 @@ static void uploads_are_framed_as_announced(void **state)
         peer_send(&peer, conn, SLICE("HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n"));
         caller_wait(&c, "he");
         assert_int_equal(c.status, 201);
-        assert_int_equal(n->pool.idle.count, conn + 1); /* good for others, but none is taken */
+        assert_int_equal(n->pool.unused.count, conn + 1); /* good for others, but none is taken */
     }
     assert_int_equal(counted(COUNTER_NODE_REUSED), 0);
 }
@@ -185,7 +185,7 @@ static void an_answer_is_handed_on_and_the_connection_kept(void **state)
     n = peer_node(&peer);
     for (int i = 0; i < 3; i++) {
         call_once(&peer, n, 0);
-        assert_int_equal(n->pool.idle.count, 1);
+        assert_int_equal(n->pool.unused.count, 1);
         assert_int_equal(n->calls, 0);
     }
     assert_int_equal(counted(COUNTER_NODE_CONNECTS), 1);
@@ -214,7 +214,7 @@ static void each_call_at_once_has_a_connection_of_its_own(void **state)
     assert_string_equal(a.told, "");
     peer_send(&peer, 0, SLICE(ANSWER_HI));
     caller_wait(&a, "hbe");
-    assert_int_equal(n->pool.idle.count, 2);
+    assert_int_equal(n->pool.unused.count, 2);
 }
 
 static void the_answer_to_head_has_no_body(void **state)
@@ -308,12 +308,12 @@ static void answers_good_and_bad(void **state)
         assert_int_equal(c.code, a->code);
         assert_false(c.sent_nothing);
         assert_int_equal(counted(COUNTER_NODE_BAD_ANSWER) - bad, a->bad);
-        assert_int_equal(n->pool.idle.count, a->pooled);
+        assert_int_equal(n->pool.unused.count, a->pooled);
         if (a->pooled) {
             call_once(&peer, n, conns);
             peer_close(&peer, conns, false);
             run_turns();
-            assert_int_equal(n->pool.idle.count, 0);
+            assert_int_equal(n->pool.unused.count, 0);
         }
         if (a->close == 0 && !a->pooled) {
             peer_wait_gone(&peer, conns);
@@ -341,7 +341,7 @@ static void an_answer_before_the_upload_is_over_ends_it(void **state)
     peer_send(&peer, 0, SLICE("HTTP/1.1 409 Conflict\r\nContent-Length: 2\r\n\r\nno"));
     caller_wait(&c, "hbe");
     assert_int_equal(c.status, 409);
-    assert_int_equal(n->pool.idle.count, 0);
+    assert_int_equal(n->pool.unused.count, 0);
     peer_wait_gone(&peer, 0);
 }
 

@@ -36,7 +36,7 @@ static struct node *node_with_pooled(size_t count)
         peer_send(&peer, i, SLICE(ANSWER_HI));
         caller_wait(&c[i], "hbe");
     }
-    assert_int_equal(n->pool.idle.count, count);
+    assert_int_equal(n->pool.unused.count, count);
     return n;
 }
 
@@ -76,7 +76,7 @@ static void a_stale_connection_is_replaced_once(void **state)
         assert_string_equal(c.body, "ok");
         peer_close(&peer, fresh, false); /* leaves the older ones */
         run_turns();
-        assert_int_equal(n->pool.idle.count, 2 - reset);
+        assert_int_equal(n->pool.unused.count, 2 - reset);
     }
     assert_int_equal(n->state, NODE_UP);
 }
@@ -152,7 +152,7 @@ static void what_must_be_sent_once_is(void **state)
         assert_failed(&c, MCP_EUPSTREAM_ERROR, false, "without an answer");
     }
     assert_int_equal(counted(COUNTER_NODE_STALE_RETRY), 0);
-    assert_int_equal(n->pool.idle.count, 1);
+    assert_int_equal(n->pool.unused.count, 1);
     assert_int_equal(peer.count, 3);
 }
 
@@ -177,7 +177,7 @@ static void try_call(struct node *n, enum path path)
 {
     const struct node_call_request upload = {
         .method = SLICE("PUT"), .path = SLICE("/b"), .upload = true, .upload_length = 3};
-    bool stale = path == PATH_STALE && n->pool.idle.count > 0;
+    bool stale = path == PATH_STALE && n->pool.unused.count > 0;
     struct caller c = {0};
 
     caller_start(&c, n, path == PATH_UPLOAD ? &upload : &stale_request);
@@ -229,7 +229,7 @@ static void memory_that_is_out_fails_that_call_alone(void **state)
         for (i = 1; reached; i++) {
             if (path == PATH_FRESH) {
                 node_pool_fini(&n->pool);
-            } else if (n->pool.idle.count == 0) {
+            } else if (n->pool.unused.count == 0) {
                 try_call(n, PATH_FRESH);
             }
             forget_gone();

@@ -321,7 +321,7 @@ static void cancel_closes_at_once(void **state)
         move_clock_ms(HOUR_MS);
         assert_null(c.call); /* and was told nothing more, which it would have checked */
     }
-    assert_int_equal(n->pool.idle.count, 0);
+    assert_int_equal(n->pool.unused.count, 0);
 }
 
 static void cancel_works_while_paused(void **state)
@@ -356,7 +356,7 @@ static void a_detached_answer_is_drained_and_its_connection_kept(void **state)
     peer_send(&peer, 0, SLICE("defghi"));
     run_turns();
     assert_int_equal(n->calls, 0);
-    assert_int_equal(n->pool.idle.count, 1);
+    assert_int_equal(n->pool.unused.count, 1);
     assert_string_equal(c.body, "abc");
     move_clock_ms(2);
     call_once(&peer, n, 0);
@@ -392,7 +392,7 @@ static void a_detached_answer_without_an_end_is_closed_after_5_s(void **state)
     move_clock_ms(2);
     peer_wait_gone(&peer, 0);
     assert_int_equal(n->calls, 0);
-    assert_int_equal(n->pool.idle.count, 0);
+    assert_int_equal(n->pool.unused.count, 0);
     assert_int_equal(counted(COUNTER_NODE_TIMEOUT_IDLE), 0);
 }
 
@@ -408,7 +408,7 @@ static void a_detached_call_is_read_though_it_was_paused(void **state)
     node_call_detach(&c.call);
     run_turns();
     assert_int_equal(n->calls, 0);
-    assert_int_equal(n->pool.idle.count, 1);
+    assert_int_equal(n->pool.unused.count, 1);
 }
 
 static void a_detached_call_that_breaks_is_closed(void **state)
@@ -430,7 +430,7 @@ static void a_detached_call_that_breaks_is_closed(void **state)
         }
         run_turns();
         assert_int_equal(n->calls, 0);
-        assert_int_equal(n->pool.idle.count, 0);
+        assert_int_equal(n->pool.unused.count, 0);
     }
     assert_int_equal(n->state, NODE_UP);
 }

@@ -7,19 +7,22 @@
 
 static struct peer peer;
 static struct node_pool pool;
+static _Atomic size_t idle_count;
 
 static int setup(void **state)
 {
     (void)node_setup(state);
     peer_open(&peer);
-    node_pool_init(&pool, loop, 3, POOL_IDLE_MS);
+    idle_count = 0;
+    node_pool_init(&pool, loop, 3, POOL_IDLE_MS, &idle_count);
     return 0;
 }
 
 static int teardown(void **state)
 {
     node_pool_fini(&pool);
-    assert_int_equal(pool.idle.count, 0);
+    assert_int_equal(pool.unused.count, 0);
+    assert_int_equal(idle_count, 0);
     return node_teardown(state);
 }
 
@@ -93,7 +96,7 @@ static void the_newest_comes_out_first(void **state)
         struct http_client *taken = node_pool_take(&pool);
 
         assert_ptr_equal(taken, clients[i]);
-        assert_int_equal(pool.idle.count, i);
+        assert_int_equal(pool.unused.count, i);
         http_client_close(&taken);
         peer_wait_gone(&peer, (size_t)i);
     }
@@ -104,19 +107,57 @@ static void the_newest_comes_out_first(void **state)
 static void beyond_the_limit_the_oldest_goes(void **state)
 {
     (void)state;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 5; i++) {
         (void)put_one();
+        move_clock_ms(1);
     }
-    assert_int_equal(counted(COUNTER_NODE_POOL_EVICTED), 0);
-    (void)put_one();
-    peer_wait_gone(&peer, 0);
-    assert_int_equal(pool.idle.count, 3);
-    (void)put_one();
-    peer_wait_gone(&peer, 1);
+    /* What was in use a moment ago is not idle. */
+    move_clock_ms(1000 - 5 - 1);
+    assert_int_equal(idle_count, 0);
+    assert_int_equal(pool.unused.count, 5);
+    move_clock_ms(3);
+    assert_int_equal(idle_count, 3);
+    assert_int_equal(pool.unused.count, 5);
+    for (size_t i = 0; i < 2; i++) {
+        move_clock_ms(1);
+        peer_wait_gone(&peer, i);
+        assert_int_equal(idle_count, 3);
+        assert_int_equal(pool.unused.count, 5 - i - 1);
+    }
     for (size_t i = 2; i < 5; i++) {
         assert_false(peer_is_gone(&peer, i));
     }
     assert_int_equal(counted(COUNTER_NODE_POOL_EVICTED), 2);
+}
+
+static void the_limit_is_for_all_loops_together(void **state)
+{
+    struct node_pool other;
+    struct http_client *taken;
+
+    (void)state;
+    node_pool_init(&other, loop, 3, POOL_IDLE_MS, &idle_count);
+    for (int i = 0; i < 3; i++) {
+        (void)put_one();
+    }
+    move_clock_ms(1000);
+    assert_int_equal(idle_count, 3);
+    taken = connect_one();
+    node_pool_put(&other, &taken);
+    move_clock_ms(999);
+    assert_int_equal(other.unused.count, 1);
+    assert_false(peer_is_gone(&peer, 3));
+    move_clock_ms(1);
+    peer_wait_gone(&peer, 3); /* it has only this one to close */
+    assert_int_equal(other.unused.count, 0);
+    taken = node_pool_take(&pool);
+    assert_int_equal(idle_count, 2);
+    node_pool_put(&other, &taken);
+    move_clock_ms(1000);
+    assert_int_equal(other.unused.count, 1);
+    assert_int_equal(idle_count, 3);
+    node_pool_fini(&other);
+    assert_int_equal(idle_count, 2);
 }
 
 static void a_pool_of_none_keeps_none(void **state)
@@ -124,7 +165,7 @@ static void a_pool_of_none_keeps_none(void **state)
     struct node_pool none;
 
     (void)state;
-    node_pool_init(&none, loop, 0, POOL_IDLE_MS);
+    node_pool_init(&none, loop, 0, POOL_IDLE_MS, &idle_count);
     for (size_t i = 0; i < 2; i++) {
         struct http_client *client = connect_one();
 
@@ -147,21 +188,21 @@ static void each_one_stays_for_30_s(void **state)
     (void)put_one();
     taken = node_pool_take(&pool); /* one in use does not age */
     move_clock_ms(20 * 1000 - 1);
-    assert_int_equal(pool.idle.count, 2);
+    assert_int_equal(pool.unused.count, 2);
     move_clock_ms(1);
-    assert_int_equal(pool.idle.count, 1);
+    assert_int_equal(pool.unused.count, 1);
     peer_wait_gone(&peer, 0);
     move_clock_ms(10 * 1000 - 1);
-    assert_int_equal(pool.idle.count, 1);
+    assert_int_equal(pool.unused.count, 1);
     node_pool_put(&pool, &taken); /* and is as new when it comes back */
     move_clock_ms(1);
-    assert_int_equal(pool.idle.count, 1);
+    assert_int_equal(pool.unused.count, 1);
     peer_wait_gone(&peer, 1);
     move_clock_ms(POOL_IDLE_MS - 2);
-    assert_int_equal(pool.idle.count, 1);
+    assert_int_equal(pool.unused.count, 1);
     assert_false(peer_is_gone(&peer, 2));
     move_clock_ms(1);
-    assert_int_equal(pool.idle.count, 0);
+    assert_int_equal(pool.unused.count, 0);
     peer_wait_gone(&peer, 2);
     assert_int_equal(counted(COUNTER_NODE_POOL_EVICTED), 3);
 }
@@ -169,7 +210,7 @@ static void each_one_stays_for_30_s(void **state)
 static bool has_two(void *unused)
 {
     (void)unused;
-    return pool.idle.count == 2;
+    return pool.unused.count == 2;
 }
 
 static void what_the_node_closes_leaves_by_itself(void **state)
@@ -246,7 +287,7 @@ static void without_memory_it_is_closed(void **state)
     assert_int_equal(alloc_fault_count(), 1);
     alloc_fault_at(0);
     assert_null(client);
-    assert_int_equal(pool.idle.count, 0);
+    assert_int_equal(pool.unused.count, 0);
     peer_wait_gone(&peer, 0);
 }
 
@@ -256,6 +297,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         POOL_TEST(the_newest_comes_out_first),
         POOL_TEST(beyond_the_limit_the_oldest_goes),
+        POOL_TEST(the_limit_is_for_all_loops_together),
         POOL_TEST(a_pool_of_none_keeps_none),
         POOL_TEST(each_one_stays_for_30_s),
         POOL_TEST(what_the_node_closes_leaves_by_itself),

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/share.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "node/node.h"
+
+struct node_share *node_share_new(void)
+{
+    struct node_share *s = xcalloc(1, sizeof(*s));
+
+    (void)pthread_mutex_init(&s->lock, NULL); /* cannot fail for a default mutex */
+    return s;
+}
+
+void node_share_free(struct node_share **share)
+{
+    struct node_share *s = *share;
+
+    if (s == NULL) {
+        return;
+    }
+    *share = NULL;
+    catalogue_fini(&s->catalogue);
+    (void)pthread_mutex_destroy(&s->lock); /* nobody holds it any more */
+    free(s);
+}
+
+static bool is_published(const struct node_share *s, const struct node *n)
+{
+    return s->version > 0 && s->kind == n->kind && s->state == n->state &&
+           s->has_addr == n->has_addr && (!s->has_addr || addr_same(&s->addr, &n->addr)) &&
+           strcmp(s->version_text, n->version) == 0 && strcmp(s->why_down, n->why_down) == 0 &&
+           s->catalogue.users == n->catalogue.users;
+}
+
+bool node_share_publish(struct node_share *s, const struct node *n)
+{
+    struct catalogue old = {0};
+    bool news;
+
+    (void)pthread_mutex_lock(&s->lock);
+    news = !is_published(s, n);
+    if (news) {
+        s->version++;
+        s->kind = n->kind;
+        s->state = n->state;
+        s->has_addr = n->has_addr;
+        s->addr = n->addr;
+        memcpy(s->version_text, n->version, sizeof(s->version_text));
+        memcpy(s->why_down, n->why_down, sizeof(s->why_down));
+        old = s->catalogue;
+        catalogue_share(&s->catalogue, &n->catalogue);
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+    catalogue_fini(&old);
+    return news;
+}
+
+bool node_share_take(struct node_share *s, struct node *n)
+{
+    struct catalogue old = {0};
+    bool news;
+
+    (void)pthread_mutex_lock(&s->lock);
+    news = s->version != n->seen_version;
+    if (news) {
+        n->seen_version = s->version;
+        n->kind = s->kind;
+        n->state = s->state;
+        n->has_addr = s->has_addr;
+        n->addr = s->addr;
+        memcpy(n->version, s->version_text, sizeof(n->version));
+        memcpy(n->why_down, s->why_down, sizeof(n->why_down));
+        old = n->catalogue;
+        catalogue_share(&n->catalogue, &s->catalogue);
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+    catalogue_fini(&old);
+    return news;
+}
+
+void node_share_report_down(struct node_share *s, const char *why)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    s->reported_down = true;
+    (void)snprintf(s->reported_why, sizeof(s->reported_why), "%s", why);
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+void node_share_report_changed(struct node_share *s)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    s->reported_changed = true;
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+void node_share_take_reports(struct node_share *s, struct node *n)
+{
+    char why[NODE_WHY_MAX];
+    bool down;
+    bool changed;
+
+    (void)pthread_mutex_lock(&s->lock);
+    down = s->reported_down;
+    changed = s->reported_changed;
+    memcpy(why, s->reported_why, sizeof(why));
+    s->reported_down = false;
+    s->reported_changed = false;
+    (void)pthread_mutex_unlock(&s->lock);
+    if (changed) {
+        node_mark_changed(n);
+    }
+    if (down) {
+        node_mark_down(n, why);
+    }
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the registries of several loops tell each other about one node. One of them, the leader,
+ * polls and decides about its state; the others follow: they take what it publishes, and report
+ * what they notice. Made by the leader, who outlives the others. Any thread. */
+#ifndef MCP_NODE_SHARE_H
+#define MCP_NODE_SHARE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "node/node.h"
+
+struct node_share {
+    _Atomic size_t calls;      /* running, of all registries, detached ones too */
+    _Atomic size_t idle;       /* connections (pool.h) */
+    _Atomic uint64_t heard_ms; /* loop time of the last byte of an answer to one of them */
+
+    pthread_mutex_t lock; /* guards the rest */
+    uint64_t version;     /* of what follows, from 1 */
+    enum node_kind kind;
+    enum node_state state;
+    bool has_addr;
+    struct addr addr;
+    char version_text[64];
+    char why_down[NODE_WHY_MAX];
+    struct catalogue catalogue;
+
+    /* From followers. */
+    bool reported_down;
+    bool reported_changed;
+    char reported_why[NODE_WHY_MAX];
+};
+
+struct node_share *node_share_new(void); /* start-up: ends the process when memory is out */
+void node_share_free(struct node_share **s);
+
+/* The leader's thread. True: something has changed since it was last published. */
+bool node_share_publish(struct node_share *s, const struct node *n);
+/* A follower's thread: brings `n` up to what was published. True: that was news to it. */
+bool node_share_take(struct node_share *s, struct node *n);
+
+/* A follower's: a connection failed; or its models may be others now. */
+void node_share_report_down(struct node_share *s, const char *why);
+void node_share_report_changed(struct node_share *s);
+/* The leader's: does what was reported to its own node. */
+void node_share_take_reports(struct node_share *s, struct node *n);
+
+#endif
