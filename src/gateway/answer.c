@@ -128,14 +128,16 @@ static bool event_is_last(const struct exchange *x, const struct sse_event *ev)
     }
 }
 
-/* Notes in x whether a relayed part is the end of the stream, or an error. */
-static bool watch_part(struct exchange *x, struct slice part)
+/* Notes in x whether a relayed part is the end of the stream, or an error. `says`: whether it is
+ * more than an empty line or a comment that keeps the connection alive. */
+static bool watch_part(struct exchange *x, struct slice part, bool *says)
 {
     struct sse_event ev;
 
     if (x->splitter.kind == SPLIT_NDJSON) {
         enum part_kind kind = part_classify(part_trim(part));
 
+        *says = part_trim(part).len > 0;
         x->saw_end = x->saw_end || (kind == PART_LAST && x->stream_end == STREAM_END_DONE);
         x->saw_error = x->saw_error || kind == PART_ERROR;
         return true;
@@ -144,6 +146,7 @@ static bool watch_part(struct exchange *x, struct slice part)
     if (!sse_event_read(part, &x->scratch, &ev)) {
         return false;
     }
+    *says = ev.has_data;
     x->saw_end = x->saw_end || event_is_last(x, &ev);
     x->saw_error = x->saw_error || (ev.has_data && event_is_error(ev.data, ev.event));
     return true;
@@ -151,13 +154,19 @@ static bool watch_part(struct exchange *x, struct slice part)
 
 static void relay_part(struct exchange *x, struct slice part)
 {
-    if (!watch_part(x, part)) {
+    bool says;
+
+    if (!watch_part(x, part, &says)) {
         exchange_fail(x, MCP_ENOMEM, "out of memory");
         return;
     }
     release_head(x);
     if (!x->over) {
-        exchange_note_part(x, part.len);
+        if (says) {
+            exchange_note_part(x, part.len);
+        } else {
+            exchange_note_bytes(x, part.len);
+        }
         x->sink->bytes(x->owner, part);
     }
 }

@@ -740,15 +740,22 @@ uint64_t exchange_read_us(const struct exchange *x)
     return x->call == NULL ? loop_now_us(x->sub->loop) : node_call_read_us(x->call);
 }
 
+void exchange_note_bytes(struct exchange *x, size_t bytes)
+{
+    if (x->bytes_out == 0) {
+        release_body(x); /* it was kept for a retry, which is over */
+    }
+    x->bytes_out += bytes;
+}
+
 void exchange_note_part(struct exchange *x, size_t bytes)
 {
     if (x->first_part_us == 0) {
         x->first_part_us = exchange_read_us(x);
         histogram_record(HISTOGRAM_FIRST_PART_US, x->first_part_us - x->received_us);
-        release_body(x); /* it was kept for a retry, which is over */
     }
+    exchange_note_bytes(x, bytes);
     x->parts++;
-    x->bytes_out += bytes;
     note_change(x);
     counter_add(COUNTER_PARTS, 1);
 }

@@ -198,5 +198,7 @@ void exchange_fail(struct exchange *x, int code, const char *text);
 void exchange_succeed(struct exchange *x);
 /* One part for the client; counts, and notes the time of the first. */
 void exchange_note_part(struct exchange *x, size_t bytes);
+/* The same of what is no part: a comment in a stream. */
+void exchange_note_bytes(struct exchange *x, size_t bytes);
 
 #endif

@@ -124,7 +124,10 @@ def test_events_may_end_in_each_way_the_standard_has(gateway, node, ends):
 def test_comments_and_empty_blocks_pass(gateway, node):
     data = b":\n\n\n\ndata: {}\n\n: ping\n\ndata: [DONE]\n\n"
     node.next("/v1/chat/completions", rechunked(data, 4, SSE))
-    assert read_stream(gateway, "/v1/chat/completions").body == data
+    response = read_stream(gateway, "/v1/chat/completions")
+    assert response.body == data
+    line = gateway.wait_access(lambda line: line["id"] == response.get("X-Request-Id"))
+    assert (line["parts"], line["bytes_out"]) == ("2", str(len(data)))  # what says something, and all
 
 
 def test_a_part_may_be_megabytes_long(gateway, node):
