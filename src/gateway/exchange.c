@@ -287,7 +287,8 @@ void exchange_cancel(struct exchange **px)
 
     OBJ_CHECK(x, EXCHANGE_MAGIC);
     *px = NULL;
-    set_result(x, MCP_ECANCELLED, "");
+    /* Who leaves right behind the stream's own end has got what there was. */
+    set_result(x, x->saw_end ? MCP_OK : MCP_ECANCELLED, "");
     exchange_end(x, false);
 }
 

@@ -7,7 +7,7 @@ import pytest
 
 from gateway import Gateway
 from http_bytes import HttpClient, ask, wait_until
-from node import HANG, LAST_CHUNK, NDJSON, SSE, Gate, chunk, flood, head_of, ndjson, pause
+from node import HANG, LAST_CHUNK, NDJSON, SSE, Gate, chunk, flood, head_of, ndjson, pause, stream
 from ollama_node import OllamaNode, generate_parts
 
 MIB = 1 << 20
@@ -39,6 +39,22 @@ def test_a_client_that_leaves_before_the_answer_stops_the_node(gateway, node, le
         leave(client)
         connection.wait_gone()
     gateway.wait_metric(CANCELLED, before + 1)
+
+
+@leaving
+def test_a_client_that_leaves_behind_the_end_mark_cancelled_nothing(gateway, node, leave):
+    gate = Gate()
+    node.next("/v1/chat/completions", stream(b"data: {}\n\n", b"data: [DONE]\n\n", gate, content_type=SSE))
+    with HttpClient(gateway.http) as client:
+        client.request("POST", "/v1/chat/completions", {"model": "m", "messages": [], "stream": True})
+        ident = client.head().get("X-Request-Id")
+        assert [client.chunk(), client.chunk()] == [b"data: {}\n\n", b"data: [DONE]\n\n"]
+        leave(client)
+        line = gateway.wait_access(lambda line: line["id"] == ident)
+    assert (line["code"], line["parts"]) == ("ok", "2")
+    connection = node.wait_request("/v1/chat/completions").connection
+    assert not connection.gone.is_set()  # the end of the framing is awaited, and it is as good as ever
+    gate.open()
 
 
 @leaving
