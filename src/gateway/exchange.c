@@ -152,8 +152,15 @@ static enum counter_id outcome(const struct exchange *x)
     }
 }
 
+/* What the client asked for. */
+static enum op asked_op(const struct exchange *x)
+{
+    return x->deep != NULL ? OP_HEALTH : x->op;
+}
+
 static void account(const struct exchange *x)
 {
+    enum op op = asked_op(x);
     uint64_t now_us = loop_clock_us(x->sub->loop);
     struct access_record record = {
         .wall_us = loop_wall_us(x->sub->loop),
@@ -161,7 +168,7 @@ static void account(const struct exchange *x)
         .face = x->face == FACE_MCP ? "mcp" : "http",
         .client = x->client,
         .key = x->key_name,
-        .op = x->op == OP_NONE ? "" : op_info(x->op)->name,
+        .op = op == OP_NONE ? "" : op_info(op)->name,
         .path = url_target_path(x->path),
         .model = buf_slice(&x->model),
         .node = x->node_name,

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from http_bytes import wait_until
 from mcp_client import RESPONSE
 from node import CLOSE, LAST_CHUNK, NDJSON, Gate, answer, chunk, head_of, in_writes_of, ndjson, rechunked, stream
 from ollama_node import PROGRESS, chat_parts, generate_parts
@@ -203,7 +204,10 @@ def test_health_is_the_gateways_own(mcp, node):
     assert health["version"] and node.requests == []
 
 
-def test_a_deep_health_check_generates_a_token(mcp, node):
+def test_a_deep_health_check_generates_a_token(gateway, mcp, node):
+    before = len(gateway.access())
     (health,) = mcp.ask({"deep": True, "mcp": {"op": "health"}}, single=True)
     assert health["status"] == "ok"
     assert node.of("/api/generate") or node.of("/api/chat")
+    wait_until(lambda: len(gateway.access()) > before, "it is logged")
+    assert (gateway.access()[before]["op"], gateway.access()[before]["node"]) == ("health", node.name)
