@@ -188,11 +188,7 @@ struct sock *sock_adopt(struct loop *loop, int fd, const struct sock_ops *ops, v
     int rv = s == NULL ? -ENOMEM : b->ops->open(b, &s->io);
 
     if (rv < 0) {
-        if (b->ops->drop != NULL) {
-            b->ops->drop(b, fd);
-        } else {
-            (void)close(fd); /* nothing was written */
-        }
+        sock_drop(loop, fd);
         free(s);
         errno = -rv;
         return NULL;
@@ -201,6 +197,17 @@ struct sock *sock_adopt(struct loop *loop, int fd, const struct sock_ops *ops, v
     b->ops->peer(b, &s->io, &s->peer);
     b->ops->recv_start(b, &s->io);
     return s;
+}
+
+void sock_drop(struct loop *loop, int fd)
+{
+    struct backend *b = loop->backend;
+
+    if (b->ops->drop != NULL) {
+        b->ops->drop(b, fd);
+    } else {
+        (void)close(fd); /* nothing was written */
+    }
 }
 
 struct sock *sock_connect(struct loop *loop, const struct addr *to, const struct sock_ops *ops,

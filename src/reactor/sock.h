@@ -51,6 +51,8 @@ enum {
 /* Takes a connected descriptor (made non-blocking) and reads from it. NULL: out of memory, fd
  * closed. */
 struct sock *sock_adopt(struct loop *loop, int fd, const struct sock_ops *ops, void *owner);
+/* Closes a descriptor that a listener gave and that nobody adopts. Any thread that may adopt it. */
+void sock_drop(struct loop *loop, int fd);
 /* Starts connecting; NULL with errno only when no socket can be made. Failure to connect comes as
  * closed(). No time limit of its own. Output may be queued at once. */
 struct sock *sock_connect(struct loop *loop, const struct addr *to, const struct sock_ops *ops,

@@ -3,7 +3,6 @@
  * a node can. A request and its answer live in the connection itself: nothing is allocated for one.
  */
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/check.h"
 #include "sim/server_internal.h"
@@ -283,6 +282,6 @@ fail_conn:
     free(c);
 fail_fd:
     if (fd >= 0) {
-        (void)close(fd); /* nothing was written */
+        sock_drop(s->loop, fd);
     }
 }

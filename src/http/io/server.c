@@ -3,7 +3,6 @@
 #include "http/io/server.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/block.h"
 #include "base/check.h"
@@ -561,7 +560,7 @@ fail_conn:
     free(c);
 fail_fd:
     if (fd >= 0) {
-        (void)close(fd); /* nothing was written */
+        sock_drop(s->loop, fd);
     }
     if (s->ops->closed != NULL) {
         s->ops->closed(s->owner);

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "world.h"
+
+static void put(struct buf *b, const char *text)
+{
+    assert_true(buf_append_str(b, text));
+}
+
+/* Text that tells where it belongs. */
+static void put_filler(struct buf *b, unsigned number, size_t line)
+{
+    size_t n = (size_t)(one_in(10) ? pick(20000) : pick(60));
+
+    assert_true(buf_printf(b, "%u/%zu ", number, line));
+    for (size_t i = 0; i < n; i++) {
+        assert_true(buf_append_byte(b, (char)('a' + (number + line * 7 + i) % 26)));
+    }
+}
+
+static void make_request(struct deal *d)
+{
+    struct buf *b = &d->request;
+
+    assert_true(buf_printf(b, "{\"model\":\"m\",\"deal\":%u,", d->number));
+    if (!d->streams) {
+        put(b, "\"stream\":false,");
+    }
+    put(b, d->is_chat ? "\"messages\":[{\"role\":\"user\",\"content\":\"" : "\"prompt\":\"");
+    put_filler(b, d->number, 0);
+    put(b, d->is_chat ? "\"}]}" : "\"}");
+}
+
+static void end_line(struct deal *d)
+{
+    put(&d->lines, "\n");
+    d->line_ends[d->line_count++] = buf_len(&d->lines);
+}
+
+static void make_line(struct deal *d, bool done)
+{
+    struct buf *b = &d->lines;
+
+    put(b, "{\"model\":\"m\",\"created_at\":\"2026-01-01T00:00:00Z\",");
+    put(b, d->is_chat ? "\"message\":{\"role\":\"assistant\",\"content\":\"" : "\"response\":\"");
+    put_filler(b, d->number, d->line_count);
+    put(b, d->is_chat ? "\"}" : "\"");
+    put(b, done ? ",\"done\":true,\"done_reason\":\"stop\"}" : ",\"done\":false}");
+    end_line(d);
+}
+
+static void make_answer(struct deal *d)
+{
+    size_t parts = d->streams ? (size_t)pick(LINES_MAX - 2) : 0;
+
+    if (d->shape == ANSWER_REFUSED) {
+        static const unsigned statuses[] = {400, 404, 500, 503};
+
+        d->status = statuses[pick(4)];
+        assert_true(buf_printf(&d->lines, "{\"error\":\"deal %u is refused\"}", d->number));
+        end_line(d);
+        return;
+    }
+    for (size_t i = 0; i < parts; i++) {
+        make_line(d, false);
+    }
+    if (d->shape == ANSWER_FAILING) {
+        assert_true(buf_printf(&d->lines, "{\"error\":\"deal %u failed\"}", d->number));
+        end_line(d);
+    } else if (d->shape == ANSWER_WHOLE) {
+        make_line(d, true);
+    }
+}
+
+struct deal *deal_new(bool is_mcp)
+{
+    struct deal *d = &world.deals[world.deal_count];
+
+    if (world.deal_count == DEALS_MAX) {
+        return NULL;
+    }
+    *d = (struct deal){.number = (unsigned)world.deal_count++, .is_mcp = is_mcp, .status = 200};
+    d->is_chat = one_in(2);
+    d->streams = !one_in(3);
+    d->first_ms = (uint32_t)(one_in(8) ? pick(8000) : pick(20));
+    d->gap_ms = (uint32_t)(one_in(8) ? 3000 : pick(20));
+    if (world.plan.nodes_fail && one_in(3)) {
+        d->shape = d->streams ? (enum answer_shape)pick(4) : ANSWER_REFUSED;
+    }
+    make_request(d);
+    make_answer(d);
+    if (world.plan.nodes_fail && one_in(3)) {
+        d->cut = (enum answer_cut)pick(CUT_KINDS);
+        d->cut_at = one_in(3) ? 0 : (size_t)pick(buf_len(&d->lines) + 200);
+        if (d->cut == CUT_GARBAGE) {
+            d->cut_at = 0; /* in the midst of a body it would be one */
+        }
+    }
+    return d;
+}
+
+struct deal *deal_of(struct slice request)
+{
+    char text[64];
+    const char *at;
+    unsigned number;
+
+    (void)snprintf(text, sizeof(text), "%.*s", (int)(request.len < 63 ? request.len : 63),
+                   request.ptr);
+    at = strstr(text, "\"deal\":");
+    if (at == NULL) {
+        return NULL;
+    }
+    number = (unsigned)strtoul(at + 7, NULL, 10);
+    return number < world.deal_count ? &world.deals[number] : NULL;
+}
+
+struct slice deal_line(const struct deal *d, size_t i)
+{
+    size_t from = i == 0 ? 0 : d->line_ends[i - 1];
+
+    return slice_of(buf_slice(&d->lines).ptr + from, d->line_ends[i] - from - 1);
+}
+
+void deal_ended(struct deal *d, enum deal_end how)
+{
+    assert_int_equal(d->end, DEAL_OPEN);
+    d->end = how;
+}
+
+static bool is_error(struct slice line)
+{
+    return memcmp(line.ptr, "{\"error\":\"", line.len < 10 ? line.len : 10) == 0; /* cut, maybe */
+}
+
+/* The body is the node's, or begins like it and ends with an error. */
+static void check_body(const struct deal *d)
+{
+    struct slice got = buf_slice(&d->got);
+    struct slice all = buf_slice(&d->lines);
+    const char *at;
+    size_t same = 0;
+
+    while (same < got.len && same < all.len && got.ptr[same] == all.ptr[same]) {
+        same++;
+    }
+    if (d->end == DEAL_WHOLE) {
+        assert_int_equal(same, all.len);
+        assert_int_equal(got.len, all.len);
+        assert_true(d->shape != ANSWER_UNFINISHED || all.len == 0);
+        return;
+    }
+    if (same == got.len) {
+        return;
+    }
+    if (got.ptr[same] == '\n') {
+        same++; /* behind a line that its node never ended, where it ended the body */
+    }
+    while (same > 0 && got.ptr[same - 1] != '\n') {
+        same--; /* else parts are whole */
+    }
+    got = slice_of(got.ptr + same, got.len - same);
+    if (!is_error(got)) {
+        print_error("deal %u: from byte %zu on: %.*s\n", d->number, same,
+                    (int)(got.len < 300 ? got.len : 300), got.ptr);
+    }
+    assert_true(is_error(got));
+    at = memchr(got.ptr, '\n', got.len);
+    assert_true(at == NULL || at == got.ptr + got.len - 1); /* and nothing behind it */
+}
+
+void deal_check(const struct deal *d)
+{
+    const struct plan *p = &world.plan;
+    bool faultless =
+        !p->net_breaks && !p->net_hangs && !p->nodes_fail && !p->nodes_vanish && !p->stops_early;
+
+    assert_int_not_equal(d->end, DEAL_OPEN);
+    if (!d->is_mcp) {
+        check_body(d);
+    }
+    if (d->end == DEAL_WHOLE) {
+        assert_true(d->asked > 0);
+        assert_true(d->cut == CUT_NOT || d->cut_at > 0 || d->asked > 1);
+    } else if (d->end != DEAL_LEFT) {
+        assert_false(faultless);
+    }
+}
+
+void deal_fini(struct deal *d)
+{
+    buf_fini(&d->request);
+    buf_fini(&d->lines);
+    buf_fini(&d->got);
+}

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A client: connects, makes a few deals at once or one after the other, and leaves, at the end or
+ * sooner. Over HTTP deals of one connection are answered in order, over MCP each has a session. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "http/parse/message.h"
+#include "wire/frame.h"
+#include "world.h"
+
+enum { PATIENCE_MS = 10 * 60 * 1000 };
+
+struct user {
+    bool is_mcp;
+    bool leaves_slowly; /* half-closes */
+    bool done;
+    unsigned deals_left;
+    struct sock *s;
+    struct deal *deals[SESSIONS_MAX]; /* HTTP: in order, from the first; MCP: by session */
+    size_t in_flight;
+    struct http_parser *parser;
+    struct buf in;
+    struct buf out; /* not written yet */
+    unsigned beats_sent;
+    unsigned beats_echoed;
+    bool is_error; /* of the answer that comes in */
+    bool paused;
+    struct timer writing;
+    struct timer dawdling;
+    struct timer leaving;
+    struct timer patience;
+};
+
+/* --- the end */
+
+static void finish(struct user *u)
+{
+    if (u->done) {
+        return;
+    }
+    u->done = true;
+    world.users_done++;
+    timer_cancel(world.loop, &u->writing);
+    timer_cancel(world.loop, &u->dawdling);
+    timer_cancel(world.loop, &u->leaving);
+    timer_cancel(world.loop, &u->patience);
+}
+
+static void end_all(struct user *u, enum deal_end how)
+{
+    for (size_t i = 0; i < SESSIONS_MAX; i++) {
+        if (u->deals[i] != NULL) {
+            deal_ended(u->deals[i], how);
+            u->deals[i] = NULL;
+        }
+    }
+    u->in_flight = 0;
+}
+
+static void leave(void *owner)
+{
+    struct user *u = owner;
+
+    end_all(u, DEAL_LEFT);
+    if (u->leaves_slowly && buf_len(&u->out) == 0) {
+        sock_close_gently(&u->s);
+    } else {
+        sock_close(&u->s, one_in(2));
+    }
+    finish(u);
+}
+
+/* The gateway should have answered by now, or ended the connection; on a network that swallows
+ * connections nobody can. */
+static void lose_patience(void *owner)
+{
+    assert_true(world.plan.net_hangs);
+    leave(owner);
+}
+
+/* --- asking */
+
+static void write_some(void *owner)
+{
+    struct user *u = owner;
+    size_t n = buf_len(&u->out);
+
+    if (world.plan.clients_dawdle && n > 1) {
+        n = one_in(2) ? n : (size_t)pick(n) + 1;
+    }
+    assert_true(sock_write(u->s, slice_of(buf_slice(&u->out).ptr, n)));
+    buf_consume(&u->out, n);
+    if (buf_len(&u->out) > 0) {
+        timer_arm(world.loop, &u->writing, pick(50));
+    }
+}
+
+static void ask_http(struct user *u, const struct deal *d)
+{
+    assert_true(buf_printf(&u->out,
+                           "POST /api/%s HTTP/1.1\r\nHost: 127.0.0.1:11435\r\nContent-Type: "
+                           "application/json\r\nContent-Length: %zu\r\n\r\n",
+                           d->is_chat ? "chat" : "generate", buf_len(&d->request)) &&
+                buf_append(&u->out, buf_slice(&d->request)));
+}
+
+static void ask(struct user *u)
+{
+    size_t most = (size_t)pick(SESSIONS_MAX) + 1;
+
+    while (u->deals_left > 0 && u->in_flight < most) {
+        struct deal *d = deal_new(u->is_mcp);
+        size_t at = 0;
+
+        if (d == NULL) {
+            u->deals_left = 0;
+            break;
+        }
+        while (u->deals[at] != NULL) {
+            at++;
+        }
+        u->deals[at] = d;
+        u->in_flight++;
+        u->deals_left--;
+        if (!u->is_mcp) {
+            ask_http(u, d);
+        } else {
+            assert_true(wire_frame_append(&u->out, WIRE_OP_REQUEST, (uint32_t)at + 1,
+                                          buf_slice(&d->request)));
+            if (one_in(4)) {
+                u->beats_sent++;
+                assert_true(wire_frame_append(&u->out, WIRE_OP_HEARTBEAT, 7, SLICE("beat")));
+            }
+        }
+    }
+    if (buf_len(&u->out) > 0) {
+        timer_arm(world.loop, &u->writing, one_in(2) ? 0 : pick(30));
+    }
+}
+
+/* --- what comes back */
+
+static void answer_over(struct user *u, size_t at, enum deal_end how)
+{
+    deal_ended(u->deals[at], how);
+    u->deals[at] = NULL;
+    u->in_flight--;
+    if (!u->is_mcp) {
+        memmove(u->deals, u->deals + 1, (SESSIONS_MAX - 1) * sizeof(u->deals[0]));
+        u->deals[SESSIONS_MAX - 1] = NULL;
+    }
+    if (u->in_flight == 0 && u->deals_left == 0 && u->beats_echoed == u->beats_sent) {
+        sock_close(&u->s, false);
+        finish(u);
+    } else {
+        timer_arm(world.loop, &u->patience, PATIENCE_MS);
+    }
+}
+
+static bool ends_with_error(struct slice body)
+{
+    const char *line;
+
+    body.len -= body.len > 0 && body.ptr[body.len - 1] == '\n';
+    line = body.len == 0 ? NULL : memrchr(body.ptr, '\n', body.len);
+    line = line == NULL ? body.ptr : line + 1;
+    return (size_t)(body.ptr + body.len - line) > 10 && memcmp(line, "{\"error\":\"", 10) == 0;
+}
+
+static void http_event(struct user *u, const struct http_event *ev)
+{
+    struct deal *d = u->deals[0];
+
+    assert_non_null(d); /* nobody asked */
+    if (ev->kind == HTTP_EV_HEAD) {
+        u->is_error = ev->head->status >= 400;
+    } else if (ev->kind == HTTP_EV_BODY) {
+        assert_true(buf_append(&d->got, ev->body));
+    } else {
+        bool failed = u->is_error || ends_with_error(buf_slice(&d->got));
+
+        answer_over(u, 0, failed ? DEAL_FAILED : DEAL_WHOLE);
+    }
+}
+
+static void read_http(struct user *u)
+{
+    while (u->s != NULL) {
+        struct http_event ev = {0};
+        struct err e = {0};
+        ptrdiff_t n = http_parser_feed(u->parser, buf_slice(&u->in), &ev, &e);
+
+        assert_true(n >= 0); /* the gateway speaks HTTP */
+        if (ev.kind == HTTP_EV_MORE) {
+            buf_consume(&u->in, (size_t)n);
+            break;
+        }
+        http_event(u, &ev);
+        buf_consume(&u->in, (size_t)n);
+    }
+}
+
+/* A part is the node's next line; or an error, which is the end. */
+static void mcp_part(struct user *u, uint32_t session, struct slice payload)
+{
+    struct deal *d = session >= 1 && session <= SESSIONS_MAX ? u->deals[session - 1] : NULL;
+    bool is_error = payload.len > 10 && memcmp(payload.ptr, "{\"error\":\"", 10) == 0;
+
+    assert_non_null(d); /* nobody asked, or it has ended */
+    if (is_error) {
+        assert_non_null(memmem(payload.ptr, payload.len, "\"done\":true", 11));
+        answer_over(u, session - 1, DEAL_FAILED);
+        return;
+    }
+    assert_true(d->got_lines < d->line_count);
+    assert_true(slice_eq(payload, deal_line(d, d->got_lines)));
+    d->got_lines++;
+    if (d->got_lines == d->line_count && d->shape == ANSWER_WHOLE) {
+        answer_over(u, session - 1, DEAL_WHOLE);
+    }
+}
+
+static void read_mcp(struct user *u)
+{
+    while (u->s != NULL && buf_len(&u->in) >= WIRE_HEADER_BYTES) {
+        const uint8_t *bytes = (const uint8_t *)buf_slice(&u->in).ptr;
+        struct mcp_header h = wire_header_decode(bytes);
+        struct slice payload = slice_of(bytes + WIRE_HEADER_BYTES, h.length);
+
+        if (buf_len(&u->in) < WIRE_HEADER_BYTES + h.length) {
+            break;
+        }
+        assert_int_equal(h.version, WIRE_VERSION);
+        if (h.opcode == WIRE_OP_HEARTBEAT) {
+            assert_true(h.session_id == 7 && slice_eq(payload, SLICE("beat")));
+            assert_true(++u->beats_echoed <= u->beats_sent);
+        } else {
+            assert_int_equal(h.opcode, WIRE_OP_RESPONSE);
+            mcp_part(u, h.session_id, payload);
+        }
+        buf_consume(&u->in, WIRE_HEADER_BYTES + h.length);
+    }
+}
+
+static void on_connected(void *owner)
+{
+    ask(owner);
+}
+
+static void on_data(void *owner, struct slice in)
+{
+    struct user *u = owner;
+
+    assert_true(buf_append(&u->in, in));
+    if (u->is_mcp) {
+        read_mcp(u);
+    } else {
+        read_http(u);
+    }
+    if (u->s != NULL && u->in_flight < SESSIONS_MAX) {
+        ask(u);
+    }
+}
+
+static void hang_up(struct user *u)
+{
+    end_all(u, DEAL_CUT);
+    sock_close(&u->s, false);
+    finish(u);
+}
+
+static void on_eof(void *owner)
+{
+    hang_up(owner);
+}
+
+static void on_closed(void *owner, int error)
+{
+    (void)error;
+    hang_up(owner);
+}
+
+static const struct sock_ops user_ops = {
+    .connected = on_connected, .data = on_data, .eof = on_eof, .closed = on_closed};
+
+static void dawdle(void *owner)
+{
+    struct user *u = owner;
+
+    u->paused = !u->paused;
+    if (u->paused) {
+        sock_pause(u->s);
+    } else {
+        sock_resume(u->s);
+    }
+    timer_arm(world.loop, &u->dawdling, pick(u->paused ? 4000 : 300));
+}
+
+struct user *user_new(bool is_mcp)
+{
+    struct user *u = xcalloc(1, sizeof(*u));
+    struct addr at;
+
+    u->is_mcp = is_mcp;
+    u->deals_left = (unsigned)pick(8) + 1;
+    u->leaves_slowly = one_in(2);
+    u->parser = http_parser_new(HTTP_PARSE_RESPONSES);
+    timer_init(&u->writing, write_some, u);
+    timer_init(&u->dawdling, dawdle, u);
+    timer_init(&u->leaving, leave, u);
+    timer_init(&u->patience, lose_patience, u);
+    assert_int_equal(addr_parse(&at, slice_str(is_mcp ? MCP_ADDRESS : HTTP_ADDRESS), NULL), 0);
+    u->s = sock_connect(world.loop, &at, &user_ops, u);
+    if (u->s == NULL) {
+        assert_true(world.plan.net_breaks);
+        finish(u);
+        return u;
+    }
+    timer_arm(world.loop, &u->patience, PATIENCE_MS);
+    if (world.plan.clients_dawdle) {
+        timer_arm(world.loop, &u->dawdling, pick(1000));
+    }
+    if (world.plan.clients_leave && one_in(2)) {
+        timer_arm(world.loop, &u->leaving, pick(3000));
+    }
+    return u;
+}
+
+void user_free(struct user **up)
+{
+    struct user *u = *up;
+
+    if (u == NULL) {
+        return;
+    }
+    *up = NULL;
+    finish(u);
+    sock_close(&u->s, false);
+    http_parser_free(&u->parser);
+    buf_fini(&u->in);
+    buf_fini(&u->out);
+    free(u);
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The whole gateway between scripted nodes and scripted clients, on a network of virtual time, made
+ * anew for each seed. A deal is one request with what its node answers and what its client gets;
+ * the seed decides all of it, so that in the end every deal can be held against its script. Nodes
+ * and clients share one loop, the gateway has the other. */
+#ifndef MCP_TEST_VIRTUAL_WORLD_H
+#define MCP_TEST_VIRTUAL_WORLD_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "gateway/gateway.h"
+#include "reactor/listener.h"
+#include "reactor/sock.h"
+#include "reactor/virtual.h"
+
+enum { NODES_MAX = 2, USERS_MAX = 6, DEALS_MAX = 64, LINES_MAX = 40, SESSIONS_MAX = 3 };
+
+#define SECOND_US UINT64_C(1000000)
+#define MCP_ADDRESS "127.0.0.1:8080"
+#define HTTP_ADDRESS "127.0.0.1:11435"
+
+/* What a node's answer is, apart from the network. */
+enum answer_shape {
+    ANSWER_WHOLE,      /* as Ollama answers */
+    ANSWER_UNFINISHED, /* a stream that ends well, but without "done" */
+    ANSWER_FAILING,    /* a stream with an error in it */
+    ANSWER_REFUSED,    /* a status and an error */
+};
+
+/* What the node does `cut_at` bytes into that. */
+enum answer_cut { CUT_NOT, CUT_FIN, CUT_RESET, CUT_SILENT, CUT_GARBAGE, CUT_KINDS };
+
+enum deal_end {
+    DEAL_OPEN,
+    DEAL_WHOLE,  /* the answer came to its end */
+    DEAL_FAILED, /* an error came instead of its rest */
+    DEAL_CUT,    /* the connection ended first */
+    DEAL_LEFT,   /* the client went away */
+};
+
+struct deal {
+    unsigned number;
+    bool is_mcp;
+    bool is_chat;
+    bool streams;
+    struct buf request; /* the body */
+    struct buf lines;   /* of the answer */
+    size_t line_ends[LINES_MAX];
+    size_t line_count;
+    enum answer_shape shape;
+    unsigned status;
+    enum answer_cut cut;
+    size_t cut_at;
+    uint32_t first_ms; /* until the node begins, */
+    uint32_t gap_ms;   /* and at most between its writes */
+
+    unsigned asked; /* how often the node was */
+    bool sent;      /* was it told, by the client's end */
+    enum deal_end end;
+    size_t got_lines;
+    struct buf got; /* HTTP: the body */
+};
+
+/* What goes wrong in this world. */
+struct plan {
+    struct virtual_profile profile;
+    bool net_breaks;     /* connections may break or not come about, */
+    bool net_hangs;      /* or say nothing any more */
+    bool nodes_fail;     /* answers are cut, or errors */
+    bool clients_leave;  /* in the midst of it */
+    bool clients_dawdle; /* in reading and writing */
+    bool nodes_vanish;   /* nobody listens there for a while */
+    bool stops_early;    /* the gateway is stopped while there is work */
+    bool hurries;        /* and once more */
+};
+
+struct script_node;
+struct user;
+
+struct world {
+    struct virtual_net *net;
+    struct loop *loop; /* of nodes and clients */
+    struct loop *gateway_loop;
+    struct config *config;
+    struct gateway gateway;
+    struct plan plan;
+    struct script_node *nodes[NODES_MAX];
+    size_t node_count;
+    struct user *users[USERS_MAX];
+    size_t user_count;
+    size_t users_done;
+    struct deal deals[DEALS_MAX];
+    size_t deal_count;
+    bool stopping;
+    bool stopped;
+    struct timer stop_timer;
+    struct timer hurry_timer;
+};
+
+extern struct world world;
+
+/* 0 up to below n. */
+uint64_t pick(uint64_t n);
+/* True once in n times. */
+bool one_in(uint64_t n);
+
+/* --- deal.c */
+
+/* NULL: this world has had enough. */
+struct deal *deal_new(bool is_mcp);
+/* The deal a request is about; NULL: none. */
+struct deal *deal_of(struct slice request);
+struct slice deal_line(const struct deal *d, size_t i); /* without its newline */
+void deal_ended(struct deal *d, enum deal_end how);
+/* Holds what the client got against the script. */
+void deal_check(const struct deal *d);
+void deal_fini(struct deal *d);
+
+/* --- node.c */
+
+struct script_node *script_node_new(const char *address);
+void script_node_free(struct script_node **n);
+/* Cuts its connections and listens no more; and again. */
+void script_node_vanish(struct script_node *n);
+void script_node_return(struct script_node *n);
+
+/* --- user.c: a client that makes a few deals, then is done. */
+
+struct user *user_new(bool is_mcp);
+void user_free(struct user **u);
+
+#endif
