@@ -236,6 +236,7 @@ static void exchange_end(struct exchange *x, bool tell)
         const struct exchange_result result = {
             .code = x->result_code,
             .text = slice_str(x->result_text),
+            .from_node = x->result_from_node,
             .node_body = x->result_from_node ? buf_slice(&x->collect) : SLICE(""),
         };
 

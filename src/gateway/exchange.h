@@ -44,7 +44,8 @@ enum stream_end {
 struct exchange_result {
     int code;               /* MCP_OK, or the error */
     struct slice text;      /* of the error, for people */
-    struct slice node_body; /* NATIVE: the node's own error body, where the error is one */
+    bool from_node;         /* the node reported the error, with its own status */
+    struct slice node_body; /* NATIVE: and its own body */
 };
 
 struct exchange_sink {

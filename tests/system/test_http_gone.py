@@ -9,6 +9,7 @@ from gateway import Gateway
 from http_bytes import HttpClient, ask, wait_until
 from node import HANG, LAST_CHUNK, NDJSON, SSE, Gate, chunk, flood, head_of, ndjson, pause, stream
 from ollama_node import OllamaNode, generate_parts
+from openai_node import MODEL, OpenaiNode
 
 MIB = 1 << 20
 BODY = {"model": "m", "prompt": "a", "messages": [{"role": "user", "content": "a"}], "input": "a", "max_tokens": 9}
@@ -186,6 +187,28 @@ def test_at_the_drain_timeout_what_is_left_is_told(path, first):
                 else:
                     response = client.response()
                     assert response.status == 503 and "shutting down" in str(response.json()["error"])
+            gateway.wait_exit()
+        finally:
+            gateway.kill()
+
+
+@pytest.mark.parametrize("node_class, path", [(OllamaNode, "/api/generate"), (OllamaNode, "/v1/chat/completions"),
+                                              (OpenaiNode, "/api/generate")])
+def test_a_nodes_status_is_not_that_of_an_error_of_the_gateway(node_class, path):
+    """The node has begun to say 429 when the time is up; nothing of that went out."""
+    with node_class() as node:
+        gateway = Gateway(node, config={"timeouts": {"drain": "300ms"}})
+        asked = "/v1/chat/completions" if node_class is OpenaiNode else path
+        gate = Gate()
+        try:
+            node.next(asked, [head_of(429, length=100), gate, HANG])
+            with HttpClient(gateway.http) as client:
+                client.request("POST", path, {**BODY, "model": MODEL if node_class is OpenaiNode else "m"})
+                gate.wait_reached()
+                gate.open()
+                gateway.terminate()
+                response = client.response()
+                assert response.status == 503 and "shutting down" in str(response.json()["error"])
             gateway.wait_exit()
         finally:
             gateway.kill()

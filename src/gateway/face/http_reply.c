@@ -221,7 +221,7 @@ static void reply_error(struct http_exchange *h, const struct exchange_result *r
     struct buf body = {0};
     struct slice text = error_text(r, &scratch);
 
-    if (h->exchange->node_status >= 400) {
+    if (r->from_node && h->exchange->node_status >= 400) {
         status = h->exchange->node_status;
     }
     if (!http_reply_started(h->request)) {
