@@ -158,6 +158,23 @@ static enum op asked_op(const struct exchange *x)
     return x->deep != NULL ? OP_HEALTH : x->op;
 }
 
+unsigned exchange_error_status(const struct exchange *x)
+{
+    if (x->result_from_node && x->node_status >= 400) {
+        return x->node_status;
+    }
+    return (unsigned)mcp_error_http_status(x->result_code);
+}
+
+/* What the client got, or gets with the error it ends with; 0: nothing. */
+static unsigned final_status(const struct exchange *x)
+{
+    if (x->sent_status != 0 || x->result_code == MCP_OK || x->result_code == MCP_ECANCELLED) {
+        return x->sent_status;
+    }
+    return exchange_error_status(x);
+}
+
 static void account(const struct exchange *x)
 {
     enum op op = asked_op(x);
@@ -173,7 +190,7 @@ static void account(const struct exchange *x)
         .model = buf_slice(&x->model),
         .node = x->node_name,
         .code = mcp_error_name(x->result_code),
-        .node_status = x->node_status,
+        .status = x->face == FACE_HTTP ? final_status(x) : x->node_status,
         .parts = x->parts,
         .bytes_in = x->bytes_in,
         .bytes_out = x->bytes_out,
@@ -236,7 +253,6 @@ static void exchange_end(struct exchange *x, bool tell)
         const struct exchange_result result = {
             .code = x->result_code,
             .text = slice_str(x->result_text),
-            .from_node = x->result_from_node,
             .node_body = x->result_from_node ? buf_slice(&x->collect) : SLICE(""),
         };
 

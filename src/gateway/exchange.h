@@ -44,8 +44,7 @@ enum stream_end {
 struct exchange_result {
     int code;               /* MCP_OK, or the error */
     struct slice text;      /* of the error, for people */
-    bool from_node;         /* the node reported the error, with its own status */
-    struct slice node_body; /* NATIVE: and its own body */
+    struct slice node_body; /* NATIVE: the node's own error body, where the error is one */
 };
 
 struct exchange_sink {
@@ -114,6 +113,7 @@ struct exchange {
     uint64_t bytes_out;
     uint64_t node_id; /* 0: none chosen */
     unsigned node_status;
+    unsigned sent_status; /* HTTP: what the client got; 0: nothing yet */
 
     /* The machine. */
     uint8_t step; /* index into the steps of exchange.c */
@@ -187,6 +187,8 @@ bool exchange_body_over_high(const struct exchange *x);
  * with that. */
 void exchange_pause(struct exchange *x);
 void exchange_resume(struct exchange *x);
+/* HTTP: the status of the error it ended with; the node's, where that reported it. */
+unsigned exchange_error_status(const struct exchange *x);
 /* loop_clock_us when the bytes now handed to the sink were read from the node. */
 uint64_t exchange_read_us(const struct exchange *x);
 

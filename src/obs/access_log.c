@@ -81,7 +81,7 @@ void access_log_write(const struct access_record *r)
     logfmt_pair(&line, "model", r->model);
     logfmt_pair(&line, "node", slice_str(r->node));
     logfmt_pair(&line, "code", slice_str(r->code));
-    logfmt_number(&line, "status", r->node_status);
+    logfmt_number(&line, "status", r->status);
     logfmt_number(&line, "parts", r->parts);
     logfmt_number(&line, "bytes_in", r->bytes_in);
     logfmt_number(&line, "bytes_out", r->bytes_out);

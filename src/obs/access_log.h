@@ -20,7 +20,7 @@ struct access_record {
     struct slice model;
     const char *node;
     const char *code; /* "ok" or the error's name */
-    unsigned node_status;
+    unsigned status;  /* HTTP: the client's; MCP: the node's */
     uint64_t parts;
     uint64_t bytes_in;
     uint64_t bytes_out;

@@ -9,7 +9,7 @@ import pytest
 from gateway import Gateway
 from http_bytes import HttpClient, ask, wait_until
 from mcp_client import McpClient
-from node import CLOSE, Gate, ndjson
+from node import CLOSE, Gate, answer, ndjson
 from ollama_node import OllamaNode, generate_parts
 
 GENERATE = {"model": "m", "prompt": "the-private-prompt"}
@@ -106,6 +106,28 @@ def test_there_is_one_line_for_each_exchange(gateway, mcp):
     assert [line["face"] for line in lines] == ["mcp", "mcp", "mcp", "http", "http"]
     assert len({line["id"] for line in lines}) == 5
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", line["ts"]) for line in lines)
+
+
+def test_the_status_in_the_log_is_what_the_client_got(gateway, node):
+    asked = [("POST", "/api/generate", GENERATE), ("POST", "/api/generate", b"nonsense"),
+             ("POST", "/api/generate", {"model": "none", "prompt": "a"}), ("GET", "/api/tags", b""),
+             ("POST", "/v1/messages", {"model": "m", "messages": []}), ("POST", "/api/show", {"model": "none"})]
+    node.next("/v1/messages", [CLOSE] * 2)
+    node.next("/api/show", answer({"error": "later"}, 429))
+    for method, path, body in asked:
+        response = ask(gateway.http, method, path, body)
+        line = gateway.wait_access(lambda line, response=response: line["id"] == response.get("X-Request-Id"))
+        assert line["status"] == str(response.status), line
+
+
+def test_a_client_that_leaves_before_the_answer_got_no_status(gateway, node):
+    gate = Gate()
+    node.next("/api/generate", [gate])
+    with HttpClient(gateway.http) as client:
+        client.request("POST", "/api/generate", GENERATE, [("X-Request-Id", "left-early")])
+        gate.wait_reached()
+    line = gateway.wait_access(lambda line: line["id"] == "left-early")
+    assert (line["code"], line["status"]) == ("cancelled", "0")
 
 
 @pytest.mark.parametrize("name", ["a\nts=2000 event=forged", 'x" code="ok', "\u2028\x1b[31m", "a" * 5000, "a=b c",

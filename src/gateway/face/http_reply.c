@@ -163,6 +163,7 @@ static void on_head(void *owner, const struct http_head *head)
         }
     }
     headers[count++] = (struct http_header){SLICE("X-Request-Id"), id_of(h)};
+    h->exchange->sent_status = head->status;
     http_reply_head(h->request, head->status, headers, count, reply_length(h, head));
 }
 
@@ -184,6 +185,7 @@ static void begin_native(struct http_exchange *h, int64_t length)
         {SLICE("X-Request-Id"), id_of(h)},
     };
 
+    h->exchange->sent_status = 200;
     http_reply_head(h->request, 200, headers, 2, length);
 }
 
@@ -216,14 +218,11 @@ static struct slice error_text(const struct exchange_result *r, struct buf *scra
 
 static void reply_error(struct http_exchange *h, const struct exchange_result *r)
 {
-    unsigned status = (unsigned)mcp_error_http_status(r->code);
+    unsigned status = exchange_error_status(h->exchange);
     struct buf scratch = {0};
     struct buf body = {0};
     struct slice text = error_text(r, &scratch);
 
-    if (r->from_node && h->exchange->node_status >= 400) {
-        status = h->exchange->node_status;
-    }
     if (!http_reply_started(h->request)) {
         const struct http_header headers[] = {
             {SLICE("Content-Type"), SLICE("application/json; charset=utf-8")},
