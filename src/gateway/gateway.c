@@ -345,7 +345,8 @@ static bool watch_signals(struct gateway *g, struct loop *loop)
            loop_signal(loop, SIGUSR1, on_reopen, g) == 0;
 }
 
-static int serve(struct gateway *g, const struct config *config, struct loop *loop)
+static int serve(struct gateway *g, const struct config *config, struct loop *loop,
+                 const char *backend, const char *why)
 {
     struct err e = {0};
     int rv;
@@ -361,6 +362,7 @@ static int serve(struct gateway *g, const struct config *config, struct loop *lo
     } else {
         g->banner_due = true;
         banner_listening(g);
+        LOG_INFO("backend", "name=%s why=\"%s\"", backend, why);
         gateway_start(g);
         loop_run(loop);
         LOG_INFO("stopped", "reason=signal");
@@ -369,36 +371,26 @@ static int serve(struct gateway *g, const struct config *config, struct loop *lo
     return rv;
 }
 
-static bool choose_backend(const struct config *config)
-{
-    char why[LOOP_WHY_MAX];
-    const char *name = loop_choose(config->backend, why);
-
-    if (name == NULL) {
-        (void)fprintf(stderr, "mcpgate: %s; use --backend auto or reactor.backend\n", why);
-        return false;
-    }
-    LOG_INFO("backend", "name=%s why=\"%s\"", name, why);
-    return true;
-}
-
 int gateway_run(const struct config *config)
 {
     struct gateway g;
+    char why[LOOP_WHY_MAX];
+    const char *backend = loop_choose(config->backend, why);
     struct loop *loop;
     int rv;
 
-    log_sink_open(config->log_level);
-    raise_open_files();
-    if (!choose_backend(config)) {
+    if (backend == NULL) {
+        (void)fprintf(stderr, "mcpgate: %s; use --backend auto or reactor.backend\n", why);
         return 1;
     }
+    log_sink_open(config->log_level);
+    raise_open_files();
     loop = loop_new();
     if (loop == NULL) {
         (void)fprintf(stderr, "mcpgate: the kernel gives no event loop\n");
         return 1;
     }
-    rv = serve(&g, config, loop);
+    rv = serve(&g, config, loop, backend, why);
     loop_free(&loop);
     return rv;
 }

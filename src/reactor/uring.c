@@ -187,11 +187,7 @@ static void uring_sweep(struct backend *b)
     struct uring_backend *u = uring_of(b);
     struct io *io;
 
-    if (u->wakes_queued) {
-        /* Now: others wait, and this may be the last turn. */
-        u->wakes_queued = false;
-        uring_submit(u);
-    }
+    uring_send_wakes(u); /* others wait, and this may be the last turn */
     while ((io = uring_list_pop(&u->closed)) != NULL) {
         io->ops->released(io);
     }
@@ -324,7 +320,8 @@ static bool uring_wake(struct backend *b, struct backend *by)
         b->woken = true;
         return true;
     }
-    if (by->ops != &backend_uring || !atomic_load_explicit(&u->enabled, memory_order_acquire)) {
+    if (by == NULL || by->ops != &backend_uring ||
+        !atomic_load_explicit(&u->enabled, memory_order_acquire)) {
         return false;
     }
     sqe = uring_sqe(from);

@@ -70,6 +70,7 @@ struct uring_backend {
     struct io_uring_buf_ring *buf_ring;
     char *buffers;
     size_t mapped_bytes;
+    unsigned lent;           /* so many the kernel got, the first ones; more when it lacks some */
     size_t held_buffers;     /* those that are not given back by the end of the turn */
     struct uring_held *held; /* one for each buffer */
 
@@ -123,11 +124,15 @@ void uring_enable(struct uring_backend *u);
 int uring_enter(struct uring_backend *u, uint64_t timeout_us);
 /* Hands over what is queued, without waiting. */
 void uring_submit(struct uring_backend *u);
+/* Rings of other loops that are queued. */
+void uring_send_wakes(struct uring_backend *u);
 /* A free entry; NULL: there is none before completions were read. */
 struct io_uring_sqe *uring_sqe(struct uring_backend *u);
 /* It holds a request of the io. */
 void uring_arm(struct uring_backend *u, struct io *io, enum uring_op op, struct io_uring_sqe *sqe);
 void uring_give_back(struct uring_backend *u, unsigned id);
+/* Twice as many buffers as before, up to all. */
+void uring_lend_more(struct uring_backend *u);
 
 /* uring_recv.c */
 void uring_on_recv(struct uring_backend *u, struct io *io, const struct io_uring_cqe *c);

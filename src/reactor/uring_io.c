@@ -173,13 +173,16 @@ void uring_sync(struct uring_backend *u)
 /* --- accepting ----------------------------------------------------------------------------------
  */
 
-static void accepted(struct io *io, int fd)
+static void accepted(struct uring_backend *u, struct io *io, int fd)
 {
     struct addr peer;
 
     if (io->fd < 0) {
         net_close(fd, false); /* nobody listens any more */
         return;
+    }
+    if (!has_room(u, io)) {
+        (void)cancel(u, io, URING_ACCEPT); /* the limit was lowered, or is near */
     }
     net_peer(fd, &peer);
     io->ops->accepted(io, fd, &peer);
@@ -210,7 +213,7 @@ void uring_on_accept(struct uring_backend *u, struct io *io, int res)
     if (io->one_by_one) {
         accept_waiting(u, io);
     } else if (res >= 0) {
-        accepted(io, res);
+        accepted(u, io, res);
     } else if (res != -ECANCELED && res != -EAGAIN && res != -EINTR && io->fd >= 0) {
         io->ops->accept_failed(io, -res);
     }
@@ -279,6 +282,9 @@ ssize_t uring_send(struct backend *b, struct io *io, const struct iovec *iov, in
     size_t given = 0;
     ssize_t n;
 
+    if (u->wakes_queued && !b->batching) {
+        uring_send_wakes(u); /* whoever reads this finds that the other loops were told */
+    }
     if (b->batching && send_later(u, io, iov, count)) {
         return 0;
     }

@@ -39,7 +39,7 @@ static void hold(struct uring_backend *u, struct io *io, unsigned id, uint32_t l
 {
     struct uring_held *h = &u->held[id];
 
-    if (u->held_buffers >= u->uring->buffers / 2) {
+    if (u->held_buffers >= u->lent / 2) {
         h = malloc(sizeof(*h) + len);
         if (h != NULL) {
             h->data = (char *)(h + 1);
@@ -128,7 +128,8 @@ void uring_on_recv(struct uring_backend *u, struct io *io, const struct io_uring
         if (c->res == 0) {
             on_fin(u, io);
         } else if (c->res == -ENOBUFS) {
-            counter_add(COUNTER_RECEIVE_BUFFERS_SHORT, 1); /* there are some when the turn ends */
+            counter_add(COUNTER_RECEIVE_BUFFERS_SHORT, 1);
+            uring_lend_more(u); /* and others are given back before the turn ends */
         } else if (c->res < 0 && c->res != -ECANCELED && c->res != -EAGAIN && c->res != -EINTR) {
             io->fin = io->got_end = true; /* nothing is left to be read, and this is no end */
             uring_queue_failure(u, io, -c->res);

@@ -10,7 +10,7 @@
 #include "base/check.h"
 #include "reactor/uring_internal.h"
 
-enum { BUFFER_GROUP = 0 };
+enum { BUFFER_GROUP = 0, FIRST_BUFFERS = 16 };
 
 static int enter_ring(struct io_uring *ring, uint64_t timeout_us)
 {
@@ -27,8 +27,8 @@ static int enter_ring(struct io_uring *ring, uint64_t timeout_us)
                                             timeout_us == UINT64_MAX ? NULL : &timeout, NULL);
 }
 
-/* 256 of 8 KiB: as many as there are messages in a busy turn, and large bodies take few. A small
- * message touches only the first lines of its buffer. */
+/* 256 buffers of 8 KiB: as many as there are messages in a busy turn, and large bodies take few. A
+ * small message touches only the first lines of its buffer. */
 const struct uring_sys uring_sys_real = {
     .entries = 512,
     .completions = 4096,
@@ -152,8 +152,8 @@ static int make_buffers(struct uring_backend *u, char why[URING_WHY_MAX])
     io_uring_buf_ring_init(u->buf_ring);
     for (unsigned i = 0; i < count; i++) {
         u->held[i].data = u->buffers + (size_t)i * u->uring->buffer_bytes;
-        uring_give_back(u, i);
     }
+    uring_lend_more(u);
     return 0;
 }
 
@@ -273,6 +273,14 @@ void uring_submit(struct uring_backend *u)
     after_submit(u);
 }
 
+void uring_send_wakes(struct uring_backend *u)
+{
+    if (u->wakes_queued) {
+        u->wakes_queued = false;
+        uring_submit(u);
+    }
+}
+
 struct io_uring_sqe *uring_sqe(struct uring_backend *u)
 {
     struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
@@ -297,4 +305,14 @@ void uring_give_back(struct uring_backend *u, unsigned id)
     io_uring_buf_ring_add(u->buf_ring, u->held[id].data, u->uring->buffer_bytes, (unsigned short)id,
                           io_uring_buf_ring_mask(u->uring->buffers), 0);
     io_uring_buf_ring_advance(u->buf_ring, 1);
+}
+
+/* The kernel takes them in turn, so that all it has are touched: few stay in the cache. */
+void uring_lend_more(struct uring_backend *u)
+{
+    unsigned wanted = u->lent == 0 ? FIRST_BUFFERS : 2 * u->lent;
+
+    while (u->lent < wanted && u->lent < u->uring->buffers) {
+        uring_give_back(u, u->lent++);
+    }
 }

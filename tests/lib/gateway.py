@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import shlex
 import signal
 import subprocess
@@ -23,18 +24,21 @@ from http_bytes import ask, wait_until
 
 BAD_LINES = re.compile(r"bug:|runtime error|Sanitizer|SUMMARY:|Assertion|out of memory")
 LOOPBACK = "127.0.0.1:0"
+BACKEND = os.environ.get("MCPGATE_BACKEND")  # for running any test on another one: io_uring
 
 
 class Gateway:
     def __init__(self, *nodes, config=None, args=(), faces=("mcp", "http", "admin"), wait=True, env=None,
-                 log_to_file=True):
+                 log_to_file=True, open_files=None, in_child=None):
         """`nodes`: scripted nodes or URLs. `config`: what goes into its file. `wait`: until it is ready;
-        else only until it listens. Without `log_to_file` the config says where the access log goes."""
+        else only until it listens. Without `log_to_file` the config says where the access log goes.
+        `open_files`: the limit that it starts with. `in_child`: called there before it is executed."""
         self.folder = tempfile.TemporaryDirectory(prefix="mcpgate-test-")
         folder = pathlib.Path(self.folder.name)
         self.access_path, self.error_path = folder / "access", folder / "stderr"
         command = [os.environ.get("MCPGATE_BIN", "build/asan/mcpgate"), "serve"]
         command += ["--access-log", str(self.access_path)] if log_to_file else []
+        command += ["--backend", BACKEND] if BACKEND else []
         for face in ("mcp", "http", "admin"):
             command += [f"--{face}", LOOPBACK if face in faces else "off"]
         for node in nodes:
@@ -47,9 +51,16 @@ class Gateway:
         self.key_headers = [("Authorization", f"Bearer {keys[0]['key']}")] if keys else []
         self.lines, self.addresses, self.seen = [], {}, threading.Condition()
         self.ended = False  # wait_exit() has judged it
+
+        def prepare():
+            die_with_parent()
+            if open_files:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, open_files))
+            if in_child:
+                in_child()
         with open(self.error_path, "wb") as errors:
             self.process = subprocess.Popen([*command, *args], stdin=subprocess.DEVNULL, stderr=errors,
-                                            stdout=subprocess.PIPE, preexec_fn=die_with_parent,
+                                            stdout=subprocess.PIPE, preexec_fn=prepare,
                                             env={**os.environ, **(env or {})})
         self.thread = threading.Thread(target=self.read_lines, daemon=True)
         self.thread.start()

@@ -14,9 +14,9 @@ SINGLE = {"reactor": {"mode": "single"}}  # each loop has descriptors of its own
 
 
 def test_idle_connections_leave_descriptors_for_those_to_nodes():
-    with OllamaNode() as node, Gateway(node, config=SINGLE) as gateway, contextlib.ExitStack() as stack:
+    with (OllamaNode() as node, Gateway(node, config=SINGLE, open_files=64) as gateway,
+          contextlib.ExitStack() as stack):
         client, gate = McpClient(gateway.mcp), Gate()
-        resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, (64, 64))
         idle = [stack.enter_context(McpClient(gateway.mcp)) for _ in range(60)]
         wait_until(lambda: "accept_failed" in gateway.errors(), "it takes no more")
         accepted = int(gateway.metric('mcpgate_connections_open{face="mcp"}'))
