@@ -2,7 +2,6 @@
 #include "node_fixture.h"
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -10,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fds.h"
 #include "reactor/backend.h"
 #include "reactor/loop_internal.h"
 
@@ -22,7 +22,6 @@ unsigned changes;
 
 static uint64_t clock_us;
 static int wait_ms; /* how long the kernel may wait for an event, whatever the loop wants */
-static size_t fds_before;
 
 /* A listening socket that nobody accepts from and whose queue is full: the kernel lets connections
  * to it wait. */
@@ -71,19 +70,6 @@ void hang_connects(bool hang)
     assert_int_equal(connect(full_filler, (struct sockaddr *)&full_at.ss, full_at.len), 0);
 }
 
-static size_t count_fds(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    size_t count = 0;
-
-    assert_non_null(dir);
-    while (readdir(dir) != NULL) {
-        count++;
-    }
-    assert_int_equal(closedir(dir), 0);
-    return count;
-}
-
 static void make_loop(void)
 {
     static struct backend_ops fixed;
@@ -123,7 +109,7 @@ void node_set_make(void)
 int node_setup(void **state)
 {
     (void)state;
-    fds_before = count_fds();
+    fds_remember();
     counters = (struct counters){0};
     counters_attach(&counters);
     full_listener = -1;
@@ -144,7 +130,7 @@ int node_teardown(void **state)
     nodes_free(&nodes);
     loop_free(&loop);
     counters_attach(NULL);
-    assert_int_equal(count_fds(), fds_before);
+    fds_check();
     return 0;
 }
 

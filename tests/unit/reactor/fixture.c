@@ -1,22 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fixture.h"
 
-#include <arpa/inet.h>
-#include <dirent.h>
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "fds.h"
 #include "reactor/uring.h"
 #include "reactor/virtual.h"
 
-struct loop *loop;
 static const struct backend_ops *backend;
 static struct virtual_net *net;
-static size_t fds_before;
 
 static const struct backend_ops *const backends[] = {&backend_epoll, &backend_uring,
                                                      &backend_virtual};
@@ -29,19 +24,6 @@ __attribute__((constructor)) static void leave_out_what_cannot_run(void)
         (void)fprintf(stderr, "left out, all on io_uring: %s\n", why);
         cmocka_set_skip_filter("* on io_uring");
     }
-}
-
-static size_t count_fds(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    size_t count = 0;
-
-    assert_non_null(dir);
-    while (readdir(dir) != NULL) {
-        count++;
-    }
-    assert_int_equal(closedir(dir), 0);
-    return count;
 }
 
 void fixture_loop_again(const struct loop_sys *sys)
@@ -61,7 +43,7 @@ int fixture_setup(void **state)
     }
     assert_non_null(backend);
     net = virtual_net_new(1, &virtual_calm);
-    fds_before = count_fds();
+    fds_remember();
     fixture_loop_again(&loop_sys_real);
     return 0;
 }
@@ -71,79 +53,10 @@ int fixture_teardown(void **state)
     (void)state;
     loop_free(&loop);
     assert_null(loop);
-    assert_int_equal(count_fds(), fds_before);
+    fds_check();
     assert_int_equal(virtual_net_open(net), 0);
     virtual_net_free(&net);
     return 0;
-}
-
-struct waiter {
-    condition_fn condition;
-    void *arg;
-    struct timer tick;
-    struct task task;
-    uint64_t deadline_us;
-    unsigned turns;
-    bool held;
-};
-
-static void look(void *owner)
-{
-    struct waiter *w = owner;
-
-    w->held = w->condition(w->arg);
-    if (w->held || loop_now_us(loop) > w->deadline_us) {
-        loop_stop(loop);
-    } else {
-        timer_arm(loop, &w->tick, 1);
-    }
-}
-
-void run_until(condition_fn condition, void *arg)
-{
-    struct waiter w = {.condition = condition, .arg = arg};
-
-    w.deadline_us = loop_clock_us(loop) + 10 * 1000 * 1000;
-    timer_init(&w.tick, look, &w);
-    timer_arm(loop, &w.tick, 0);
-    loop_run(loop);
-    timer_cancel(loop, &w.tick);
-    assert_true(w.held);
-}
-
-static void stop(void *owner)
-{
-    (void)owner;
-    loop_stop(loop);
-}
-
-void run_for_ms(unsigned ms)
-{
-    struct timer t;
-
-    timer_init(&t, stop, NULL);
-    timer_arm(loop, &t, ms);
-    loop_run(loop);
-}
-
-static void count_turn(void *owner)
-{
-    struct waiter *w = owner;
-
-    if (--w->turns == 0) {
-        loop_stop(loop);
-    } else {
-        task_defer(loop, &w->task);
-    }
-}
-
-void run_turns(unsigned n)
-{
-    struct waiter w = {.turns = n};
-
-    task_init(&w.task, count_turn, &w);
-    task_defer(loop, &w.task);
-    loop_run(loop);
 }
 
 /* --- ends
@@ -253,23 +166,11 @@ bool end_was_told(const struct end *e, char what)
 
 void pair_fds(int fds[2], int family)
 {
-    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof(in);
-    int listening;
-
     if (family == AF_UNIX) {
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-        return;
+    } else {
+        tcp_pair(fds);
     }
-    listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(listening, (struct sockaddr *)&in, sizeof(in)), 0);
-    assert_int_equal(listen(listening, 1), 0);
-    assert_int_equal(getsockname(listening, (struct sockaddr *)&in, &len), 0);
-    fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(connect(fds[0], (struct sockaddr *)&in, sizeof(in)), 0);
-    fds[1] = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
-    assert_true(fds[1] >= 0);
-    assert_int_equal(close(listening), 0);
 }
 
 void pair_open(struct end *a, struct end *b, int family)

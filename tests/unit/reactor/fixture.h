@@ -17,12 +17,10 @@
 
 #include "base/buf.h"
 #include "base/counter.h"
+#include "loop_fixture.h"
 #include "reactor/backend.h"
 #include "reactor/listener.h"
-#include "reactor/loop.h"
 #include "reactor/sock.h"
-
-extern struct loop *loop;
 
 int fixture_setup(void **state);
 int fixture_teardown(void **state);
@@ -48,14 +46,6 @@ void fixture_loop_again(const struct loop_sys *sys);
 #define URING_TEST(f) URING_TEST_WITH(f, fixture_setup, fixture_teardown)
 #define KERNEL_TEST(f) KERNEL_TEST_WITH(f, fixture_setup, fixture_teardown)
 #define REACTOR_TEST(f) REACTOR_TEST_WITH(f, fixture_setup, fixture_teardown)
-
-typedef bool (*condition_fn)(void *arg);
-/* Runs the loop until the condition holds; fails after 10 s. */
-void run_until(condition_fn condition, void *arg);
-/* Runs it for that long, without anything that would wake it in between. */
-void run_for_ms(unsigned ms);
-/* Exactly `n` turns. */
-void run_turns(unsigned n);
 
 /* The owner of a sock. `close_in` names the callback ('c'onnected, 'd'ata, 'e'of, 'h'angup, 'l'ow
  * mark, 's'ent, e'x'it) that closes it, by `how`: 'c'lose, 'r'eset, 'g'ently. */

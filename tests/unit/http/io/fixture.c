@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fixture.h"
 
-#include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -12,27 +9,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-struct loop *loop;
+#include "fds.h"
+
 struct counters counters;
-static size_t fds_before;
-
-static size_t count_fds(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    size_t count = 0;
-
-    assert_non_null(dir);
-    while (readdir(dir) != NULL) {
-        count++;
-    }
-    assert_int_equal(closedir(dir), 0);
-    return count;
-}
 
 int fixture_setup(void **state)
 {
     (void)state;
-    fds_before = count_fds();
+    fds_remember();
     counters = (struct counters){0};
     counters_attach(&counters);
     loop = loop_new();
@@ -45,107 +29,17 @@ int fixture_teardown(void **state)
     (void)state;
     loop_free(&loop);
     counters_attach(NULL);
-    assert_int_equal(count_fds(), fds_before);
+    fds_check();
     return 0;
-}
-
-/* --- waiting
- * --------------------------------------------------------------------------------------- */
-
-struct waiter {
-    condition_fn condition;
-    void *arg;
-    struct timer tick;
-    struct task task;
-    uint64_t deadline_us;
-    unsigned turns;
-    bool held;
-};
-
-static void look(void *owner)
-{
-    struct waiter *w = owner;
-
-    w->held = w->condition(w->arg);
-    if (w->held || loop_now_us(loop) > w->deadline_us) {
-        loop_stop(loop);
-    } else {
-        timer_arm(loop, &w->tick, 1);
-    }
-}
-
-void run_until(condition_fn condition, void *arg)
-{
-    struct waiter w = {.condition = condition, .arg = arg};
-
-    w.deadline_us = loop_clock_us(loop) + 10 * 1000 * 1000;
-    timer_init(&w.tick, look, &w);
-    timer_arm(loop, &w.tick, 0);
-    loop_run(loop);
-    timer_cancel(loop, &w.tick);
-    assert_true(w.held);
-}
-
-static void count_turn(void *owner)
-{
-    struct waiter *w = owner;
-
-    if (--w->turns == 0) {
-        loop_stop(loop);
-    } else {
-        task_defer(loop, &w->task);
-    }
-}
-
-void run_turns(unsigned n)
-{
-    struct waiter w = {.turns = n};
-
-    task_init(&w.task, count_turn, &w);
-    task_defer(loop, &w.task);
-    loop_run(loop);
 }
 
 /* --- sockets
  * --------------------------------------------------------------------------------------- */
 
-static void set_nonblocking(int fd)
-{
-    assert_int_equal(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK), 0);
-}
-
-int listen_local(struct addr *at)
-{
-    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-    assert_true(fd >= 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&in, sizeof(in)), 0);
-    assert_int_equal(listen(fd, 16), 0);
-    at->len = sizeof(at->ss);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&at->ss, &at->len), 0);
-    return fd;
-}
-
-void tcp_pair(int fds[2])
-{
-    struct addr at;
-    int listener = listen_local(&at);
-
-    fds[0] = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(connect(fds[0], (struct sockaddr *)&at.ss, at.len), 0);
-    fds[1] = accept(listener, NULL, NULL);
-    assert_true(fds[1] >= 0);
-    set_nonblocking(fds[0]);
-    set_nonblocking(fds[1]);
-    assert_int_equal(close(listener), 0);
-}
-
 void peer_init(struct peer *p, int fd)
 {
     const int on = 1;
 
-    set_nonblocking(fd);
     assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)), 0);
     *p = (struct peer){.fd = fd, .in = malloc(PEER_BYTES_MAX + 1)};
     assert_non_null(p->in);
@@ -187,7 +81,7 @@ static bool send_some(void *arg)
     struct sending *s = arg;
 
     while (s->rest.len > 0) {
-        ssize_t n = send(s->peer->fd, s->rest.ptr, s->rest.len, MSG_NOSIGNAL);
+        ssize_t n = send(s->peer->fd, s->rest.ptr, s->rest.len, MSG_NOSIGNAL | MSG_DONTWAIT);
 
         if (n < 0 && (errno == EPIPE || errno == ECONNRESET)) {
             return true;
@@ -213,7 +107,7 @@ void peer_send(struct peer *p, struct slice bytes)
 void peer_pull(struct peer *p)
 {
     while (p->fd >= 0 && !p->eof && p->error == 0) {
-        ssize_t n = recv(p->fd, p->in + p->in_len, PEER_BYTES_MAX - p->in_len, 0);
+        ssize_t n = recv(p->fd, p->in + p->in_len, PEER_BYTES_MAX - p->in_len, MSG_DONTWAIT);
 
         if (n > 0) {
             p->in_len += (size_t)n;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A loop, a raw non-blocking socket at the other end, and waiting for conditions. Teardown fails
- * the test when a descriptor was left open. Nothing here allocates between peer_init and peer_fini,
- * so that failing allocations hit the code under test. */
+/* A loop, a raw socket at the other end, and waiting for conditions. Teardown fails the
+ * test when a descriptor was left open. Nothing here allocates between peer_init and peer_fini, so
+ * that failing allocations hit the code under test. */
 #ifndef MCP_TESTS_HTTP_IO_FIXTURE_H
 #define MCP_TESTS_HTTP_IO_FIXTURE_H
 
@@ -14,22 +14,13 @@
 
 #include "base/buf.h"
 #include "base/counter.h"
-#include "reactor/addr.h"
-#include "reactor/loop.h"
+#include "loop_fixture.h"
 
-extern struct loop *loop;
 extern struct counters counters; /* zeroed for each test */
 
 int fixture_setup(void **state);
 int fixture_teardown(void **state);
 #define IO_TEST(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
-
-typedef bool (*condition_fn)(void *arg);
-/* Runs the loop until the condition holds, which is looked at every millisecond; fails after 10 s.
- */
-void run_until(condition_fn condition, void *arg);
-/* Runs the loop for a few turns. */
-void run_turns(unsigned n);
 
 enum { PEER_BYTES_MAX = 8 << 20 };
 
@@ -41,10 +32,6 @@ struct peer {
     int error; /* that ended reading */
 };
 
-/* A listening TCP socket on loopback; its address. */
-int listen_local(struct addr *at);
-/* The two ends of a TCP connection, non-blocking. */
-void tcp_pair(int fds[2]);
 void peer_init(struct peer *p, int fd);
 /* Closes; with RST if `reset`. */
 void peer_close(struct peer *p, bool reset);
