@@ -123,6 +123,8 @@ struct backend_ops {
     /* Bytes taken at once, or -errno. Less than given (0 too): the rest is under way or waits for
      * room, `sent` comes; until then no other send, and the bytes stay where they are. */
     ssize_t (*send)(struct backend *b, struct io *io, const struct iovec *iov, int count);
+    /* Bytes that `send` did not take need not stay: the same ones are given again after `sent`. */
+    bool send_is_over;
     /* Bytes sent that the peer's kernel has not acknowledged (on a unix socket: memory they take).
      */
     size_t (*unacked)(struct backend *b, const struct io *io);

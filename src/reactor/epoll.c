@@ -533,6 +533,7 @@ const struct backend_ops backend_epoll = {
     .recv_start = epoll_recv_start,
     .recv_stop = epoll_recv_stop,
     .send = epoll_send,
+    .send_is_over = true,
     .unacked = epoll_unacked,
     .shutdown = epoll_shutdown,
     .fail = epoll_fail,

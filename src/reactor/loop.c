@@ -5,12 +5,16 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/block.h"
 #include "base/check.h"
 #include "base/counter.h"
 #include "base/log.h"
 #include "reactor/loop_internal.h"
 
+enum { TRIM_MS = 1000 };
+
 static _Thread_local struct loop *running;
+static void on_trim(void *owner);
 
 struct loop *loop_new_on(const struct backend_ops *ops, const struct loop_sys *sys)
 {
@@ -26,6 +30,7 @@ struct loop *loop_new_on(const struct backend_ops *ops, const struct loop_sys *s
     loop->signal_io.fd = -1;
     loop->now_us = ops->clock_us(loop->backend);
     timers_init(loop);
+    timer_init(&loop->trim, on_trim, loop);
     if (mailbox_init(loop) < 0) {
         goto fail_backend;
     }
@@ -65,9 +70,9 @@ void loop_free(struct loop **loopp)
     sweep(loop);
     loop->backend->ops->sweep(loop->backend); /* what was closed by the last ones destroyed */
     loop->backend->ops->destroy(loop->backend);
-    chunk_pool_fini(&loop->chunks);
     free(loop->graves);
     free(loop);
+    blocks_release();
 }
 
 static void run_tasks(struct loop *loop)
@@ -96,6 +101,12 @@ uint64_t loop_wait_limit_us(const struct loop *loop)
     return due > now ? due - now : 0;
 }
 
+static void on_trim(void *owner)
+{
+    (void)owner; /* blocks are the thread's; the next turn sees whether there are any left */
+    blocks_trim();
+}
+
 static void set_now(struct loop *loop)
 {
     uint64_t now = loop_clock_us(loop);
@@ -116,6 +127,9 @@ void loop_turn(struct loop *loop)
     run_tasks(loop);
     socks_flush(loop);
     sweep(loop);
+    if (!timer_armed(&loop->trim) && blocks_kept() > 0) {
+        timer_arm(loop, &loop->trim, TRIM_MS);
+    }
 }
 
 void loop_run(struct loop *loop)

@@ -79,7 +79,7 @@ struct loop {
 
     struct sock_dirty_list dirty;
     struct sock_gentle_list gentle;
-    struct chunk_pool chunks;
+    struct timer trim; /* gives back the memory that this thread keeps and does not use */
 
     struct timer_wheel timers; /* last: it is large */
 };

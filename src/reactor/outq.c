@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "reactor/outq.h"
 
-#include <stdlib.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "base/block.h"
@@ -9,64 +9,36 @@
 
 struct segment {
     struct segment *next;
-    char *data; /* `room`, or a buffer taken over, which is freed */
+    char *data; /* `room`, or a buffer taken over */
     size_t head;
     size_t tail;
     size_t cap;
-    bool chunk; /* goes back to the pool */
     char room[];
 };
 
-enum { CHUNK_ROOM = OUTQ_CHUNK_BYTES - (int)sizeof(struct segment) };
-
-void chunk_pool_fini(struct chunk_pool *pool)
+/* Room for `bytes` at least; 0: for none, `data` is to be set. */
+static struct segment *segment_new(size_t bytes)
 {
-    while (pool->free != NULL) {
-        struct segment *s = pool->free;
+    size_t size = block_room(sizeof(struct segment) + bytes);
+    struct segment *s = bytes > SIZE_MAX / 2 ? NULL : block_get(size);
 
-        pool->free = s->next;
-        free(s);
+    if (s != NULL) {
+        s->next = NULL;
+        s->data = s->room;
+        s->head = s->tail = 0;
+        s->cap = size - sizeof(*s);
     }
-    pool->count = 0;
-}
-
-static struct segment *segment_new(struct chunk_pool *pool, size_t room)
-{
-    bool chunk = room <= (size_t)CHUNK_ROOM && room > 0;
-    struct segment *s = pool->free;
-
-    if (chunk && s != NULL) {
-        pool->free = s->next;
-        pool->count--;
-    } else {
-        if (chunk) {
-            room = (size_t)CHUNK_ROOM;
-        }
-        s = room > SIZE_MAX - sizeof(*s) ? NULL : malloc(sizeof(*s) + room);
-        if (s == NULL) {
-            return NULL;
-        }
-        s->cap = room;
-        s->chunk = chunk;
-    }
-    s->next = NULL;
-    s->data = s->room;
-    s->head = s->tail = 0;
     return s;
 }
 
-static void segment_free(struct segment *s, struct chunk_pool *pool)
+static void segment_free(struct segment *s)
 {
-    if (s->chunk && pool->count < OUTQ_CHUNKS_KEPT) {
-        s->next = pool->free;
-        pool->free = s;
-        pool->count++;
-        return;
-    }
     if (s->data != s->room) {
         block_put(s->data, s->cap);
+        block_put(s, sizeof(*s));
+    } else {
+        block_put(s, sizeof(*s) + s->cap);
     }
-    free(s);
 }
 
 static void push_segment(struct outq *q, struct segment *s)
@@ -88,19 +60,27 @@ static size_t segment_fill(struct segment *s, struct slice bytes)
     return n;
 }
 
-bool outq_append(struct outq *q, struct chunk_pool *pool, struct slice bytes)
+static size_t segment_room(const struct outq *q, size_t bytes)
+{
+    size_t least = (q->first == NULL ? (size_t)OUTQ_FIRST_BYTES : (size_t)OUTQ_CHUNK_BYTES) -
+                   sizeof(struct segment);
+
+    return bytes > least ? bytes : least;
+}
+
+bool outq_append(struct outq *q, struct slice bytes)
 {
     if (bytes.len == 0) {
         return true;
     }
-    if (q->last != NULL && q->last->chunk) {
+    if (q->last != NULL && q->last->data == q->last->room) {
         size_t n = segment_fill(q->last, bytes);
 
         q->len += n;
         bytes = slice_skip(bytes, n);
     }
     if (bytes.len > 0) {
-        struct segment *s = segment_new(pool, bytes.len);
+        struct segment *s = segment_new(segment_room(q, bytes.len));
 
         if (s == NULL) {
             return false;
@@ -111,17 +91,17 @@ bool outq_append(struct outq *q, struct chunk_pool *pool, struct slice bytes)
     return true;
 }
 
-bool outq_append_take(struct outq *q, struct chunk_pool *pool, struct buf *bytes)
+bool outq_append_take(struct outq *q, struct buf *bytes)
 {
     struct segment *s;
 
     if (buf_len(bytes) < OUTQ_TAKE_BYTES) {
-        bool ok = outq_append(q, pool, buf_slice(bytes));
+        bool ok = outq_append(q, buf_slice(bytes));
 
         buf_clear(bytes);
         return ok;
     }
-    s = segment_new(pool, 0);
+    s = segment_new(0);
     if (s == NULL) {
         buf_release(bytes);
         return false;
@@ -150,7 +130,7 @@ int outq_iov(const struct outq *q, struct iovec *iov, int max, size_t *total)
     return count;
 }
 
-void outq_consume(struct outq *q, struct chunk_pool *pool, size_t n)
+void outq_consume(struct outq *q, size_t n)
 {
     ASSERT(n <= q->len);
     q->len -= n;
@@ -167,11 +147,11 @@ void outq_consume(struct outq *q, struct chunk_pool *pool, size_t n)
         if (q->first == NULL) {
             q->last = NULL;
         }
-        segment_free(s, pool);
+        segment_free(s);
     }
 }
 
-void outq_clear(struct outq *q, struct chunk_pool *pool)
+void outq_clear(struct outq *q)
 {
-    outq_consume(q, pool, q->len);
+    outq_consume(q, q->len);
 }

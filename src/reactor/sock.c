@@ -60,7 +60,7 @@ static void write_out(struct sock *s)
         }
         s->sending = (size_t)n < given;
         if (n > 0) {
-            outq_consume(&s->out, &s->loop->chunks, (size_t)n);
+            outq_consume(&s->out, (size_t)n);
             s->written += (size_t)n;
         }
     }
@@ -128,7 +128,7 @@ static void on_sent(struct io *io, size_t taken)
 {
     struct sock *s = sock_of(io);
 
-    outq_consume(&s->out, &s->loop->chunks, taken);
+    outq_consume(&s->out, taken);
     s->written += taken;
     s->sending = false;
     write_out(s);
@@ -147,7 +147,7 @@ static void on_released(struct io *io)
 {
     struct sock *s = sock_of(io);
 
-    outq_clear(&s->out, &s->loop->chunks);
+    outq_clear(&s->out);
     s->magic = 0;
     free(s);
 }
@@ -251,7 +251,7 @@ bool sock_write(struct sock *s, struct slice bytes)
     if (s->state == SOCK_BROKEN) {
         return true;
     }
-    return queued(s, outq_append(&s->out, &s->loop->chunks, bytes));
+    return queued(s, outq_append(&s->out, bytes));
 }
 
 bool sock_write_take(struct sock *s, struct buf *bytes)
@@ -262,7 +262,73 @@ bool sock_write_take(struct sock *s, struct buf *bytes)
         buf_release(bytes);
         return true;
     }
-    return queued(s, outq_append_take(&s->out, &s->loop->chunks, bytes));
+    return queued(s, outq_append_take(&s->out, bytes));
+}
+
+/* Whether bytes of the owner's can be sent as they are: the backend holds none that it did not
+ * take. */
+static bool can_send_directly(const struct sock *s)
+{
+    return s->state == SOCK_OPEN && !s->sending && backend_of(s)->send_is_over;
+}
+
+/* What is queued, then the pieces, in one call; what is not taken is queued. */
+static bool send_directly(struct sock *s, const struct slice *pieces, size_t count)
+{
+    struct iovec iov[IOV_COUNT];
+    size_t given;
+    size_t taken;
+    size_t had = s->out.len;
+    int used = outq_iov(&s->out, iov, IOV_COUNT - SOCK_PIECES_MAX, &given);
+    bool ok = true;
+    ssize_t n;
+
+    ASSERT(count <= SOCK_PIECES_MAX);
+    for (size_t i = 0; given >= had && i < count; i++) {
+        char *at;
+
+        memcpy(&at, &pieces[i].ptr, sizeof(at)); /* it is not written to */
+        iov[used++] = (struct iovec){at, pieces[i].len};
+        given += pieces[i].len;
+    }
+    n = backend_of(s)->send(s->loop->backend, &s->io, iov, used);
+    if (n < 0) {
+        break_sock(s, (int)-n);
+        return true;
+    }
+    s->sending = (size_t)n < given;
+    s->written += (size_t)n;
+    taken = (size_t)n > had ? (size_t)n - had : 0;
+    outq_consume(&s->out, (size_t)n - taken);
+    for (size_t i = 0; ok && i < count; i++) {
+        size_t gone = taken < pieces[i].len ? taken : pieces[i].len;
+
+        taken -= gone;
+        ok = outq_append(&s->out, slice_skip(pieces[i], gone));
+    }
+    return queued(s, ok);
+}
+
+bool sock_writev(struct sock *s, const struct slice *pieces, size_t count)
+{
+    size_t total = 0;
+    bool ok = true;
+
+    OBJ_CHECK(s, SOCK_MAGIC);
+    ASSERT(!s->fin_wanted);
+    if (s->state == SOCK_BROKEN) {
+        return true;
+    }
+    for (size_t i = 0; i < count; i++) {
+        total += pieces[i].len;
+    }
+    if (total >= SOCK_DIRECT_BYTES && can_send_directly(s)) {
+        return send_directly(s, pieces, count);
+    }
+    for (size_t i = 0; ok && i < count; i++) {
+        ok = outq_append(&s->out, pieces[i]);
+    }
+    return queued(s, ok);
 }
 
 size_t sock_unsent(const struct sock *s)

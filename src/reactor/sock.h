@@ -46,6 +46,9 @@ struct sock_ops {
 enum {
     SOCK_READ_BYTES = 64 * 1024,  /* the loop's one read buffer */
     SOCK_TURN_BYTES = 256 * 1024, /* read from one socket in one turn */
+    SOCK_PIECES_MAX = 20,         /* of a sock_writev */
+    SOCK_DIRECT_BYTES =
+        4 * 1024, /* fewer bytes are copied, so that one call takes those of a turn */
 };
 
 /* Takes a connected descriptor (made non-blocking) and reads from it. NULL: out of memory, fd
@@ -61,6 +64,9 @@ struct sock *sock_connect(struct loop *loop, const struct addr *to, const struct
 /* Queue output; it is copied. After the connection broke, output is dropped without a word
  * (closed() tells). False: out of memory (the socket is then broken: closed() follows). */
 bool sock_write(struct sock *s, struct slice bytes);
+/* The same for some pieces. What is large goes to the kernel at once, uncopied where it has room.
+ */
+bool sock_writev(struct sock *s, const struct slice *pieces, size_t count);
 /* The content of `bytes` moves into the queue without a copy (when it is large); `bytes` is empty
  * afterwards. */
 bool sock_write_take(struct sock *s, struct buf *bytes);

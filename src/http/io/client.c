@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/buf.h"
 #include "base/check.h"
@@ -264,21 +265,21 @@ void http_client_set_owner(struct http_client *c, const struct http_client_ops *
 bool http_client_send(struct http_client *c, struct slice head, const struct slice *pieces,
                       size_t count, bool is_head, bool more)
 {
-    bool ok;
+    struct slice out[SOCK_PIECES_MAX];
 
     OBJ_CHECK(c, CLIENT_MAGIC);
-    ASSERT(c->state == CLIENT_IDLE);
+    ASSERT(c->state == CLIENT_IDLE && count < SOCK_PIECES_MAX);
     c->state = CLIENT_BUSY;
     c->sent_whole = !more;
     c->got_bytes = false;
     if (is_head) {
         http_parser_no_body(c->parser);
     }
-    ok = sock_write(c->sock, head);
-    for (size_t i = 0; ok && i < count; i++) {
-        ok = sock_write(c->sock, pieces[i]);
+    out[0] = head;
+    if (count > 0) {
+        memcpy(out + 1, pieces, count * sizeof(*pieces));
     }
-    return ok;
+    return sock_writev(c->sock, out, count + 1);
 }
 
 bool http_client_body(struct http_client *c, struct slice bytes)

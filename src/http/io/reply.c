@@ -20,6 +20,17 @@ static void write_out(struct http_conn *c, struct slice bytes)
     (void)sock_write(c->sock, bytes); /* out of memory comes back as closed() */
 }
 
+static void write_pieces(struct http_conn *c, const struct slice *pieces, size_t count)
+{
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        bytes += pieces[i].len;
+    }
+    counter_add(COUNTER_BYTES_TO_CLIENTS, (int64_t)bytes);
+    (void)sock_writev(c->sock, pieces, count); /* out of memory comes back as closed() */
+}
+
 /* --- heads
  * ------------------------------------------------------------------------------------------- */
 
@@ -166,10 +177,12 @@ void http_reply_head(struct http_request *q, unsigned status, const struct http_
 void http_reply_bodyv(struct http_request *q, const struct slice *pieces, size_t count)
 {
     struct http_conn *c = request_of(q)->conn;
+    struct slice out[HTTP_REPLY_PIECES_MAX + 2];
     char size[HTTP_CHUNK_BEGIN_BYTES];
     size_t total = 0;
+    size_t used = 0;
 
-    ASSERT(q->framing != REPLY_NOT_STARTED);
+    ASSERT(q->framing != REPLY_NOT_STARTED && count <= HTTP_REPLY_PIECES_MAX);
     for (size_t i = 0; i < count; i++) {
         total += pieces[i].len;
     }
@@ -177,7 +190,7 @@ void http_reply_bodyv(struct http_request *q, const struct slice *pieces, size_t
         return;
     }
     if (q->framing == REPLY_CHUNKED) {
-        write_out(c, http_chunk_begin(size, total));
+        out[used++] = http_chunk_begin(size, total);
     }
     for (size_t i = 0; i < count; i++) {
         struct slice piece = pieces[i];
@@ -188,11 +201,12 @@ void http_reply_bodyv(struct http_request *q, const struct slice *pieces, size_t
                 slice_first(piece, q->reply_left < piece.len ? (size_t)q->reply_left : piece.len);
             q->reply_left -= piece.len;
         }
-        write_out(c, piece);
+        out[used++] = piece;
     }
     if (q->framing == REPLY_CHUNKED) {
-        write_out(c, SLICE("\r\n"));
+        out[used++] = SLICE("\r\n");
     }
+    write_pieces(c, out, used);
 }
 
 void http_reply_body(struct http_request *q, struct slice bytes)

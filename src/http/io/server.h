@@ -75,7 +75,7 @@ void http_request_resume(struct http_request *q);
 void http_request_continue(struct http_request *q);
 
 /* NONE: no body and no Content-Length (204, 304, answers to HEAD of unknown length). */
-enum { HTTP_LENGTH_CHUNKED = -1, HTTP_LENGTH_NONE = -2 };
+enum { HTTP_LENGTH_CHUNKED = -1, HTTP_LENGTH_NONE = -2, HTTP_REPLY_PIECES_MAX = 8 };
 
 /* The reply. `headers` without framing ones (Content-Length, Transfer-Encoding, Connection and Date
  * are added here). A chunked reply to HTTP/1.0 goes unchunked until the connection's end. Body
@@ -84,7 +84,7 @@ void http_reply_head(struct http_request *q, unsigned status, const struct http_
                      size_t count, int64_t length);
 /* One chunk (or bytes of the announced length). Copied. */
 void http_reply_body(struct http_request *q, struct slice bytes);
-/* The same in pieces, as one chunk. */
+/* The same in pieces (HTTP_REPLY_PIECES_MAX at most), as one chunk. */
 void http_reply_bodyv(struct http_request *q, const struct slice *pieces, size_t count);
 /* Over; q is gone. Fewer bytes than announced close the connection. */
 void http_reply_end(struct http_request **q);

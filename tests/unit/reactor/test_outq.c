@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "alloc_fault.h"
+#include "base/block.h"
 #include "fixture.h"
 #include "reactor/outq.h"
 
-static struct chunk_pool pool;
 static struct outq q;
 static struct buf model;
 
 static int setup(void **state)
 {
     (void)state;
-    pool = (struct chunk_pool){0};
+    blocks_set_keeping(true);
     q = (struct outq){0};
     model = (struct buf){0};
     return 0;
@@ -19,9 +19,9 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    outq_clear(&q, &pool);
+    outq_clear(&q);
     assert_int_equal(q.len, 0);
-    chunk_pool_fini(&pool);
+    blocks_release();
     buf_fini(&model);
     return 0;
 }
@@ -61,15 +61,15 @@ static void random_operations_against_a_model(void **state)
             pattern_fill(&part, n);
             assert_true(buf_append(&model, buf_slice(&part)));
             if ((seed >> 5) % 2 == 0) {
-                assert_true(outq_append(&q, &pool, buf_slice(&part)));
+                assert_true(outq_append(&q, buf_slice(&part)));
             } else {
-                assert_true(outq_append_take(&q, &pool, &part));
+                assert_true(outq_append_take(&q, &part));
                 assert_int_equal(buf_len(&part), 0);
             }
             buf_fini(&part);
         } else {
             n = n * 9 > q.len ? q.len : n * 9;
-            outq_consume(&q, &pool, n);
+            outq_consume(&q, n);
             buf_consume(&model, n);
         }
         assert_head(1 + (int)((seed >> 20) % 16));
@@ -83,23 +83,22 @@ static void small_appends_share_a_chunk(void **state)
 
     (void)state;
     for (int i = 0; i < 100; i++) {
-        assert_true(outq_append(&q, &pool, SLICE("a small part")));
+        assert_true(outq_append(&q, SLICE("a small part")));
     }
-    assert_int_equal(outq_iov(&q, iov, 16, &total), 1);
+    assert_int_equal(outq_iov(&q, iov, 16, &total), 2); /* a little block, then a large one */
     assert_int_equal(total, 1200);
 }
 
 static void warm_small_appends_allocate_nothing(void **state)
 {
     (void)state;
-    assert_true(outq_append(&q, &pool, SLICE("warm up")));
-    outq_consume(&q, &pool, q.len);
-    assert_int_equal(pool.count, 1);
+    assert_true(outq_append(&q, SLICE("warm up")));
+    outq_consume(&q, q.len);
     alloc_fault_at(0);
     for (int i = 0; i < 1000; i++) {
-        assert_true(outq_append(&q, &pool, SLICE("a part")));
-        assert_true(outq_append(&q, &pool, SLICE("another part")));
-        outq_consume(&q, &pool, q.len);
+        assert_true(outq_append(&q, SLICE("a part")));
+        assert_true(outq_append(&q, SLICE("another part")));
+        outq_consume(&q, q.len);
     }
     assert_int_equal(alloc_fault_count(), 0);
 }
@@ -115,13 +114,13 @@ static void large_buffers_are_not_copied(void **state)
     pattern_fill(&big, 100000);
     buf_consume(&big, 10);
     data = big.data;
-    assert_true(outq_append_take(&q, &pool, &big));
+    assert_true(outq_append_take(&q, &big));
     assert_null(big.data);
     assert_int_equal(outq_iov(&q, iov, 2, &total), 1);
     assert_ptr_equal(iov[0].iov_base, data + 10);
     assert_int_equal(total, 99990);
     /* Nothing is appended to a buffer that was taken. */
-    assert_true(outq_append(&q, &pool, SLICE("behind")));
+    assert_true(outq_append(&q, SLICE("behind")));
     assert_int_equal(outq_iov(&q, iov, 2, &total), 2);
 }
 
@@ -133,27 +132,13 @@ static void queued_bytes_do_not_move(void **state)
     size_t total;
 
     (void)state;
-    assert_true(outq_append(&q, &pool, SLICE("in flight")));
+    assert_true(outq_append(&q, SLICE("in flight")));
     assert_int_equal(outq_iov(&q, before, 1, &total), 1);
     for (int i = 0; i < 5000; i++) {
-        assert_true(outq_append(&q, &pool, SLICE("more and more")));
+        assert_true(outq_append(&q, SLICE("more and more")));
     }
     assert_int_equal(outq_iov(&q, after, 1, &total), 1);
     assert_ptr_equal(before[0].iov_base, after[0].iov_base);
-}
-
-static void the_pool_is_bounded(void **state)
-{
-    struct buf part = {0};
-
-    (void)state;
-    pattern_fill(&part, 10000);
-    for (int i = 0; i < OUTQ_CHUNKS_KEPT * 2; i++) {
-        assert_true(outq_append(&q, &pool, buf_slice(&part)));
-    }
-    buf_fini(&part);
-    outq_consume(&q, &pool, q.len);
-    assert_int_equal(pool.count, OUTQ_CHUNKS_KEPT);
 }
 
 static void no_memory(void **state)
@@ -162,11 +147,11 @@ static void no_memory(void **state)
 
     (void)state;
     alloc_fault_at(1);
-    assert_false(outq_append(&q, &pool, SLICE("x")));
+    assert_false(outq_append(&q, SLICE("x")));
     assert_int_equal(q.len, 0);
     pattern_fill(&big, 100000);
     alloc_fault_at(1);
-    assert_false(outq_append_take(&q, &pool, &big));
+    assert_false(outq_append_take(&q, &big));
     assert_int_equal(buf_len(&big), 0);
     assert_int_equal(q.len, 0);
     alloc_fault_at(0);
@@ -181,7 +166,6 @@ int main(void)
         OUTQ_TEST(warm_small_appends_allocate_nothing),
         OUTQ_TEST(large_buffers_are_not_copied),
         OUTQ_TEST(queued_bytes_do_not_move),
-        OUTQ_TEST(the_pool_is_bounded),
         OUTQ_TEST(no_memory),
     };
 

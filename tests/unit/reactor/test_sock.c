@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "alloc_fault.h"
+#include "base/block.h"
 #include "fixture.h"
 #include "reactor/backend.h"
 
@@ -609,6 +610,7 @@ static void a_message_costs_three_system_calls_and_no_memory(void **state)
     struct end b = {.on_told = echo};
 
     (void)state;
+    blocks_set_keeping(true);
     sys.recv = counted_recv;
     sys.sendmsg = counted_sendmsg;
     sys.epoll_wait = counted_epoll_wait;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "alloc_fault.h"
+#include "base/block.h"
 #include "fixture.h"
 #include "reactor/loop_internal.h"
 #include "reactor/uring_internal.h"
@@ -418,6 +419,7 @@ static void a_message_costs_two_system_calls_and_no_memory(void **state)
     struct end b = {.on_told = echo};
 
     (void)state;
+    blocks_set_keeping(true);
     fixture_loop_again(&sys);
     pair_open(&a, &b, AF_INET);
     assert_non_null(buf_reserve(&a.in, 4096));

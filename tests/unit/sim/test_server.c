@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "alloc_fault.h"
+#include "base/block.h"
 #include "reactor/backend.h"
 #include "sim/server.h"
 
@@ -119,6 +120,7 @@ static void an_answer_costs_one_read_one_write_and_no_memory(void **state)
     };
 
     (void)state;
+    blocks_set_keeping(true);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         ask(cases[i].path, cases[i].body, cases[i].end); /* makes it, and warms up */
         ask(cases[i].path, cases[i].body, cases[i].end);
@@ -139,6 +141,7 @@ static void with_a_gap_each_part_is_a_write(void **state)
                                "\"sim_gap_ms\":0}}";
 
     (void)state;
+    blocks_set_keeping(true);
     ask("/api/generate", body, "0\r\n\r\n");
     send_calls = 0;
     alloc_fault_at(0);
