@@ -22,6 +22,8 @@ def test_a_foreign_host_is_refused_on_loopback():
         assert status(gateway.admin, "evil.example", "/metrics") == 403
         assert status(gateway.admin, "localhost", "/metrics") == 200
         assert len(node.of("/api/tags")) == 3
+        line, _ = [line for line in gateway.access() if line["status"] == "403"]
+        assert (line["code"], line["path"], line["client"]) == ("unauthorized", "/api/tags", "127.0.0.1")
 
 
 def test_with_keys_any_host_is_served():

@@ -21,11 +21,13 @@
 #include "http/io/server.h"
 #include "http/parse/url.h"
 #include "node/poll.h"
+#include "obs/access_log.h"
 
 enum {
     HEAD_TIMEOUT_MS = 30000,
     BODY_TIMEOUT_MS = 120000,
     IDLE_TIMEOUT_MS = 120000,
+    STATUS_FOREIGN = 403,
     STATUS_LOOP = 508,
     ZSTD_CONTENT_BYTES_MAX = 20 * 1024 * 1024, /* as in Ollama */
 };
@@ -86,6 +88,25 @@ static void reply_no_path(struct http_request *q, const struct http_head *head)
     buf_fini(&tidy);
 }
 
+/* No exchange, but somebody who tries to get in is to be seen. */
+static void log_foreign(const struct http_face *f, const char *client, const struct http_head *head)
+{
+    const struct access_record record = {
+        .wall_us = loop_wall_us(f->sub->loop),
+        .id = "",
+        .face = "http",
+        .client = client,
+        .key = "",
+        .op = "",
+        .path = url_target_path(head->target),
+        .node = "",
+        .code = mcp_error_name(MCP_EUNAUTHORIZED),
+        .status = STATUS_FOREIGN,
+    };
+
+    access_log_write(&record);
+}
+
 /* True: answered without an exchange. */
 static bool reply_at_once(struct http_face *f, struct http_request *q, const struct http_head *head,
                           const struct route **route)
@@ -98,8 +119,12 @@ static bool reply_at_once(struct http_face *f, struct http_request *q, const str
         return true;
     }
     if (host_is_foreign(f->sub->config, f->sub->http_addr, head)) {
+        char client[ADDR_TEXT_MAX];
+
+        addr_format_host(http_request_peer(q), client);
         counter_add(COUNTER_HTTP_BAD, 1);
-        reply_plain(q, 403, SLICE(HOST_FOREIGN_TEXT));
+        log_foreign(f, client, head);
+        reply_plain(q, STATUS_FOREIGN, SLICE(HOST_FOREIGN_TEXT));
         return true;
     }
     switch (route_find(head->method, path, route)) {
