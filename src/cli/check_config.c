@@ -3,7 +3,9 @@
 #include <stdio.h>
 
 #include "cli/serve.h"
+#include "cli/text.h"
 #include "gateway/config.h"
+#include "obs/access_log.h"
 
 static void print_listener(const char *name, const char *address)
 {
@@ -17,8 +19,14 @@ int cli_check_config(int argc, char **argv)
         argc, argv,
         "Checks what serve would be told by the same options, and starts nothing. The exit status "
         "is 2 when something is wrong.");
+    struct err e;
 
     if (config == NULL) {
+        return CLI_EXIT_USAGE;
+    }
+    if (access_log_check(config->access_log, &e) != MCP_OK) {
+        cli_error("%s", e.text);
+        config_free(&config);
         return CLI_EXIT_USAGE;
     }
     print_listener("mcp", config->mcp_listen);

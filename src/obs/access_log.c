@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -19,6 +20,49 @@ static int open_file(const char *path)
     return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
 }
 
+static bool is_file(const char *path)
+{
+    return path != NULL && strcmp(path, "off") != 0;
+}
+
+static int refuse(const char *path, int error, struct err *e)
+{
+    return err_set(e, MCP_EARGUMENT, "access log %s: %s", path, strerror(error));
+}
+
+/* 0, or why a file could not be made at that path. */
+static int check_folder(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder = xstrdup(slash == NULL ? "." : path);
+    int error;
+
+    if (slash != NULL) {
+        folder[slash - path + 1] = '\0';
+    }
+    error = access(folder, W_OK | X_OK) == 0 ? 0 : errno;
+    free(folder);
+    return error;
+}
+
+int access_log_check(const char *path, struct err *e)
+{
+    struct stat st;
+    int error = 0;
+
+    if (!is_file(path)) {
+        return MCP_OK;
+    }
+    if (stat(path, &st) < 0) {
+        error = errno == ENOENT ? check_folder(path) : errno;
+    } else if (S_ISDIR(st.st_mode)) {
+        error = EISDIR;
+    } else if (access(path, W_OK) < 0) {
+        error = errno;
+    }
+    return error == 0 ? MCP_OK : refuse(path, error, e);
+}
+
 int access_log_open(const char *path, struct err *e)
 {
     if (path == NULL) {
@@ -31,7 +75,7 @@ int access_log_open(const char *path, struct err *e)
     }
     log_fd = open_file(path);
     if (log_fd < 0) {
-        return err_set(e, MCP_EARGUMENT, "access log %s: %s", path, strerror(errno));
+        return refuse(path, errno, e);
     }
     log_path = xstrdup(path);
     return MCP_OK;

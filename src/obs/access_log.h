@@ -31,6 +31,8 @@ struct access_record {
 /* Opens the log: NULL: stderr; "off": no lines; else a file that is appended to. Start-up only;
  * MCP_EARGUMENT. */
 int access_log_open(const char *path, struct err *e);
+/* What access_log_open would say, without opening or making anything. */
+int access_log_check(const char *path, struct err *e);
 /* Any thread. */
 void access_log_write(const struct access_record *r);
 /* Opens the file anew (after rotation); others may write meanwhile. */

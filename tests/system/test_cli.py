@@ -683,6 +683,20 @@ def test_check_config(tmp_path):
                              "chmod 600 it\n")
 
 
+@pytest.mark.parametrize("path, why", [
+    ("none/log", "No such file or directory"), (".", "Is a directory"), ("c.yaml/log", "Not a directory")])
+def test_an_access_log_that_cannot_be_is_said_before_the_start(tmp_path, path, why):
+    (tmp_path / "c.yaml").write_text(f"log: {{access: {tmp_path}/{path}}}\n")
+    lines = [bad(status, command, "-c", str(tmp_path / "c.yaml"), "--mcp", "127.0.0.1:0", "--http", "off",
+                 "--admin", "off") for command, status in (("check-config", 2), ("serve", 2))]
+    assert lines == [f"mcpgate: access log {tmp_path}/{path}: {why}"] * 2
+
+
+def test_checking_a_configuration_makes_no_access_log(tmp_path):
+    good("check-config", "--access-log", str(tmp_path / "log"))
+    assert not (tmp_path / "log").exists()
+
+
 @pytest.mark.parametrize("command", ["check-config", "serve"])
 def test_wrong_configuration(command, tmp_path):
     (tmp_path / "c.yaml").write_text("log:\n  level: loud\n")
