@@ -78,6 +78,13 @@ uint64_t cli_member_uint(yyjson_val *object, const char *key)
 
 static const char *advice(const struct cli_conn *c, int code)
 {
+    static char guess[200];
+
+    if (c->guessed[0] != '\0') {
+        (void)snprintf(guess, sizeof(guess), "; '%s' was a guess, -m names a model that can",
+                       c->guessed);
+        return guess;
+    }
     if (code == MCP_EUNAUTHORIZED && c->common->key == NULL) {
         return "; give one with --key or MCPGATE_KEY";
     }
@@ -329,6 +336,7 @@ int cli_conn_ask(struct cli_conn *c, const char *op, cli_part_fn fn, void *owner
 struct choice {
     const char *capability;
     struct buf *name;
+    bool can;
 };
 
 static bool can(yyjson_val *model, const char *capability)
@@ -360,6 +368,7 @@ static void choose_model(void *owner, yyjson_val *part, struct slice text)
     {
         if (can(model, choice->capability)) {
             chosen = model;
+            choice->can = true;
             break;
         }
     }
@@ -379,6 +388,9 @@ int cli_conn_first_model(struct cli_conn *c, const char *capability, struct buf 
     if (rc == CLI_EXIT_OK && buf_len(name) == 0) {
         cli_error("no model: the nodes have none");
         return CLI_EXIT_FAILED;
+    }
+    if (rc == CLI_EXIT_OK && !choice.can) {
+        (void)snprintf(c->guessed, sizeof(c->guessed), "%.*s", SLICE_ARG(buf_slice(name)));
     }
     return rc;
 }

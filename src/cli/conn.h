@@ -19,7 +19,8 @@ struct mcp_client;
 struct cli_conn {
     struct mcp_client *client;
     const struct cli_common *common;
-    bool heard; /* something that speaks MCP answered */
+    bool heard;        /* something that speaks MCP answered */
+    char guessed[128]; /* the model taken where none is known to be able; "" none */
 };
 
 /* CLI_EXIT_OK with a connection, or the exit status; cli_conn_close in any case. */

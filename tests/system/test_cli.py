@@ -545,6 +545,24 @@ def test_embed_takes_a_model_for_it():
     assert server.requests[1]["model"] == "llama3:8b"
 
 
+def test_embed_says_which_model_it_took_when_that_cannot():
+    others = {"models": [MODELS["models"][1]]}
+    handlers = answers(list=others)
+
+    def refuse(exchange):
+        if "op" in exchange.request.get("mcp", {}):
+            handlers(exchange)
+        else:
+            exchange.error("upstream_error", "this model does not support embeddings")
+
+    with McpServer(refuse) as server:
+        assert bad(1, "embed", "one", server=server) == (
+            "mcpgate: upstream_error: this model does not support embeddings; "
+            "'llama3:8b' was a guess, -m names a model that can")
+        assert bad(1, "embed", "-m", "x", "one", server=server) == (
+            "mcpgate: upstream_error: this model does not support embeddings")
+
+
 def test_list():
     with McpServer(answers()) as server:
         out = good("list", server=server)
