@@ -28,6 +28,20 @@ def wait_until(check, what, deadline_s=DEADLINE_S, step_s=0.005):
     return result
 
 
+def wait_steady(read, still_s=0.3):
+    """Until read() gives the same value for a while; that value."""
+    seen, since = read(), time.monotonic()
+
+    def steady():
+        nonlocal seen, since
+        value = read()
+        if value != seen:
+            seen, since = value, time.monotonic()
+        return time.monotonic() - since > still_s
+    wait_until(steady, "output stops")
+    return seen
+
+
 def encode_json(body):
     """Bytes as they are; anything else as compact JSON."""
     if isinstance(body, (bytes, bytearray)):
@@ -144,7 +158,9 @@ class Response(Head):
         return self.body.split(b"\n\n")[:-1]
 
 
-class HttpClient:
+class Connection:
+    """A client's side of a TCP connection."""
+
     def __init__(self, address, timeout_s=DEADLINE_S, receive_buffer=None):
         """`address` is (host, port); a small receive_buffer makes a client that is soon full."""
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -153,7 +169,7 @@ class HttpClient:
         self.sock.settimeout(timeout_s)
         self.sock.connect(address)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.address, self.reader, self.method = address, Reader(self.sock), None
+        self.address, self.reader = address, Reader(self.sock)
 
     def __enter__(self):
         return self
@@ -176,6 +192,17 @@ class HttpClient:
     def send_each_byte(self, data):
         for i in range(len(data)):
             self.sock.sendall(data[i:i + 1])
+
+    def closed(self):
+        """Waits for the end of the connection; what still came before it."""
+        try:
+            return self.reader.rest()
+        except Closed:
+            return b""
+
+
+class HttpClient(Connection):
+    method = None  # of the last request
 
     def bytes_of(self, method, target, body=None, headers=(), version="HTTP/1.1"):
         data = b"" if body is None else encode_json(body)
@@ -228,13 +255,6 @@ class HttpClient:
                 response.body = self.reader.held
         if response.framing == "chunked":
             response.body = b"".join(response.chunks)
-
-    def closed(self):
-        """Waits for the end of the connection; what still came before it."""
-        try:
-            return self.reader.rest()
-        except Closed:
-            return b""
 
 
 def ask(address, method, target, body=None, headers=(), **options):

@@ -7,10 +7,9 @@
         frame = client.frame()                                    # .opcode .session .payload .json()
 """
 import json
-import socket
 import struct
 
-from http_bytes import DEADLINE_S, Closed, Reader, encode_json, reset
+from http_bytes import Connection, encode_json
 
 REQUEST, RESPONSE, HEARTBEAT = 1, 2, 3
 HEADER = struct.Struct(">BBII")
@@ -36,37 +35,10 @@ class Frame:
         return f"<opcode {self.opcode} session {self.session} {self.payload[:200]!r}>"
 
 
-class McpClient:
-    def __init__(self, address, timeout_s=DEADLINE_S, receive_buffer=None):
-        self.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        if receive_buffer:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.sock.settimeout(timeout_s)
-        self.sock.connect(address)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.reader, self.waiting = Reader(self.sock), []
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    def close(self):
-        self.sock.close()
-
-    def reset(self):
-        reset(self.sock)
-
-    def half_close(self):
-        self.sock.shutdown(socket.SHUT_WR)
-
-    def send(self, data):
-        self.sock.sendall(data)
-
-    def send_each_byte(self, data):
-        for i in range(len(data)):
-            self.sock.sendall(data[i:i + 1])
+class McpClient(Connection):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.waiting = []  # frames of other sessions than the one that was asked for
 
     def request(self, session, body):
         self.send(encode(REQUEST, session, encode_json(body)))
@@ -116,10 +88,3 @@ class McpClient:
         self.heartbeat(0xfffffffe, b"ping")
         frame = self.frame(0xfffffffe)
         assert (frame.opcode, frame.payload) == (HEARTBEAT, b"ping"), frame
-
-    def closed(self):
-        """Waits for the end of the connection; the bytes before it."""
-        try:
-            return self.reader.rest()
-        except Closed:
-            return b""

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP clients that leave, that do not read, and a gateway that is told to stop."""
 import os
-import time
 
 import pytest
 
 from gateway import Gateway
-from http_bytes import HttpClient, ask, wait_until
+from http_bytes import HttpClient, ask, wait_steady
 from node import HANG, LAST_CHUNK, NDJSON, SSE, Gate, chunk, flood, head_of, ndjson, pause, stream
 from ollama_node import OllamaNode, generate_parts
 from openai_node import MODEL, OpenaiNode
@@ -95,18 +94,6 @@ def test_a_client_that_leaves_while_it_does_not_read_stops_the_node(gateway, nod
 
 
 # --- the client does not read ---------------------------------------------------------------------
-def wait_steady(read, still_s=0.3):
-    """Until read() gives the same value for a while."""
-    seen, since = None, time.monotonic()
-    def steady():
-        nonlocal seen, since
-        value = read()
-        if value != seen:
-            seen, since = value, time.monotonic()
-        return time.monotonic() - since > still_s
-    wait_until(steady, "output stops")
-
-
 @pytest.mark.parametrize("path, kind, part, end", [
     ("/api/generate", NDJSON, b'{"a":"%s"}\n' % (b"x" * 65000), b'{"done":true}\n'),
     ("/v1/chat/completions", SSE, b'data: {"a":"%s"}\n\n' % (b"x" * 65000), b"data: [DONE]\n\n"),

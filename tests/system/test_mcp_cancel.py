@@ -7,7 +7,7 @@ import time
 import pytest
 
 from gateway import Gateway
-from http_bytes import wait_until
+from http_bytes import wait_steady
 from mcp_client import McpClient
 from node import HANG, NDJSON, flood, head_of, ndjson, pause
 from ollama_node import OllamaNode, generate_parts
@@ -125,19 +125,6 @@ def lean():
     options = os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1"
     with OllamaNode() as node, Gateway(node, env={"ASAN_OPTIONS": options}) as gateway:
         yield node, gateway
-
-
-def wait_steady(read, still_s=0.3):
-    """Until read() gives the same value for a while; that value."""
-    seen, since = read(), time.monotonic()
-    def steady():
-        nonlocal seen, since
-        value = read()
-        if value != seen:
-            seen, since = value, time.monotonic()
-        return time.monotonic() - since > still_s
-    wait_until(steady, "output stops")
-    return seen
 
 
 def test_a_client_that_does_not_read_stops_its_node_and_costs_bounded_memory(lean):
