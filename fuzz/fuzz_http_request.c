@@ -2,9 +2,8 @@
 /* libFuzzer target: a stream of HTTP requests gives the same events however it is cut. The first
  * two bytes say how: size of the first piece, size of the others. */
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 
+#include "same.h"
 #include "trace.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -21,12 +20,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     in = slice_of(data + 2, size - 2);
     http_trace(&whole, HTTP_PARSE_REQUESTS, false, in, (struct cuts){in.len, 0});
     http_trace(&cut, HTTP_PARSE_REQUESTS, false, in, (struct cuts){data[0], data[1]});
-    if (!slice_eq(buf_slice(&whole), buf_slice(&cut))) {
-        (void)fprintf(stderr, "whole:\n%.*s\ncut:\n%.*s\n", SLICE_ARG(buf_slice(&whole)),
-                      SLICE_ARG(buf_slice(&cut)));
-        abort();
-    }
-    buf_fini(&whole);
-    buf_fini(&cut);
+    must_be_same(&whole, &cut);
     return 0;
 }

@@ -2,9 +2,8 @@
 /* libFuzzer target: a stream of HTTP responses gives the same events however it is cut. The first
  * two bytes say how: size of the first piece (odd: it answers a HEAD), size of the others. */
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 
+#include "same.h"
 #include "trace.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -23,12 +22,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     no_body = (data[0] & 1) != 0;
     http_trace(&whole, HTTP_PARSE_RESPONSES, no_body, in, (struct cuts){in.len, 0});
     http_trace(&cut, HTTP_PARSE_RESPONSES, no_body, in, (struct cuts){data[0], data[1]});
-    if (!slice_eq(buf_slice(&whole), buf_slice(&cut))) {
-        (void)fprintf(stderr, "whole:\n%.*s\ncut:\n%.*s\n", SLICE_ARG(buf_slice(&whole)),
-                      SLICE_ARG(buf_slice(&cut)));
-        abort();
-    }
-    buf_fini(&whole);
-    buf_fini(&cut);
+    must_be_same(&whole, &cut);
     return 0;
 }

@@ -2,10 +2,10 @@
 /* libFuzzer target: a stream gives the same parts however it is cut, and each part can be read as
  * an event. The first three bytes: NDJSON or SSE, size of the first piece, size of the others. */
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "http/parse/sse.h"
+#include "same.h"
 #include "trace.h"
 
 enum { PART_BYTES_MAX = 300 };
@@ -27,15 +27,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     in = slice_of(data + 3, size - 3);
     split_trace(&whole, kind, PART_BYTES_MAX, in, (struct cuts){in.len, 0});
     split_trace(&cut, kind, PART_BYTES_MAX, in, (struct cuts){data[1], data[2]});
-    if (!slice_eq(buf_slice(&whole), buf_slice(&cut))) {
-        (void)fprintf(stderr, "whole:\n%.*s\ncut:\n%.*s\n", SLICE_ARG(buf_slice(&whole)),
-                      SLICE_ARG(buf_slice(&cut)));
-        abort();
-    }
+    must_be_same(&whole, &cut);
     if (!sse_event_read(in, &cut, &ev)) {
         abort();
     }
-    buf_fini(&whole);
     buf_fini(&cut);
     return 0;
 }
