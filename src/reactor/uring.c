@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/counter.h"
+#include "base/log.h"
 #include "reactor/net.h"
 #include "reactor/uring_internal.h"
 
@@ -55,9 +56,15 @@ static void uring_wait(struct backend *b, uint64_t timeout_us)
         timeout_us = 0;
     }
     rv = uring_enter(u, timeout_us);
-    /* Busy and out of memory: completions are to be read first, what is queued stays. */
-    ASSERT(rv >= 0 || rv == -ETIME || rv == -EINTR || rv == -EAGAIN || rv == -EBUSY ||
-           rv == -ENOMEM);
+    if (rv == -EBADR) {
+        /* The kernel had no memory to keep what did not fit into the queue. Those whose completions
+         * are lost have time limits. */
+        LOG_ERROR("completions_lost", "reason=out_of_memory");
+    } else {
+        /* Busy and out of memory: completions are to be read first, what is queued stays. */
+        ASSERT(rv >= 0 || rv == -ETIME || rv == -EINTR || rv == -EAGAIN || rv == -EBUSY ||
+               rv == -ENOMEM);
+    }
     u->turn++;
 }
 

@@ -57,8 +57,8 @@ def test_it_serves_on(name, mode, here):
     if name == "io_uring" and here:
         pytest.skip(here)
     parts = [{"model": "m", "response": "x" * n, "done": False} for n in (1, 3000, 200000)]
-    config = {"reactor": {"backend": name, "mode": mode, "count": 2}}
-    with OllamaNode() as node, Gateway(node, config=config) as gateway:
+    config = {"reactor": {"backend": "auto", "mode": mode, "count": 2}}
+    with OllamaNode() as node, Gateway(node, config=config, args=["--backend", name]) as gateway:
         assert backend_line(gateway) == f'name={name} why="configured"'
         loops = gateway.metric(f'mcpgate_loops{{backend="{name}"}}')
         assert loops == (1 if mode == "single" else 3)

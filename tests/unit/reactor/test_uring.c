@@ -3,8 +3,10 @@
  * writes that go as a batch, what a message costs, and rings that wake each other. */
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -19,7 +21,8 @@ enum { PAIRS = 40 };
 static struct uring_sys uring;
 static unsigned enter_calls;
 static unsigned send_calls;
-static unsigned poll_in_count;
+static atomic_uint poll_in_count; /* of all loops */
+static unsigned accept_calls;
 static uint64_t longest_us;
 
 static int counted_enter(struct io_uring *ring, uint64_t timeout_us)
@@ -37,9 +40,17 @@ static ssize_t counted_sendmsg(int fd, const struct msghdr *msg, int flags)
     return sendmsg(fd, msg, flags);
 }
 
+static int counted_accept4(int fd, struct sockaddr *sa, socklen_t *len, int flags)
+{
+    accept_calls++;
+    return accept4(fd, sa, len, flags);
+}
+
 static int counted_result(unsigned op, int res)
 {
-    poll_in_count += op == URING_POLL_IN;
+    if (op == URING_POLL_IN) {
+        atomic_fetch_add(&poll_in_count, 1);
+    }
     return res;
 }
 
@@ -53,7 +64,9 @@ static int setup(void **state)
     sys = loop_sys_real;
     sys.uring = &uring;
     sys.sendmsg = counted_sendmsg;
-    enter_calls = send_calls = poll_in_count = 0;
+    sys.accept4 = counted_accept4;
+    enter_calls = send_calls = accept_calls = 0;
+    atomic_store(&poll_in_count, 0);
     longest_us = 0;
     return fixture_setup(state);
 }
@@ -399,6 +412,61 @@ static void closing_behind_a_batched_write(void **state)
     end_fini(&b);
 }
 
+/* --- accepting ----------------------------------------------------------------------------------
+ */
+
+static size_t accepted;
+
+static void on_accepted(void *owner, int fd, const struct addr *peer)
+{
+    (void)owner;
+    (void)peer;
+    accepted++;
+    assert_int_equal(close(fd), 0);
+}
+
+static bool all_accepted(void *count)
+{
+    return accepted == *(size_t *)count;
+}
+
+/* Near the limit the kernel must not take them all by itself. */
+static void accepts_one_by_one_near_the_limit(void **state)
+{
+    struct rlimit before;
+    struct rlimit low;
+    struct addr at;
+    struct listener *l;
+
+    (void)state;
+    uring.completions = uring.entries = 8;
+    fixture_loop_again(&sys);
+    accepted = 0;
+    assert_int_equal(addr_parse(&at, SLICE("127.0.0.1:0"), NULL), 0);
+    l = listener_new(loop, &at, on_accepted, NULL, NULL);
+    assert_non_null(l);
+    run_turns(2);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    for (size_t i = 1; i <= 6; i++) {
+        const struct addr *to = listener_addr(l);
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        assert_int_equal(connect(fd, (const struct sockaddr *)&to->ss, to->len), 0);
+        run_until(all_accepted, &i);
+        assert_int_equal(close(fd), 0);
+        assert_true(i <= 3 ? accept_calls == 0 : accept_calls >= i - 3);
+        if (i == 2) {
+            low = before;
+            low.rlim_cur = (rlim_t)fd + 20; /* the third is still the kernel's */
+            assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+        } else if (i == 3) {
+            run_turns(3);
+        }
+    }
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    listener_free(&l);
+}
+
 /* --- what a message costs -----------------------------------------------------------------------
  */
 
@@ -506,6 +574,7 @@ static void rings_wake_each_other(void **state)
     struct task first;
 
     (void)state;
+    uring.enter = uring_sys_real.enter;
     fixture_loop_again(&sys);
     other = loop_new_on(&backend_uring, &sys);
     assert_non_null(other);
@@ -517,7 +586,7 @@ static void rings_wake_each_other(void **state)
     assert_int_equal(pthread_join(thread, NULL), 0);
     assert_int_equal(rounds, ROUNDS);
     /* An eventfd only as long as the other did not run. */
-    assert_true(poll_in_count <= 2);
+    assert_true(atomic_load(&poll_in_count) <= 2);
     loop_free(&other); /* the thread that ran it has ended */
 }
 
@@ -583,6 +652,7 @@ int main(void)
         OWN_TEST(many_writes_go_as_a_batch),
         OWN_TEST(a_batch_meets_broken_connections),
         OWN_TEST(closing_behind_a_batched_write),
+        OWN_TEST(accepts_one_by_one_near_the_limit),
         OWN_TEST(a_message_costs_two_system_calls_and_no_memory),
         OWN_TEST(a_fraction_of_a_millisecond_is_no_whole_one),
         OWN_TEST(rings_wake_each_other),
