@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node/pool.h"
 
-#include <stdlib.h>
-
+#include "base/block.h"
 #include "base/counter.h"
 
 /* What was used within this time is likely to be wanted again: under load, connections come and go
@@ -16,6 +15,11 @@ void node_pool_init(struct node_pool *p, struct loop *loop, size_t max_idle, uin
         .loop = loop, .max_idle = max_idle, .max_idle_ms = max_idle_ms, .idle_count = idle_count};
 }
 
+static void pooled_free(void *e)
+{
+    block_put(e, sizeof(struct pooled));
+}
+
 static struct http_client *pooled_unlink(struct pooled *e)
 {
     struct http_client *client = e->client;
@@ -26,7 +30,7 @@ static struct http_client *pooled_unlink(struct pooled *e)
         (void)atomic_fetch_sub_explicit(e->pool->idle_count, 1, memory_order_relaxed);
     }
     /* Buried, not freed: this may run inside the entry's own callback. */
-    loop_bury(e->pool->loop, e, free);
+    loop_bury(e->pool->loop, e, pooled_free);
     return client;
 }
 
@@ -109,7 +113,7 @@ struct http_client *node_pool_take(struct node_pool *p)
 
 void node_pool_put(struct node_pool *p, struct http_client **client)
 {
-    struct pooled *e = p->max_idle == 0 ? NULL : calloc(1, sizeof(*e));
+    struct pooled *e = p->max_idle == 0 ? NULL : block_get_zeroed(sizeof(*e));
 
     if (e == NULL) {
         http_client_close(client);

@@ -263,17 +263,26 @@ static bool fits(struct wire_session_table *t, const struct wire_session *sessio
     return true;
 }
 
+/* What of `own` differs from what is there: a session mostly says the same again. */
+static struct slice changed(struct slice own, struct slice there)
+{
+    return own.len > 0 && slice_eq(own, there) ? (struct slice){0} : own;
+}
+
 int wire_session_inherit(struct wire_session_table *t, struct wire_session *session,
                          const struct wire_inherited *own)
 {
     struct wire_inherited *there = &session->inherited;
     struct wire_inherited copy = {0};
-    size_t bytes = bytes_after(there->model, own->model) + bytes_after(there->tags, own->tags) +
-                   bytes_after(there->options, own->options);
+    struct slice model = changed(own->model, there->model);
+    struct slice tags = changed(own->tags, there->tags);
+    struct slice options = changed(own->options, there->options);
+    size_t bytes = bytes_after(there->model, model) + bytes_after(there->tags, tags) +
+                   bytes_after(there->options, options);
     int rv = MCP_ENOMEM;
 
-    if (!copy_text(&copy.model, own->model) || !copy_text(&copy.tags, own->tags) ||
-        !copy_text(&copy.options, own->options)) {
+    if (!copy_text(&copy.model, model) || !copy_text(&copy.tags, tags) ||
+        !copy_text(&copy.options, options)) {
         goto fail;
     }
     if (!fits(t, session, bytes)) {
@@ -282,9 +291,9 @@ int wire_session_inherit(struct wire_session_table *t, struct wire_session *sess
     }
     t->inherited_bytes += bytes - session->inherited_bytes;
     session->inherited_bytes = bytes;
-    replace_text(&there->model, own->model, copy.model);
-    replace_text(&there->tags, own->tags, copy.tags);
-    replace_text(&there->options, own->options, copy.options);
+    replace_text(&there->model, model, copy.model);
+    replace_text(&there->tags, tags, copy.tags);
+    replace_text(&there->options, options, copy.options);
     there->deadline_ms = own->deadline_ms != 0 ? own->deadline_ms : there->deadline_ms;
     there->priority = own->priority != 0 ? own->priority : there->priority;
     return 0;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From a REQUEST frame to an exchange, and the exchange's parts back into frames. */
-#include <stdlib.h>
-
+#include "base/block.h"
 #include "base/check.h"
 #include "base/counter.h"
 #include "codec/error_body.h"
@@ -18,7 +17,7 @@ static void release(struct mcp_exchange *m)
 
     mcp_exchange_list_remove(&c->running, m);
     wire_session_end(&c->sessions, m->session, loop_now_ms(c->sub->loop));
-    free(m);
+    block_put(m, sizeof(*m));
 }
 
 void mcp_exchange_cancel(struct mcp_exchange *m)
@@ -200,14 +199,14 @@ static int take_body(struct exchange *x, struct mcp_conn *c, struct err *e)
 
 static struct mcp_exchange *new_exchange(struct mcp_conn *c, struct wire_session *session)
 {
-    struct mcp_exchange *m = calloc(1, sizeof(*m));
+    struct mcp_exchange *m = block_get_zeroed(sizeof(*m));
 
     if (m == NULL) {
         return NULL;
     }
     m->exchange = exchange_new(c->sub, FACE_MCP, &mcp_sink, m);
     if (m->exchange == NULL) {
-        free(m);
+        block_put(m, sizeof(*m));
         return NULL;
     }
     m->conn = c;
