@@ -135,7 +135,8 @@ struct backend_ops {
     void (*fail)(struct backend *b, struct io *io, int error);
     /* `released` follows, nothing else. `reset`: with RST. */
     void (*close)(struct backend *b, struct io *io, bool reset);
-    /* From a turn of `by`, a loop of another thread or the same: ends b's wait and sets b->woken.
+    /* From a turn of `by`, a loop of another thread or the same (NULL: from no turn): ends b's wait
+     * and sets b->woken.
      * False: it cannot, write to an eventfd. May be NULL. */
     bool (*wake)(struct backend *b, struct backend *by);
 

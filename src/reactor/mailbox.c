@@ -131,7 +131,7 @@ static void ring_bell(struct loop *loop)
     struct backend *b = loop->backend;
     struct loop *by = loop_running();
 
-    if (by == NULL || b->ops->wake == NULL || !b->ops->wake(b, by->backend)) {
+    if (b->ops->wake == NULL || !b->ops->wake(b, by == NULL ? NULL : by->backend)) {
         (void)!write(loop->post_io.fd, &one, sizeof(one)); /* full means it rings already */
     }
 }

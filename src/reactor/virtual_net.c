@@ -171,9 +171,9 @@ size_t virtual_net_open(const struct virtual_net *net)
 
 static void mix(uint64_t *hash, uint64_t value)
 {
-    uint64_t x = *hash ^ value;
+    uint64_t x = (*hash ^ value) * 0x9E3779B97F4A7C15U;
 
-    *hash = next_random(&x);
+    *hash = x ^ x >> 32;
 }
 
 void virtual_note(struct virtual_net *net, const char *what, int fd, uint64_t value,
@@ -276,13 +276,13 @@ static bool has_rung(const struct virtual_backend *b)
     for (size_t i = 0; i < b->event_count; i++) {
         fds[i] = (struct pollfd){.fd = b->events[i]->fd, .events = POLLIN};
     }
-    return poll(fds, b->event_count, 0) > 0;
+    return b->event_count > 1 && poll(fds, b->event_count, 0) > 0;
 }
 
 static bool is_due(const struct virtual_backend *b)
 {
-    return b->ready.count > 0 || b->closed.count > 0 || loop_wait_limit_us(b->loop) == 0 ||
-           has_rung(b);
+    return b->ready.count > 0 || b->closed.count > 0 || b->base.woken ||
+           loop_wait_limit_us(b->loop) == 0 || has_rung(b);
 }
 
 /* One turn of each loop that has something to do. */

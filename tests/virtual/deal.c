@@ -5,6 +5,9 @@
 
 #include "world.h"
 
+/* What a slow network, and dawdling on top, may add to a deadline. */
+#define LATE_US (60 * SECOND_US)
+
 static void put(struct buf *b, const char *text)
 {
     assert_true(buf_append_str(b, text));
@@ -13,12 +16,16 @@ static void put(struct buf *b, const char *text)
 /* Text that tells where it belongs. */
 static void put_filler(struct buf *b, unsigned number, size_t line)
 {
-    size_t n = (size_t)(one_in(10) ? pick(20000) : pick(60));
+    size_t n = (size_t)(one_in(30) ? pick(20000) : pick(60));
+    char *at;
 
     assert_true(buf_printf(b, "%u/%zu ", number, line));
+    at = buf_reserve(b, n);
+    assert_non_null(at);
     for (size_t i = 0; i < n; i++) {
-        assert_true(buf_append_byte(b, (char)('a' + (number + line * 7 + i) % 26)));
+        at[i] = (char)('a' + (number + line * 7 + i) % 26);
     }
+    buf_commit(b, n);
 }
 
 static void make_request(struct deal *d)
@@ -26,21 +33,48 @@ static void make_request(struct deal *d)
     struct buf *b = &d->request;
 
     assert_true(buf_printf(b, "{\"model\":\"m\",\"deal\":%u,", d->number));
-    if (!d->streams) {
-        put(b, "\"stream\":false,");
+    if (d->streams == d->is_v1) {
+        put(b, d->streams ? "\"stream\":true," : "\"stream\":false,");
     }
     put(b, d->is_chat ? "\"messages\":[{\"role\":\"user\",\"content\":\"" : "\"prompt\":\"");
     put_filler(b, d->number, 0);
     put(b, d->is_chat ? "\"}]}" : "\"}");
+    if (d->deadline_ms > 0) {
+        struct slice all = buf_slice(b);
+
+        assert_true(
+            buf_append(&d->asked_for, slice_of(all.ptr, all.len - 1)) &&
+            buf_printf(&d->asked_for, ",\"mcp\":{\"deadline_ms\":%u}}", (unsigned)d->deadline_ms));
+    }
+}
+
+struct slice deal_asked_for(const struct deal *d)
+{
+    return buf_slice(buf_len(&d->asked_for) > 0 ? &d->asked_for : &d->request);
+}
+
+const char *deal_path(const struct deal *d)
+{
+    if (d->is_v1) {
+        return "/v1/chat/completions";
+    }
+    return d->is_chat ? "/api/chat" : "/api/generate";
+}
+
+static void begin_line(struct deal *d)
+{
+    if (d->is_v1 && d->streams) {
+        put(&d->lines, "data: ");
+    }
 }
 
 static void end_line(struct deal *d)
 {
-    put(&d->lines, "\n");
+    put(&d->lines, d->is_v1 && d->streams ? "\n\n" : "\n");
     d->line_ends[d->line_count++] = buf_len(&d->lines);
 }
 
-static void make_line(struct deal *d, bool done)
+static void make_native_line(struct deal *d, bool done)
 {
     struct buf *b = &d->lines;
 
@@ -49,6 +83,30 @@ static void make_line(struct deal *d, bool done)
     put_filler(b, d->number, d->line_count);
     put(b, d->is_chat ? "\"}" : "\"");
     put(b, done ? ",\"done\":true,\"done_reason\":\"stop\"}" : ",\"done\":false}");
+}
+
+static void make_v1_line(struct deal *d, bool done)
+{
+    struct buf *b = &d->lines;
+
+    if (done && d->streams) {
+        put(b, "[DONE]");
+        return;
+    }
+    put(b, "{\"id\":\"chatcmpl-1\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{"
+           "\"content\":\"");
+    put_filler(b, d->number, d->line_count);
+    put(b, "\"},\"finish_reason\":null}]}");
+}
+
+static void make_line(struct deal *d, bool done)
+{
+    begin_line(d);
+    if (d->is_v1) {
+        make_v1_line(d, done);
+    } else {
+        make_native_line(d, done);
+    }
     end_line(d);
 }
 
@@ -68,6 +126,7 @@ static void make_answer(struct deal *d)
         make_line(d, false);
     }
     if (d->shape == ANSWER_FAILING) {
+        begin_line(d);
         assert_true(buf_printf(&d->lines, "{\"error\":\"deal %u failed\"}", d->number));
         end_line(d);
     } else if (d->shape == ANSWER_WHOLE) {
@@ -83,12 +142,16 @@ struct deal *deal_new(bool is_mcp)
         return NULL;
     }
     *d = (struct deal){.number = (unsigned)world.deal_count++, .is_mcp = is_mcp, .status = 200};
-    d->is_chat = one_in(2);
+    d->is_v1 = !is_mcp && one_in(3);
+    d->is_chat = d->is_v1 || one_in(2);
     d->streams = !one_in(3);
     d->first_ms = (uint32_t)(one_in(8) ? pick(8000) : pick(20));
     d->gap_ms = (uint32_t)(one_in(8) ? 3000 : pick(20));
     if (world.plan.nodes_fail && one_in(3)) {
         d->shape = d->streams ? (enum answer_shape)pick(4) : ANSWER_REFUSED;
+    }
+    if (world.plan.deadlines && is_mcp && one_in(3)) {
+        d->deadline_ms = 1 + pick(one_in(2) ? 20000 : 200);
     }
     make_request(d);
     make_answer(d);
@@ -129,11 +192,20 @@ void deal_ended(struct deal *d, enum deal_end how)
 {
     assert_int_equal(d->end, DEAL_OPEN);
     d->end = how;
+    d->ended_us = virtual_net_now_us(world.net);
 }
 
-static bool is_error(struct slice line)
+bool deal_is_error(struct slice line)
 {
-    return memcmp(line.ptr, "{\"error\":\"", line.len < 10 ? line.len : 10) == 0; /* cut, maybe */
+    static const struct slice starts[] = {SLICE("{\"error\":"), SLICE("data: {\"error\":")};
+    bool is = false;
+
+    for (size_t i = 0; i < 2; i++) {
+        size_t n = line.len < starts[i].len ? line.len : starts[i].len;
+
+        is = is || memcmp(line.ptr, starts[i].ptr, n) == 0;
+    }
+    return is;
 }
 
 /* The body is the node's, or begins like it and ends with an error. */
@@ -141,35 +213,40 @@ static void check_body(const struct deal *d)
 {
     struct slice got = buf_slice(&d->got);
     struct slice all = buf_slice(&d->lines);
-    const char *at;
     size_t same = 0;
 
     while (same < got.len && same < all.len && got.ptr[same] == all.ptr[same]) {
         same++;
     }
     if (d->end == DEAL_WHOLE) {
+        /* Nobody waits for what follows the end mark. */
+        while (same < all.len && all.ptr[same] == '\n') {
+            all.len--;
+        }
         assert_int_equal(same, all.len);
         assert_int_equal(got.len, all.len);
-        assert_true(d->shape != ANSWER_UNFINISHED || all.len == 0);
+        assert_int_not_equal(d->shape, ANSWER_UNFINISHED);
         return;
     }
     if (same == got.len) {
         return;
     }
-    if (got.ptr[same] == '\n') {
+    while (same < got.len && got.ptr[same] == '\n') {
         same++; /* behind a line that its node never ended, where it ended the body */
     }
     while (same > 0 && got.ptr[same - 1] != '\n') {
         same--; /* else parts are whole */
     }
     got = slice_of(got.ptr + same, got.len - same);
-    if (!is_error(got)) {
+    if (!deal_is_error(got)) {
         print_error("deal %u: from byte %zu on: %.*s\n", d->number, same,
                     (int)(got.len < 300 ? got.len : 300), got.ptr);
     }
-    assert_true(is_error(got));
-    at = memchr(got.ptr, '\n', got.len);
-    assert_true(at == NULL || at == got.ptr + got.len - 1); /* and nothing behind it */
+    assert_true(deal_is_error(got));
+    while (got.len > 0 && got.ptr[got.len - 1] == '\n') {
+        got.len--;
+    }
+    assert_null(memchr(got.ptr, '\n', got.len)); /* and nothing behind it */
 }
 
 void deal_check(const struct deal *d)
@@ -182,10 +259,13 @@ void deal_check(const struct deal *d)
     if (!d->is_mcp) {
         check_body(d);
     }
+    if (d->deadline_ms > 0 && d->end == DEAL_FAILED && !p->net_hangs && !p->clients_stall) {
+        assert_true(d->ended_us <= d->asked_us + d->deadline_ms * 1000 + LATE_US);
+    }
     if (d->end == DEAL_WHOLE) {
         assert_true(d->asked > 0);
         assert_true(d->cut == CUT_NOT || d->cut_at > 0 || d->asked > 1);
-    } else if (d->end != DEAL_LEFT) {
+    } else if (d->end == DEAL_CUT || (d->end == DEAL_FAILED && d->deadline_ms == 0)) {
         assert_false(faultless);
     }
 }
@@ -193,6 +273,7 @@ void deal_check(const struct deal *d)
 void deal_fini(struct deal *d)
 {
     buf_fini(&d->request);
+    buf_fini(&d->asked_for);
     buf_fini(&d->lines);
     buf_fini(&d->got);
 }

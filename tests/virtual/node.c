@@ -155,6 +155,14 @@ static void write_some(void *owner)
     }
 }
 
+static const char *type_of(const struct deal *d)
+{
+    if (!d->streams || d->status >= 400) {
+        return "application/json";
+    }
+    return d->is_v1 ? "text/event-stream" : "application/x-ndjson";
+}
+
 static void begin_answer(struct node_conn *c)
 {
     struct slice body = buf_slice(&c->body);
@@ -169,15 +177,14 @@ static void begin_answer(struct node_conn *c)
         make_answer(c, 200, "application/json", slice_str(tags));
     } else {
         assert_non_null(d);
-        assert_string_equal(c->path, d->is_chat ? "/api/chat" : "/api/generate");
+        assert_string_equal(c->path, deal_path(d));
         if (!slice_eq(body, buf_slice(&d->request))) {
             print_error("deal %u: asked as %zu bytes, not %zu: %.*s\n", d->number, body.len,
                         buf_len(&d->request), (int)(body.len < 300 ? body.len : 300), body.ptr);
         }
         assert_true(slice_eq(body, buf_slice(&d->request))); /* as the client sent it */
         d->asked++;
-        make_answer(c, d->status, d->streams ? "application/x-ndjson" : "application/json",
-                    buf_slice(&d->lines));
+        make_answer(c, d->status, type_of(d), buf_slice(&d->lines));
     }
     timer_arm(world.loop, &c->timer, d == NULL ? 0 : d->first_ms);
 }

@@ -58,6 +58,9 @@ static void draw_faults(struct plan *p)
     p->clients_leave = one_in(2);
     p->clients_dawdle = one_in(2);
     p->nodes_vanish = one_in(4);
+    p->clients_stall = one_in(4);
+    p->clients_err = one_in(2);
+    p->deadlines = one_in(2);
     p->stops_early = one_in(3);
     p->hurries = one_in(3);
 }
@@ -202,23 +205,14 @@ static void check_counters(void)
     assert_int_equal(counter_get(c, COUNTER_BODY_BYTES), 0);
     assert_int_equal(atomic_load(&world.gateway.bodies.held_bytes), 0);
     assert_int_equal(c->histograms[HISTOGRAM_EXCHANGE_US].count, ended);
-    assert_true(ended <= (int64_t)world.deal_count);
+    assert_true(ended <= (int64_t)(world.deal_count + world.errors_made));
     assert_true(ended >= (int64_t)(deals_that(DEAL_WHOLE) + deals_that(DEAL_FAILED)) ||
                 world.stopping);
     assert_true(counter_get(c, COUNTER_EXCHANGE_OK) >= (int64_t)deals_that(DEAL_WHOLE));
 }
 
-/* What a look-up of a name holds is given back when it is done. */
-static void end_lookups(void)
-{
-    world.plan.profile.offload_max_us = 0;
-    virtual_net_set_profile(world.net, &world.plan.profile);
-    (void)virtual_net_run(world.net, NULL, NULL, SECOND_US);
-}
-
 static void end_world(void)
 {
-    end_lookups();
     for (size_t i = 0; i < world.user_count; i++) {
         user_free(&world.users[i]);
     }

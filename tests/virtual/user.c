@@ -10,7 +10,10 @@
 #include "wire/frame.h"
 #include "world.h"
 
-enum { PATIENCE_MS = 10 * 60 * 1000 };
+enum { PATIENCE_MS = 10 * 60 * 1000, STALL_MS = 2 * 60 * 1000, ERRORS_MAX = 10 };
+
+/* Sessions of an MCP client besides those of its deals. */
+enum { SESSION_BEAT = 7, SESSION_BAD = 8, SESSION_UNKNOWN = 9 };
 
 struct user {
     bool is_mcp;
@@ -22,7 +25,10 @@ struct user {
     size_t in_flight;
     struct http_parser *parser;
     struct buf in;
-    struct buf out; /* not written yet */
+    struct buf out;       /* not written yet */
+    unsigned errors_made; /* on purpose, MCP */
+    unsigned errors_told;
+    bool crowded[SESSIONS_MAX];
     unsigned beats_sent;
     unsigned beats_echoed;
     bool is_error; /* of the answer that comes in */
@@ -31,6 +37,7 @@ struct user {
     struct timer dawdling;
     struct timer leaving;
     struct timer patience;
+    struct timer stalling;
 };
 
 /* --- the end */
@@ -46,6 +53,7 @@ static void finish(struct user *u)
     timer_cancel(world.loop, &u->dawdling);
     timer_cancel(world.loop, &u->leaving);
     timer_cancel(world.loop, &u->patience);
+    timer_cancel(world.loop, &u->stalling);
 }
 
 static void end_all(struct user *u, enum deal_end how)
@@ -100,10 +108,50 @@ static void write_some(void *owner)
 static void ask_http(struct user *u, const struct deal *d)
 {
     assert_true(buf_printf(&u->out,
-                           "POST /api/%s HTTP/1.1\r\nHost: 127.0.0.1:11435\r\nContent-Type: "
+                           "POST %s HTTP/1.1\r\nHost: 127.0.0.1:11435\r\nContent-Type: "
                            "application/json\r\nContent-Length: %zu\r\n\r\n",
-                           d->is_chat ? "chat" : "generate", buf_len(&d->request)) &&
-                buf_append(&u->out, buf_slice(&d->request)));
+                           deal_path(d), buf_len(&d->request)) &&
+                buf_append(&u->out, deal_asked_for(d)));
+}
+
+/* What belongs to no deal, and must disturb none. */
+static void say_more(struct user *u, uint32_t busy)
+{
+    static const char odd[WIRE_HEADER_BYTES] = {WIRE_VERSION, 0x55, 0, 0, 0, SESSION_UNKNOWN};
+    bool ok = true;
+
+    if (one_in(4)) {
+        u->beats_sent++;
+        ok = wire_frame_append(&u->out, WIRE_OP_HEARTBEAT, SESSION_BEAT, SLICE("beat"));
+    }
+    if (world.plan.clients_err && u->errors_made < ERRORS_MAX && one_in(3)) {
+        u->errors_made++;
+        world.errors_made++;
+        switch (busy == SESSIONS_MAX ? 1 : pick(3)) {
+        case 0: /* session_busy, on session 0; on its own where that is over by then. No deal comes
+                   behind it, which would find it busy too. */
+            u->crowded[busy - 1] = true;
+            ok = ok && wire_frame_append(&u->out, WIRE_OP_REQUEST, busy, SLICE("{\"op\":1}"));
+            break;
+        case 1:
+            ok = ok && wire_frame_append(&u->out, WIRE_OP_REQUEST, SESSION_BAD, SLICE("{\"mod"));
+            break;
+        default:
+            ok = ok && buf_append(&u->out, slice_of(odd, sizeof(odd)));
+            break;
+        }
+    }
+    assert_true(ok);
+}
+
+static size_t free_place(const struct user *u)
+{
+    size_t at = 0;
+
+    while (at < SESSIONS_MAX && (u->deals[at] != NULL || u->crowded[at])) {
+        at++;
+    }
+    return at;
 }
 
 static void ask(struct user *u)
@@ -111,28 +159,23 @@ static void ask(struct user *u)
     size_t most = (size_t)pick(SESSIONS_MAX) + 1;
 
     while (u->deals_left > 0 && u->in_flight < most) {
-        struct deal *d = deal_new(u->is_mcp);
-        size_t at = 0;
+        size_t at = free_place(u);
+        struct deal *d = at == SESSIONS_MAX ? NULL : deal_new(u->is_mcp);
 
         if (d == NULL) {
-            u->deals_left = 0;
+            u->deals_left = at == SESSIONS_MAX ? u->deals_left : 0;
             break;
         }
-        while (u->deals[at] != NULL) {
-            at++;
-        }
         u->deals[at] = d;
+        d->asked_us = virtual_net_now_us(world.net);
         u->in_flight++;
         u->deals_left--;
         if (!u->is_mcp) {
             ask_http(u, d);
         } else {
-            assert_true(wire_frame_append(&u->out, WIRE_OP_REQUEST, (uint32_t)at + 1,
-                                          buf_slice(&d->request)));
-            if (one_in(4)) {
-                u->beats_sent++;
-                assert_true(wire_frame_append(&u->out, WIRE_OP_HEARTBEAT, 7, SLICE("beat")));
-            }
+            assert_true(
+                wire_frame_append(&u->out, WIRE_OP_REQUEST, (uint32_t)at + 1, deal_asked_for(d)));
+            say_more(u, (uint32_t)at + 1);
         }
     }
     if (buf_len(&u->out) > 0) {
@@ -163,10 +206,12 @@ static bool ends_with_error(struct slice body)
 {
     const char *line;
 
-    body.len -= body.len > 0 && body.ptr[body.len - 1] == '\n';
+    while (body.len > 0 && body.ptr[body.len - 1] == '\n') {
+        body.len--;
+    }
     line = body.len == 0 ? NULL : memrchr(body.ptr, '\n', body.len);
     line = line == NULL ? body.ptr : line + 1;
-    return (size_t)(body.ptr + body.len - line) > 10 && memcmp(line, "{\"error\":\"", 10) == 0;
+    return body.len > 0 && deal_is_error(slice_of(line, (size_t)(body.ptr + body.len - line)));
 }
 
 static void http_event(struct user *u, const struct http_event *ev)
@@ -202,12 +247,28 @@ static void read_http(struct user *u)
     }
 }
 
+static bool is_about_crowd(const struct user *u, uint32_t session, struct slice payload)
+{
+    return session >= 1 && session <= SESSIONS_MAX && u->crowded[session - 1] &&
+           memmem(payload.ptr, payload.len, "\"bad_request\"", 13) != NULL &&
+           memmem(payload.ptr, payload.len, " is refused", 11) == NULL; /* as deals are */
+}
+
 /* A part is the node's next line; or an error, which is the end. */
 static void mcp_part(struct user *u, uint32_t session, struct slice payload)
 {
     struct deal *d = session >= 1 && session <= SESSIONS_MAX ? u->deals[session - 1] : NULL;
-    bool is_error = payload.len > 10 && memcmp(payload.ptr, "{\"error\":\"", 10) == 0;
+    bool is_error = deal_is_error(payload);
 
+    if (session == 0 || session == SESSION_BAD || session == SESSION_UNKNOWN ||
+        is_about_crowd(u, session, payload)) {
+        if (!is_error || u->errors_told == u->errors_made) {
+            print_error("unasked for, on session %u: %.*s\n", (unsigned)session,
+                        SLICE_ARG(payload));
+        }
+        assert_true(is_error && ++u->errors_told <= u->errors_made);
+        return;
+    }
     assert_non_null(d); /* nobody asked, or it has ended */
     if (is_error) {
         assert_non_null(memmem(payload.ptr, payload.len, "\"done\":true", 11));
@@ -234,7 +295,7 @@ static void read_mcp(struct user *u)
         }
         assert_int_equal(h.version, WIRE_VERSION);
         if (h.opcode == WIRE_OP_HEARTBEAT) {
-            assert_true(h.session_id == 7 && slice_eq(payload, SLICE("beat")));
+            assert_true(h.session_id == SESSION_BEAT && slice_eq(payload, SLICE("beat")));
             assert_true(++u->beats_echoed <= u->beats_sent);
         } else {
             assert_int_equal(h.opcode, WIRE_OP_RESPONSE);
@@ -298,6 +359,16 @@ static void dawdle(void *owner)
     timer_arm(world.loop, &u->dawdling, pick(u->paused ? 4000 : 300));
 }
 
+/* It will not read any more; in the end it leaves. */
+static void stall(void *owner)
+{
+    struct user *u = owner;
+
+    timer_cancel(world.loop, &u->dawdling);
+    sock_pause(u->s);
+    timer_arm(world.loop, &u->leaving, STALL_MS);
+}
+
 struct user *user_new(bool is_mcp)
 {
     struct user *u = xcalloc(1, sizeof(*u));
@@ -311,6 +382,7 @@ struct user *user_new(bool is_mcp)
     timer_init(&u->dawdling, dawdle, u);
     timer_init(&u->leaving, leave, u);
     timer_init(&u->patience, lose_patience, u);
+    timer_init(&u->stalling, stall, u);
     assert_int_equal(addr_parse(&at, slice_str(is_mcp ? MCP_ADDRESS : HTTP_ADDRESS), NULL), 0);
     u->s = sock_connect(world.loop, &at, &user_ops, u);
     if (u->s == NULL) {
@@ -324,6 +396,8 @@ struct user *user_new(bool is_mcp)
     }
     if (world.plan.clients_leave && one_in(2)) {
         timer_arm(world.loop, &u->leaving, pick(3000));
+    } else if (world.plan.clients_stall && one_in(3)) {
+        timer_arm(world.loop, &u->stalling, pick(3000));
     }
     return u;
 }

@@ -48,9 +48,14 @@ struct deal {
     unsigned number;
     bool is_mcp;
     bool is_chat;
+    bool is_v1; /* HTTP: OpenAI's chat, its stream in events */
     bool streams;
-    struct buf request; /* the body */
-    struct buf lines;   /* of the answer */
+    struct buf request;   /* the body, as the node is to get it, */
+    struct buf asked_for; /* and where the client says more than that: as it does */
+    uint64_t deadline_ms; /* 0: none */
+    uint64_t asked_us;    /* the client began to write it */
+    uint64_t ended_us;
+    struct buf lines; /* of the answer */
     size_t line_ends[LINES_MAX];
     size_t line_count;
     enum answer_shape shape;
@@ -76,6 +81,9 @@ struct plan {
     bool clients_leave;  /* in the midst of it */
     bool clients_dawdle; /* in reading and writing */
     bool nodes_vanish;   /* nobody listens there for a while */
+    bool clients_stall;  /* reading for good */
+    bool clients_err;    /* in what they say, too */
+    bool deadlines;      /* for some deals */
     bool stops_early;    /* the gateway is stopped while there is work */
     bool hurries;        /* and once more */
 };
@@ -97,6 +105,7 @@ struct world {
     size_t users_done;
     struct deal deals[DEALS_MAX];
     size_t deal_count;
+    size_t errors_made; /* requests that are no deals */
     bool stopping;
     bool stopped;
     struct timer stop_timer;
@@ -114,6 +123,11 @@ bool one_in(uint64_t n);
 
 /* NULL: this world has had enough. */
 struct deal *deal_new(bool is_mcp);
+const char *deal_path(const struct deal *d);
+/* What the client sends. */
+struct slice deal_asked_for(const struct deal *d);
+/* Whether that is, or begins to be, an error of Ollama's, or of OpenAI's. */
+bool deal_is_error(struct slice line);
 /* The deal a request is about; NULL: none. */
 struct deal *deal_of(struct slice request);
 struct slice deal_line(const struct deal *d, size_t i); /* without its newline */
