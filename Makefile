@@ -3,7 +3,7 @@
 JOBS ?= $(shell nproc)
 SOURCES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
 
-.PHONY: help build test demo bench fuzz check format format-check clean
+.PHONY: help build test test-threads demo bench fuzz check format format-check clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -19,6 +19,16 @@ test: build ## installs what the tests need and runs all of them under ASan and 
 	cmake --preset asan
 	cmake --build --preset asan -j $(JOBS)
 	ctest --preset asan -j $(JOBS)
+
+# The system tests that race most: ends, cancels, many at once, nodes that come and go.
+RACY = system.(chaos|http_gone|limits|mcp_cancel|nodes)|regress.second_signal
+
+test-threads: build ## the unit tests and the system tests that race most, under ThreadSanitizer
+	@tools/deps test
+	cmake --preset tsan
+	cmake --build --preset tsan -j $(JOBS)
+	ctest --preset tsan -L unit -j $(JOBS)
+	ctest --preset tsan -R '^($(RACY))$$' -j $(JOBS)
 
 demo: ## a real model answers through the gateway: installs, builds, runs
 	@tools/deps demo
