@@ -364,7 +364,8 @@ static void end_native_lines(struct exchange *x)
 {
     struct slice rest = splitter_rest(&x->splitter);
 
-    if (rest.len > 0) {
+    /* Without its newline it may be half an object, which can end with a brace too. */
+    if (part_classify_whole(rest) != PART_INVALID) {
         native_line(x, rest);
     }
     if (!x->over) {

@@ -83,3 +83,13 @@ def test_a_node_of_kind_openai_that_does_not_stream_is_understood():
         assert part["done"] is True and part["message"]["content"]
         node.next("/v1/chat/completions", [head_of(content_type=JSON, length=2) + b"[]"])
         assert client.error({"model": MODEL, "messages": CHAT["messages"]})[0] == "upstream_error"
+
+
+@pytest.mark.parametrize("half", [b'{"message":{"content":"b"}', b'{"message":{"conte'], ids=["brace", "text"])
+def test_half_a_line_is_no_part(gateway, node, half):
+    line = b'{"message":{"content":"a"},"done":false}'
+    node.next("/api/chat", stream(NDJSON, line + b"\n", half))
+    with McpClient(gateway.mcp) as client:
+        client.request(1, CHAT)
+        assert client.frame(1).json() == json.loads(line)
+        assert client.frame(1).error()[0] == "stream_interrupted"
