@@ -38,10 +38,11 @@ def read_line(stream, deadline_s):
 
 
 class Engine:
-    def __init__(self, parallel=4, embeddings=True, ctx=2048, port=0):
+    def __init__(self, parallel=4, embeddings=True, ctx=2048, port=0, tools=False):
         command = [TOOLS / "serve", "--port", str(port), "--parallel", str(parallel), "--ctx", str(ctx),
                    "--threads", "1"]  # a core remains for what is tested
         command += ["--embeddings"] if embeddings else []
+        command += ["--tools"] if tools else []
         self.model, self.parallel = MODEL, parallel
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL,
                                         text=True, preexec_fn=die_with_parent)
