@@ -34,6 +34,7 @@ struct node_call {
     size_t piece_count;
     uint64_t connect_timeout_ms;
     bool is_head;
+    bool patient;
     bool is_poll;
     bool once;
     bool upload;
@@ -101,6 +102,15 @@ static void call_fail(struct node_call *c, int code, const char *text, bool sent
     }
 }
 
+static uint64_t idle_limit_ms(const struct node_call *c)
+{
+    const struct node_limits *limits = nodes_limits(c->node->set);
+
+    return c->patient && limits->first_byte_timeout_ms > limits->idle_timeout_ms
+               ? limits->first_byte_timeout_ms
+               : limits->idle_timeout_ms;
+}
+
 static void arm_limit(struct node_call *c)
 {
     const struct node_limits *limits = nodes_limits(c->node->set);
@@ -121,7 +131,7 @@ static void arm_limit(struct node_call *c)
         timer_arm(c->loop, &c->limit, limits->first_byte_timeout_ms);
         break;
     case CALL_ANSWERING:
-        timer_arm(c->loop, &c->limit, limits->idle_timeout_ms);
+        timer_arm(c->loop, &c->limit, idle_limit_ms(c));
         break;
     }
 }
@@ -170,7 +180,7 @@ static void on_limit(void *owner)
     case CALL_ANSWERING:
         counter_add(COUNTER_NODE_TIMEOUT_IDLE, 1);
         (void)snprintf(text, sizeof(text), "silent for %" PRIu64 " ms within its answer",
-                       limits->idle_timeout_ms);
+                       idle_limit_ms(c));
         call_fail(c, MCP_ESTREAM_INTERRUPTED, text, false);
         break;
     }
@@ -308,6 +318,7 @@ struct node_call *node_call_start(struct node *n, const struct node_call_request
     c->ops = ops;
     c->owner = owner;
     c->is_head = request->is_head;
+    c->patient = request->patient;
     c->is_poll = request->is_poll;
     c->connect_timeout_ms = request->connect_timeout_ms > 0
                                 ? request->connect_timeout_ms

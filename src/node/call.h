@@ -41,6 +41,7 @@ struct node_call_request {
     bool upload;           /* the body follows with node_call_body; implies once */
     int64_t upload_length; /* -1: chunked */
     bool is_head;
+    bool patient; /* the limit to the first byte holds between bytes too, where it is longer */
     bool
         is_poll; /* that there is no connection is told to the owner alone; he decides what it means
                   */

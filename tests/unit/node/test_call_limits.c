@@ -171,6 +171,27 @@ static void an_answer_may_be_silent_for_120_s(void **state)
     peer_wait_gone(&peer, 0);
 }
 
+static void a_patient_call_may_be_silent_for_10_minutes(void **state)
+{
+    static const struct node_call_request patient = {
+        .method = SLICE("GET"), .path = SLICE("/x"), .patient = true};
+    struct caller c = {0};
+    struct node *n = open_node();
+
+    (void)state;
+    caller_start(&c, n, &patient);
+    peer_wait_request(&peer, 0);
+    peer_send(&peer, 0, SLICE(OK_HEAD("9")));
+    caller_wait(&c, "h");
+    move_clock_ms(FIRST_BYTE_LIMIT_MS - 1);
+    peer_send(&peer, 0, SLICE("x"));
+    caller_wait(&c, "hb");
+    move_clock_ms(FIRST_BYTE_LIMIT_MS - 1);
+    assert_string_equal(c.told, "hb");
+    move_clock_ms(1);
+    assert_failed(&c, MCP_ESTREAM_INTERRUPTED, false, "silent for 600000 ms within its answer");
+}
+
 static void a_paused_call_has_no_limit_and_gives_nothing(void **state)
 {
     struct caller c = {0};
@@ -481,6 +502,7 @@ int main(void)
         NODE_TEST(time_to_connect_does_not_count_as_waiting),
         NODE_TEST(an_upload_has_10_minutes_from_its_last_byte),
         NODE_TEST(an_answer_may_be_silent_for_120_s),
+        NODE_TEST(a_patient_call_may_be_silent_for_10_minutes),
         NODE_TEST(a_paused_call_has_no_limit_and_gives_nothing),
         NODE_TEST(a_call_paused_while_it_connects_gives_nothing),
         NODE_TEST(an_upload_is_paused_too),
