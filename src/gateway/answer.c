@@ -8,6 +8,7 @@
 #include "base/counter.h"
 #include "codec/error_body.h"
 #include "codec/part.h"
+#include "gateway/assemble.h"
 #include "gateway/exchange.h"
 #include "gateway/sub.h"
 #include "http/parse/sse.h"
@@ -83,7 +84,10 @@ static void on_head(void *owner, const struct http_head *head)
 
     OBJ_CHECK(x, EXCHANGE_MAGIC);
     x->node_status = head->status;
-    if (x->answer == ANSWER_RELAY) {
+    if (x->answer == ANSWER_ASSEMBLED && !assemble_takes(head)) {
+        x->answer = ANSWER_RELAY;
+    }
+    if (x->answer == ANSWER_RELAY || x->answer == ANSWER_ASSEMBLED) {
         begin_relay(x, head);
     } else {
         begin_parts(x, head);
@@ -278,6 +282,9 @@ static void split_part(struct exchange *x, struct slice part)
     case ANSWER_OPENAI_STREAM:
         openai_block(x, part);
         break;
+    case ANSWER_ASSEMBLED:
+        assemble_block(x, part);
+        break;
     default:
         native_line(x, part);
         break;
@@ -398,6 +405,18 @@ static void end_native_whole(struct exchange *x)
     }
 }
 
+static void end_assembled(struct exchange *x)
+{
+    struct slice rest = splitter_rest(&x->splitter);
+
+    if (rest.len > 0) {
+        assemble_block(x, rest);
+    }
+    if (!x->over) {
+        exchange_fail(x, MCP_EUPSTREAM_ERROR, ended_early);
+    }
+}
+
 static void end_openai_whole(struct exchange *x)
 {
     struct buf body = {0};
@@ -418,6 +437,9 @@ static void on_end(void *owner)
     switch ((enum answer_mode)x->answer) {
     case ANSWER_RELAY:
         end_relay(x);
+        break;
+    case ANSWER_ASSEMBLED:
+        end_assembled(x);
         break;
     case ANSWER_NATIVE_STREAM:
         end_native_lines(x);
@@ -455,7 +477,8 @@ static void on_failed(void *owner, int code, const char *text, bool sent_nothing
         return;
     }
     /* Nothing of the answer went out: it can still be an error of its own. */
-    if (code == MCP_ESTREAM_INTERRUPTED && x->parts == 0 && !x->splitting) {
+    if (code == MCP_ESTREAM_INTERRUPTED && x->parts == 0 &&
+        (!x->splitting || x->answer == ANSWER_ASSEMBLED)) {
         code = MCP_EUPSTREAM_ERROR;
     }
     if (code == MCP_ENOMEM) {

@@ -10,6 +10,7 @@ struct exchange;
 
 enum answer_mode {
     ANSWER_RELAY,         /* status, headers and body as they are */
+    ANSWER_ASSEMBLED,     /* SSE, put together to one JSON object */
     ANSWER_NATIVE_STREAM, /* NDJSON lines of an Ollama node */
     ANSWER_NATIVE_WHOLE,  /* one JSON object of an Ollama node */
     ANSWER_OPENAI_STREAM, /* SSE, translated */

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "codec/model_name.h"
 #include "gateway/answer.h"
+#include "gateway/assemble.h"
 #include "gateway/keys.h"
 #include "gateway/local.h"
 #include "gateway/sub.h"
@@ -98,6 +99,7 @@ static void exchange_destroy(void *ptr)
     buf_fini(&x->http);
     block_put(x->headers, x->headers_bytes);
     openai_call_free(&x->openai);
+    openai_assembly_free(&x->assembly);
     buf_fini(&x->openai_path);
     buf_fini(&x->openai_body);
     free(x->deep);
@@ -513,7 +515,7 @@ static int send_relay(struct exchange *x, struct node *n, struct err *e)
 {
     struct request_pieces pieces = {0};
     struct slice whole = buf_slice(&x->body);
-    const struct request_edits no_edits = {0};
+    struct request_edits edits = {0};
     struct node_call_request r = {
         .method = x->method,
         .path = x->path,
@@ -526,15 +528,18 @@ static int send_relay(struct exchange *x, struct node *n, struct err *e)
         .is_head = x->is_head,
     };
 
+    if (assemble_begin(x, n, &edits) < 0) {
+        return err_set(e, MCP_ENOMEM, "out of memory");
+    }
     if (x->body_is_json) {
-        request_forward(&x->request, &no_edits, &pieces);
+        request_forward(&x->request, &edits, &pieces);
         r.pieces = pieces.pieces;
         r.piece_count = pieces.count;
     } else if (whole.len > 0) {
         r.pieces = &whole;
         r.piece_count = 1;
     }
-    x->answer = ANSWER_RELAY;
+    r.patient = x->answer == ANSWER_ASSEMBLED; /* its client waits for one answer */
     x->call = node_call_start(n, &r, &answer_ops, x, e);
     return x->call == NULL ? e->code : MCP_OK;
 }
@@ -701,6 +706,7 @@ bool exchange_try_again(struct exchange *x)
     x->node_id = 0;
     x->step = STEP_CHOOSE;
     openai_call_free(&x->openai);
+    openai_assembly_free(&x->assembly);
     buf_release(&x->openai_path);
     buf_release(&x->openai_body);
     task_defer(x->sub->loop, &x->run);

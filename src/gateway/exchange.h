@@ -23,6 +23,7 @@
 #include "http/parse/split.h"
 #include "node/call.h"
 #include "node/openai.h"
+#include "node/openai_assemble.h"
 #include "node/registry.h"
 #include "reactor/loop.h"
 
@@ -131,6 +132,7 @@ struct exchange {
     bool refreshed;
     struct node_call *call;
     struct openai_call *openai;
+    struct openai_assembly *assembly;
     struct health_deep *deep; /* owned: health with "deep" runs */
     struct buf openai_path;
     struct buf openai_body;

@@ -152,6 +152,13 @@ static int read_list(yyjson_val *list, const char *member, struct catalogue *out
     return MCP_OK;
 }
 
+static bool lists_llamacpp(yyjson_doc *doc)
+{
+    yyjson_val *entry = yyjson_arr_get_first(yyjson_obj_get(yyjson_doc_get_root(doc), "data"));
+
+    return yyjson_equals_str(yyjson_obj_get(entry, "owned_by"), "llamacpp");
+}
+
 int catalogue_read(struct catalogue *c, struct slice body)
 {
     struct catalogue fresh = {0};
@@ -175,6 +182,7 @@ int catalogue_read(struct catalogue *c, struct slice body)
                  ? MCP_OK
                  : MCP_EUPSTREAM_ERROR;
     }
+    fresh.is_llamacpp = lists_llamacpp(doc);
     if (rv == MCP_OK) {
         fresh.users = malloc(sizeof(*fresh.users));
         if (fresh.users == NULL || !buf_append(&fresh.body, body)) {

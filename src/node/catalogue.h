@@ -22,6 +22,7 @@ struct catalogue_model {
 struct catalogue {
     struct catalogue_model *models;
     size_t count;
+    bool is_llamacpp;      /* the list is that of llama.cpp's server */
     struct buf body;       /* the node's answer the list was read from */
     _Atomic size_t *users; /* of what the others point to; NULL: nothing there */
 };

@@ -82,15 +82,28 @@ def test_an_mcp_client_that_leaves_frees_the_slots_of_all_its_sessions(gateway, 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("path", NATIVE)
+def test_an_mcp_client_that_waits_for_a_whole_answer_and_leaves_frees_the_slot(gateway, engine, path, way):
+    with McpClient(gateway.mcp) as client:
+        client.request(1, body_of(path, LONG, stream=False))
+        engine.wait_busy(1)
+        WAYS[way](client)
+        engine.wait_busy(0, SOON_S)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("path", NATIVE + V1)
 def test_a_client_that_waits_for_a_whole_answer_and_leaves_frees_the_slot(gateway, engine, path, way):
     body = body_of(path, LONG, stream=False)
-    with HttpClient(gateway.http) as http, McpClient(gateway.mcp) as mcp:
-        http.request("POST", path, body)
-        mcp.request(1, body)
-        engine.wait_busy(2)
-        for client in (http, mcp):
-            WAYS[way](client)
+    with HttpClient(gateway.http) as client:
+        if path in V1 and way == "closes":
+            del body["stream"]  # the same as false
+        client.request("POST", path, body)
+        engine.wait_busy(1)
+        WAYS[way](client)
         engine.wait_busy(0, SOON_S)
+    gateway.wait_idle()
+    line = gateway.access()[-1]
+    assert (line["path"], line["code"], line["parts"]) == (path, "cancelled", "0")
 
 
 def test_a_client_that_leaves_while_the_prompt_is_read_frees_the_slot(gateway, engine):

@@ -52,6 +52,31 @@ static void both_apis_are_read(void **state)
     catalogue_fini(&c);
 }
 
+static void llamacpps_server_is_known_by_its_list(void **state)
+{
+    static const struct {
+        struct slice list;
+        bool is;
+    } rows[] = {
+        {SLICE(
+             "{\"models\":[{\"name\":\"m\"}],\"data\":[{\"id\":\"m\",\"owned_by\":\"llamacpp\"}]}"),
+         true},
+        {SLICE("{\"data\":[{\"id\":\"m\",\"owned_by\":\"vllm\"}]}"), false},
+        {SLICE("{\"data\":[{\"id\":\"m\",\"owned_by\":\"llamacpp\"}]}"), true},
+        {SLICE("{\"data\":[]}"), false},
+        {SLICE("{\"data\":[{\"id\":\"m\",\"owned_by\":7}]}"), false},
+        {SLICE("{\"models\":[{\"name\":\"m\",\"owned_by\":\"llamacpp\"}]}"), false},
+    };
+    struct catalogue c = {0};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        assert_int_equal(catalogue_read(&c, rows[i].list), MCP_OK);
+        assert_int_equal(c.is_llamacpp, rows[i].is);
+    }
+    catalogue_fini(&c);
+}
+
 static void models_that_do_not_complete_here_are_told(void **state)
 {
     struct catalogue c = {0};
@@ -123,6 +148,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_are_found_in_any_spelling),
         cmocka_unit_test(both_apis_are_read),
+        cmocka_unit_test(llamacpps_server_is_known_by_its_list),
         cmocka_unit_test(models_that_do_not_complete_here_are_told),
         cmocka_unit_test(a_bad_answer_leaves_what_was_there),
         cmocka_unit_test(names_are_found_without_memory),
