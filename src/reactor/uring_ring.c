@@ -10,7 +10,7 @@
 #include "base/check.h"
 #include "reactor/uring_internal.h"
 
-enum { BUFFER_GROUP = 0, FIRST_BUFFERS = 16 };
+enum { BUFFER_GROUP = 0, FIRST_BUFFERS = 16, PROBE_OPS = 256 };
 
 static int enter_ring(struct io_uring *ring, uint64_t timeout_us)
 {
@@ -108,18 +108,24 @@ static int check_kernel(struct uring_backend *u, char why[URING_WHY_MAX])
                               IORING_FEAT_FAST_POLL | IORING_FEAT_EXT_ARG | IORING_FEAT_CQE_SKIP;
     struct io_uring_probe *probe;
     const char *missing = NULL;
+    int rv;
 
     if ((u->ring.features & features) != features) {
         return say(why, EOPNOTSUPP, "the kernel is too old, it lacks features of io_uring");
     }
-    probe = io_uring_get_probe_ring(&u->ring);
+    probe = calloc(1, sizeof(*probe) + PROBE_OPS * sizeof(probe->ops[0]));
     if (probe == NULL) {
-        return say(why, EOPNOTSUPP, "the kernel does not say what its io_uring can do");
+        return explain(u->uring, ENOMEM, why);
+    }
+    rv = io_uring_register_probe(&u->ring, probe, PROBE_OPS);
+    if (rv < 0) {
+        free(probe);
+        return explain(u->uring, -rv, why);
     }
     for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]) && missing == NULL; i++) {
         missing = u->uring->has_op(probe, ops[i].op) ? NULL : ops[i].missing;
     }
-    io_uring_free_probe(probe);
+    free(probe);
     return missing == NULL ? 0 : say(why, EOPNOTSUPP, missing);
 }
 
