@@ -405,18 +405,6 @@ static void end_native_whole(struct exchange *x)
     }
 }
 
-static void end_assembled(struct exchange *x)
-{
-    struct slice rest = splitter_rest(&x->splitter);
-
-    if (rest.len > 0) {
-        assemble_block(x, rest);
-    }
-    if (!x->over) {
-        exchange_fail(x, MCP_EUPSTREAM_ERROR, ended_early);
-    }
-}
-
 static void end_openai_whole(struct exchange *x)
 {
     struct buf body = {0};
@@ -439,7 +427,8 @@ static void on_end(void *owner)
         end_relay(x);
         break;
     case ANSWER_ASSEMBLED:
-        end_assembled(x);
+        /* Half an event is none. Nothing went out: it can still be an error of its own. */
+        exchange_fail(x, MCP_EUPSTREAM_ERROR, ended_early);
         break;
     case ANSWER_NATIVE_STREAM:
         end_native_lines(x);

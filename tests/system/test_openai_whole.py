@@ -7,7 +7,7 @@ import pytest
 
 from gateway import Gateway
 from http_bytes import HttpClient, ask
-from node import CLOSE, HANG, RESET, answer, in_writes_of, sse
+from node import CLOSE, HANG, RESET, SSE, answer, in_writes_of, rechunked, sse
 from openai_node import MODEL, OpenaiNode, payload, recorded
 from pairs import PAIRS, lasting, request_of, requests
 
@@ -154,6 +154,13 @@ def test_a_stream_without_its_end_is_no_answer(gateway, node, path, body, cut):
     node.next(path, sse(*blocks, *([cut] if cut else [])))
     status, text = error_of(path, ask(gateway.http, "POST", path, body))
     assert status == 502 and ("ended its stream" in text or "connection" in text)
+
+
+@pytest.mark.parametrize("end", [b'data: {"choices":[{"ind', b"data: [DONE]"])
+def test_half_an_event_at_the_end_is_none(gateway, node, end):
+    node.next("/v1/chat/completions", rechunked(b'data: {"choices":[]}\n\n' + end, 1000, SSE))
+    status, text = error_of("/v1/chat/completions", ask(gateway.http, "POST", "/v1/chat/completions", CHAT))
+    assert status == 502 and "ended its stream" in text
 
 
 @pytest.mark.parametrize("event", [b"data: oops", b"data: [1]", b'data: {"choices":7,"type":"ping"}',
