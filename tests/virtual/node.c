@@ -91,7 +91,7 @@ static void make_answer(struct node_conn *c, unsigned status, const char *type, 
 {
     uint64_t framing = c->deal == NULL ? 0 : pick(4);
 
-    if (framing == 3 && c->deal->cut == CUT_FIN && !c->deal->streams) {
+    if (framing == 3 && c->deal->cut == CUT_FIN && (!c->deal->streams || status >= 400)) {
         framing = 0; /* nobody could tell that this is not the end */
     }
 

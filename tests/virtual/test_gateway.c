@@ -142,6 +142,7 @@ static void start_users(void)
     for (size_t i = 0; i < world.user_count; i++) {
         world.users[i] = user_new(one_in(2));
     }
+    world.core_user = one_in(2) ? core_user_new() : NULL;
     if (world.plan.stops_early) {
         timer_arm(world.gateway_loop, &world.stop_timer, pick(5000));
         if (world.plan.hurries) {
@@ -155,7 +156,7 @@ static void start_users(void)
 static bool all_done(void *unused)
 {
     (void)unused;
-    return world.users_done == world.user_count;
+    return world.users_done == world.user_count + (world.core_user != NULL);
 }
 
 static bool has_stopped(void *unused)
@@ -205,7 +206,7 @@ static void check_counters(void)
     assert_int_equal(counter_get(c, COUNTER_BODY_BYTES), 0);
     assert_int_equal(atomic_load(&world.gateway.bodies.held_bytes), 0);
     assert_int_equal(c->histograms[HISTOGRAM_EXCHANGE_US].count, ended);
-    assert_true(ended <= (int64_t)(world.deal_count + world.errors_made));
+    assert_true(ended <= (int64_t)(world.deal_count + world.more_asked));
     assert_true(ended >= (int64_t)(deals_that(DEAL_WHOLE) + deals_that(DEAL_FAILED)) ||
                 world.stopping);
     assert_true(counter_get(c, COUNTER_EXCHANGE_OK) >= (int64_t)deals_that(DEAL_WHOLE));
@@ -216,6 +217,7 @@ static void end_world(void)
     for (size_t i = 0; i < world.user_count; i++) {
         user_free(&world.users[i]);
     }
+    core_user_free(&world.core_user);
     timer_cancel(world.gateway_loop, &world.stop_timer);
     timer_cancel(world.gateway_loop, &world.hurry_timer);
     gateway_close(&world.gateway);

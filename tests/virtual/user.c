@@ -126,7 +126,7 @@ static void say_more(struct user *u, uint32_t busy)
     }
     if (world.plan.clients_err && u->errors_made < ERRORS_MAX && one_in(3)) {
         u->errors_made++;
-        world.errors_made++;
+        world.more_asked++;
         switch (busy == SESSIONS_MAX ? 1 : pick(3)) {
         case 0: /* session_busy, on session 0; on its own where that is over by then. No deal comes
                    behind it, which would find it busy too. */

@@ -90,6 +90,7 @@ struct plan {
 
 struct script_node;
 struct user;
+struct core_user;
 
 struct world {
     struct virtual_net *net;
@@ -102,10 +103,11 @@ struct world {
     size_t node_count;
     struct user *users[USERS_MAX];
     size_t user_count;
+    struct core_user *core_user; /* NULL: none */
     size_t users_done;
     struct deal deals[DEALS_MAX];
     size_t deal_count;
-    size_t errors_made; /* requests that are no deals */
+    size_t more_asked; /* at most: what is no deal, or is asked again */
     bool stopping;
     bool stopped;
     struct timer stop_timer;
@@ -148,5 +150,10 @@ void script_node_return(struct script_node *n);
 
 struct user *user_new(bool is_mcp);
 void user_free(struct user **u);
+
+/* --- core_user.c: the same with libmcp. */
+
+struct core_user *core_user_new(void);
+void core_user_free(struct core_user **u);
 
 #endif
