@@ -106,8 +106,8 @@ static void on_special(struct uring_backend *u, const struct io_uring_cqe *c)
 {
     if (c->user_data == URING_WAKE) {
         u->base.woken = true;
-    } else if ((c->user_data & 0xff) == (URING_WAKE_FAILED & 0xff) && c->res != -EBADF &&
-               c->res != -EBADFD) {
+    } else if ((c->user_data & 0xff) == (URING_WAKE_FAILED & 0xff) &&
+               (c->res == -ENOMEM || c->res == -EAGAIN || c->res == -EOVERFLOW)) {
         /* It is still there, but had no memory. */
         struct io_uring_sqe *sqe = uring_sqe(u);
 
