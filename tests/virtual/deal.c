@@ -16,7 +16,8 @@ static void put(struct buf *b, const char *text)
 /* Text that tells where it belongs. */
 static void put_filler(struct buf *b, unsigned number, size_t line)
 {
-    size_t n = (size_t)(one_in(30) ? pick(20000) : pick(60));
+    bool is_big = world.plan.is_big && number % 5 == 0 && line > 0;
+    size_t n = (size_t)(one_in(30) ? pick(20000) : pick(is_big ? 200000 : 60));
     char *at;
 
     assert_true(buf_printf(b, "%u/%zu ", number, line));
@@ -35,6 +36,9 @@ static void make_request(struct deal *d)
     assert_true(buf_printf(b, "{\"model\":\"m\",\"deal\":%u,", d->number));
     if (d->streams == d->is_v1) {
         put(b, d->streams ? "\"stream\":true," : "\"stream\":false,");
+    }
+    if (d->is_translated && !d->is_chat) {
+        put(b, "\"raw\":true,");
     }
     put(b, d->is_chat ? "\"messages\":[{\"role\":\"user\",\"content\":\"" : "\"prompt\":\"");
     put_filler(b, d->number, 0);
@@ -61,16 +65,29 @@ const char *deal_path(const struct deal *d)
     return d->is_chat ? "/api/chat" : "/api/generate";
 }
 
+const char *deal_node_path(const struct deal *d)
+{
+    if (d->is_translated) {
+        return d->is_chat ? "/v1/chat/completions" : "/v1/completions";
+    }
+    return deal_path(d);
+}
+
+bool deal_in_events(const struct deal *d)
+{
+    return d->is_translated || (d->is_v1 && d->streams);
+}
+
 static void begin_line(struct deal *d)
 {
-    if (d->is_v1 && d->streams) {
+    if (deal_in_events(d)) {
         put(&d->lines, "data: ");
     }
 }
 
 static void end_line(struct deal *d)
 {
-    put(&d->lines, d->is_v1 && d->streams ? "\n\n" : "\n");
+    put(&d->lines, deal_in_events(d) ? "\n\n" : "\n");
     d->line_ends[d->line_count++] = buf_len(&d->lines);
 }
 
@@ -99,10 +116,35 @@ static void make_v1_line(struct deal *d, bool done)
     put(b, "\"},\"finish_reason\":null}]}");
 }
 
+static void make_piece(struct deal *d, bool done)
+{
+    struct buf *b = &d->lines;
+    size_t before = buf_len(&d->text);
+    struct slice text;
+
+    if (done) {
+        put(b, "{\"model\":\"m\",\"choices\":[{\"index\":0,");
+        put(b, d->is_chat ? "\"delta\":{}" : "\"text\":\"\"");
+        put(b, ",\"finish_reason\":\"stop\"}]}");
+        end_line(d);
+        put(b, "data: [DONE]");
+        return;
+    }
+    put_filler(&d->text, d->number, d->line_count);
+    text = buf_slice(&d->text);
+    put(b, "{\"model\":\"m\",\"choices\":[{\"index\":0,");
+    put(b, d->is_chat ? "\"delta\":{\"content\":\"" : "\"text\":\"");
+    assert_true(buf_append(b, slice_of(text.ptr + before, text.len - before)));
+    put(b, d->is_chat ? "\"}" : "\"");
+    put(b, ",\"finish_reason\":null}]}");
+}
+
 static void make_line(struct deal *d, bool done)
 {
     begin_line(d);
-    if (d->is_v1) {
+    if (d->is_translated) {
+        make_piece(d, done);
+    } else if (d->is_v1) {
         make_v1_line(d, done);
     } else {
         make_native_line(d, done);
@@ -112,7 +154,7 @@ static void make_line(struct deal *d, bool done)
 
 static void make_answer(struct deal *d)
 {
-    size_t parts = d->streams ? (size_t)pick(LINES_MAX - 2) : 0;
+    size_t parts = d->streams || d->is_translated ? (size_t)pick(LINES_MAX - 3) : 0;
 
     if (d->shape == ANSWER_REFUSED) {
         static const unsigned statuses[] = {400, 404, 500, 503};
@@ -143,12 +185,13 @@ struct deal *deal_new(bool is_mcp)
     }
     *d = (struct deal){.number = (unsigned)world.deal_count++, .is_mcp = is_mcp, .status = 200};
     d->is_v1 = !is_mcp && one_in(3);
+    d->is_translated = world.plan.is_openai && !d->is_v1;
     d->is_chat = d->is_v1 || one_in(2);
     d->streams = !one_in(3);
     d->first_ms = (uint32_t)(one_in(8) ? pick(8000) : pick(20));
     d->gap_ms = (uint32_t)(one_in(8) ? 3000 : pick(20));
     if (world.plan.nodes_fail && one_in(3)) {
-        d->shape = d->streams ? (enum answer_shape)pick(4) : ANSWER_REFUSED;
+        d->shape = d->streams || d->is_translated ? (enum answer_shape)pick(4) : ANSWER_REFUSED;
     }
     if (world.plan.deadlines && is_mcp && one_in(3)) {
         d->deadline_ms = 1 + pick(one_in(2) ? 20000 : 200);
@@ -167,25 +210,65 @@ struct deal *deal_new(bool is_mcp)
 
 struct deal *deal_of(struct slice request)
 {
-    char text[64];
-    const char *at;
-    unsigned number;
+    char text[16];
+    static const struct slice marks[] = {SLICE("\"deal\":"), SLICE("\"content\":\""),
+                                         SLICE("\"prompt\":\"")};
+    const char *at = NULL;
+    size_t number;
 
-    (void)snprintf(text, sizeof(text), "%.*s", (int)(request.len < 63 ? request.len : 63),
-                   request.ptr);
-    at = strstr(text, "\"deal\":");
+    for (size_t i = 0; i < 3 && at == NULL; i++) {
+        at = memmem(request.ptr, request.len, marks[i].ptr, marks[i].len);
+        at = at == NULL ? NULL : at + marks[i].len;
+    }
     if (at == NULL) {
         return NULL;
     }
-    number = (unsigned)strtoul(at + 7, NULL, 10);
+    (void)snprintf(text, sizeof(text), "%.*s", 8, at);
+    number = strtoul(text, NULL, 10);
     return number < world.deal_count ? &world.deals[number] : NULL;
 }
 
-struct slice deal_line(const struct deal *d, size_t i)
+static struct slice line_at(const struct deal *d, size_t i)
 {
     size_t from = i == 0 ? 0 : d->line_ends[i - 1];
 
     return slice_of(buf_slice(&d->lines).ptr + from, d->line_ends[i] - from - 1);
+}
+
+/* What an object of Ollama's says. */
+static void append_text(struct buf *out, struct slice part)
+{
+    static const struct slice marks[] = {SLICE("\"content\":\""), SLICE("\"response\":\"")};
+
+    for (size_t i = 0; i < 2; i++) {
+        const char *at = memmem(part.ptr, part.len, marks[i].ptr, marks[i].len);
+        const char *end = part.ptr + part.len;
+
+        if (at != NULL) {
+            at += marks[i].len;
+            end = memchr(at, '"', (size_t)(end - at));
+            assert_non_null(end);
+            assert_true(buf_append(out, slice_of(at, (size_t)(end - at))));
+            return;
+        }
+    }
+}
+
+bool deal_part(struct deal *d, struct slice part)
+{
+    struct slice line;
+
+    if (d->is_translated) {
+        append_text(&d->got, part);
+        return memmem(part.ptr, part.len, "\"done\":true", 11) != NULL;
+    }
+    assert_true(d->got_lines < d->line_count);
+    line = line_at(d, d->got_lines++);
+    if (!slice_eq(part, line)) {
+        print_error("deal %u: part %zu is %.*s\n", d->number, d->got_lines, SLICE_ARG(part));
+    }
+    assert_true(slice_eq(part, line));
+    return d->got_lines == d->line_count && d->shape == ANSWER_WHOLE;
 }
 
 void deal_ended(struct deal *d, enum deal_end how)
@@ -249,6 +332,41 @@ static void check_body(const struct deal *d)
     assert_null(memchr(got.ptr, '\n', got.len)); /* and nothing behind it */
 }
 
+/* Translated: what all whole lines of the body say. */
+static void read_body(struct slice body, struct buf *out)
+{
+    while (body.len > 0) {
+        const char *end = memchr(body.ptr, '\n', body.len);
+        size_t n = end == NULL ? body.len : (size_t)(end - body.ptr);
+
+        if (end != NULL || body.ptr[n - 1] == '}') {
+            append_text(out, slice_of(body.ptr, n));
+        }
+        n += end != NULL;
+        body = slice_of(body.ptr + n, body.len - n);
+    }
+}
+
+static void check_text(const struct deal *d)
+{
+    struct slice all = buf_slice(&d->text);
+    struct buf said = {0};
+    struct slice got;
+
+    if (d->is_mcp) {
+        assert_true(buf_append(&said, buf_slice(&d->got)));
+    } else {
+        read_body(buf_slice(&d->got), &said);
+    }
+    got = buf_slice(&said);
+    assert_true(got.len <= all.len && memcmp(got.ptr, all.ptr, got.len) == 0);
+    if (d->end == DEAL_WHOLE) {
+        assert_int_equal(got.len, all.len);
+        assert_int_not_equal(d->shape, ANSWER_UNFINISHED);
+    }
+    buf_fini(&said);
+}
+
 void deal_check(const struct deal *d)
 {
     const struct plan *p = &world.plan;
@@ -256,7 +374,9 @@ void deal_check(const struct deal *d)
         !p->net_breaks && !p->net_hangs && !p->nodes_fail && !p->nodes_vanish && !p->stops_early;
 
     assert_int_not_equal(d->end, DEAL_OPEN);
-    if (!d->is_mcp) {
+    if (d->is_translated) {
+        check_text(d);
+    } else if (!d->is_mcp) {
         check_body(d);
     }
     if (d->deadline_ms > 0 && d->end == DEAL_FAILED && !p->net_hangs && !p->clients_stall) {
@@ -272,6 +392,7 @@ void deal_check(const struct deal *d)
 
 void deal_fini(struct deal *d)
 {
+    buf_fini(&d->text);
     buf_fini(&d->request);
     buf_fini(&d->asked_for);
     buf_fini(&d->lines);

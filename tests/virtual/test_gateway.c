@@ -54,6 +54,8 @@ static struct plan plan_draw(uint64_t seed)
 
 static void draw_faults(struct plan *p)
 {
+    p->is_openai = one_in(3);
+    p->is_big = one_in(15);
     p->nodes_fail = one_in(2);
     p->clients_leave = one_in(2);
     p->clients_dawdle = one_in(2);
@@ -102,6 +104,9 @@ static void open_gateway(void)
 
     world.config = config_load(&args, &e);
     assert_string_equal(e.text, "");
+    for (size_t i = 0; i < world.node_count && world.plan.is_openai; i++) {
+        world.config->nodes[i].kind = CONFIG_KIND_OPENAI;
+    }
     world.config->first_byte_timeout_ms = 30 * 1000;
     world.config->idle_timeout_ms = 20 * 1000;
     world.config->client_stall_ms = 30 * 1000;

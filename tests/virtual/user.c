@@ -275,13 +275,7 @@ static void mcp_part(struct user *u, uint32_t session, struct slice payload)
         answer_over(u, session - 1, DEAL_FAILED);
         return;
     }
-    assert_true(d->got_lines < d->line_count);
-    if (!slice_eq(payload, deal_line(d, d->got_lines))) {
-        print_error("deal %u: part %zu is %.*s\n", d->number, d->got_lines, SLICE_ARG(payload));
-    }
-    assert_true(slice_eq(payload, deal_line(d, d->got_lines)));
-    d->got_lines++;
-    if (d->got_lines == d->line_count && d->shape == ANSWER_WHOLE) {
+    if (deal_part(d, payload)) {
         answer_over(u, session - 1, DEAL_WHOLE);
     }
 }

@@ -48,8 +48,10 @@ struct deal {
     unsigned number;
     bool is_mcp;
     bool is_chat;
-    bool is_v1; /* HTTP: OpenAI's chat, its stream in events */
+    bool is_v1;         /* HTTP: OpenAI's chat, its stream in events */
+    bool is_translated; /* Ollama's, by a node that speaks OpenAI's: always in events */
     bool streams;
+    struct buf text;      /* translated: what the answer says */
     struct buf request;   /* the body, as the node is to get it, */
     struct buf asked_for; /* and where the client says more than that: as it does */
     uint64_t deadline_ms; /* 0: none */
@@ -69,12 +71,14 @@ struct deal {
     bool sent;      /* was it told, by the client's end */
     enum deal_end end;
     size_t got_lines;
-    struct buf got; /* HTTP: the body */
+    struct buf got; /* HTTP: the body; MCP, translated: what it says */
 };
 
 /* What goes wrong in this world. */
 struct plan {
     struct virtual_profile profile;
+    bool is_openai;      /* the nodes */
+    bool is_big;         /* some answers are megabytes */
     bool net_breaks;     /* connections may break or not come about, */
     bool net_hangs;      /* or say nothing any more */
     bool nodes_fail;     /* answers are cut, or errors */
@@ -125,14 +129,17 @@ bool one_in(uint64_t n);
 
 /* NULL: this world has had enough. */
 struct deal *deal_new(bool is_mcp);
-const char *deal_path(const struct deal *d);
+const char *deal_path(const struct deal *d); /* that the client asks, */
+const char *deal_node_path(const struct deal *d);
+bool deal_in_events(const struct deal *d);
 /* What the client sends. */
 struct slice deal_asked_for(const struct deal *d);
 /* Whether that is, or begins to be, an error of Ollama's, or of OpenAI's. */
 bool deal_is_error(struct slice line);
 /* The deal a request is about; NULL: none. */
 struct deal *deal_of(struct slice request);
-struct slice deal_line(const struct deal *d, size_t i); /* without its newline */
+/* The client got one over MCP; whether it has to be the last. */
+bool deal_part(struct deal *d, struct slice part);
 void deal_ended(struct deal *d, enum deal_end how);
 /* Holds what the client got against the script. */
 void deal_check(const struct deal *d);
