@@ -10,12 +10,20 @@
 #include "base/log.h"
 #include "gateway/face/http.h"
 #include "gateway/face/mcp.h"
+#include "obs/access_log.h"
 #include "reactor/sock.h"
 
 enum { DRAIN_POLL_MS = 20, DRAIN_OUTPUT_MS = 2500, DRAIN_HURRIED_MS = 200 };
 
 static void on_drain_poll(void *owner);
 static void on_drain_limit(void *owner);
+
+/* A turn's lines in one write, before its answers go out. */
+static void flush_log(void *owner)
+{
+    (void)owner;
+    access_log_flush();
+}
 
 void sub_init(struct sub *s, struct loop *loop, struct nodes *nodes, const struct sub_options *o)
 {
@@ -33,6 +41,7 @@ void sub_init(struct sub *s, struct loop *loop, struct nodes *nodes, const struc
     timer_init(&s->drain_limit, on_drain_limit, s);
     timer_init(&s->drain_poll, on_drain_poll, s);
     (void)pthread_mutex_init(&s->lock, NULL); /* cannot fail for a default mutex */
+    loop_set_turn_hook(loop, flush_log, NULL);
     s->mcp = mcp_face_new(s);
     s->http = http_face_new(s);
 }
@@ -49,6 +58,8 @@ void sub_fini(struct sub *s)
         sock_drop(s->loop, h->fd);
         free(h);
     }
+    loop_set_turn_hook(s->loop, NULL, NULL);
+    access_log_release();
     (void)pthread_mutex_destroy(&s->lock); /* nobody holds it any more */
 }
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,6 +15,8 @@
 
 static int log_fd = -1;
 static char *log_path; /* NULL: stderr, or off */
+static _Thread_local struct buf line;
+static _Thread_local struct buf pending; /* lines to be written in one piece */
 
 static int open_file(const char *path)
 {
@@ -88,6 +91,7 @@ void access_log_reopen(void)
     if (log_path == NULL) {
         return;
     }
+    access_log_flush();
     fd = open_file(log_path);
     if (fd >= 0) {
         /* In its place at once: other threads write meanwhile. */
@@ -98,6 +102,7 @@ void access_log_reopen(void)
 
 void access_log_close(void)
 {
+    access_log_release();
     if (log_path != NULL) {
         (void)close(log_fd); /* written line by line: nothing is lost */
         free(log_path);
@@ -106,32 +111,56 @@ void access_log_close(void)
     log_fd = -1;
 }
 
+static void append_line(struct buf *out, const struct access_record *r)
+{
+    buf_append(out, SLICE("ts="));
+    logfmt_time(out, r->wall_us);
+    buf_append(out, SLICE(" event=exchange"));
+    logfmt_pair(out, "id", slice_str(r->id));
+    logfmt_pair(out, "face", slice_str(r->face));
+    logfmt_pair(out, "client", slice_str(r->client));
+    logfmt_pair(out, "key", slice_str(r->key));
+    logfmt_pair(out, "op", slice_str(r->op));
+    logfmt_pair(out, "path", r->path);
+    logfmt_pair(out, "model", r->model);
+    logfmt_pair(out, "node", slice_str(r->node));
+    logfmt_pair(out, "code", slice_str(r->code));
+    logfmt_number(out, "status", r->status);
+    logfmt_number(out, "parts", r->parts);
+    logfmt_number(out, "bytes_in", r->bytes_in);
+    logfmt_number(out, "bytes_out", r->bytes_out);
+    logfmt_number(out, "first_us", r->first_part_us);
+    logfmt_number(out, "total_us", r->total_us);
+    buf_append_byte(out, '\n');
+}
+
 void access_log_write(const struct access_record *r)
 {
-    struct buf line = {0};
-
     if (log_fd < 0) {
         return;
     }
-    buf_append_str(&line, "ts=");
-    logfmt_time(&line, r->wall_us);
-    buf_append_str(&line, " event=exchange");
-    logfmt_pair(&line, "id", slice_str(r->id));
-    logfmt_pair(&line, "face", slice_str(r->face));
-    logfmt_pair(&line, "client", slice_str(r->client));
-    logfmt_pair(&line, "key", slice_str(r->key));
-    logfmt_pair(&line, "op", slice_str(r->op));
-    logfmt_pair(&line, "path", r->path);
-    logfmt_pair(&line, "model", r->model);
-    logfmt_pair(&line, "node", slice_str(r->node));
-    logfmt_pair(&line, "code", slice_str(r->code));
-    logfmt_number(&line, "status", r->status);
-    logfmt_number(&line, "parts", r->parts);
-    logfmt_number(&line, "bytes_in", r->bytes_in);
-    logfmt_number(&line, "bytes_out", r->bytes_out);
-    logfmt_number(&line, "first_us", r->first_part_us);
-    logfmt_number(&line, "total_us", r->total_us);
-    buf_append_byte(&line, '\n');
-    line_write(log_fd, &line);
+    buf_clear(&line);
+    append_line(&line, r);
+    if (buf_len(&pending) + buf_len(&line) > PIPE_BUF) {
+        access_log_flush();
+    }
+    if (buf_failed(&line) || !buf_append(&pending, buf_slice(&line))) {
+        access_log_flush();
+        line_write(log_fd, &line); /* or counts it as dropped */
+    }
+}
+
+void access_log_flush(void)
+{
+    if (buf_len(&pending) > 0) {
+        lines_write(log_fd, buf_slice(&pending));
+    }
+    buf_clear(&pending);
+}
+
+void access_log_release(void)
+{
+    access_log_flush();
+    buf_fini(&pending);
     buf_fini(&line);
 }

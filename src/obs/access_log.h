@@ -33,8 +33,11 @@ struct access_record {
 int access_log_open(const char *path, struct err *e);
 /* What access_log_open would say, without opening or making anything. */
 int access_log_check(const char *path, struct err *e);
-/* Any thread. */
+/* Any thread; the line is written by this thread's next access_log_flush at the latest. */
 void access_log_write(const struct access_record *r);
+void access_log_flush(void);
+/* At the end of a thread that has written: flushes, and frees what it kept. */
+void access_log_release(void);
 /* Opens the file anew (after rotation); others may write meanwhile. */
 void access_log_reopen(void);
 void access_log_close(void);

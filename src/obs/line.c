@@ -16,11 +16,23 @@ static bool has_room(int fd)
     return poll(&p, 1, 0) == 1 && (p.revents & POLLOUT) != 0;
 }
 
+static bool write_whole(int fd, struct slice s)
+{
+    return s.len <= PIPE_BUF && has_room(fd) && write(fd, s.ptr, s.len) >= 0;
+}
+
 void line_write(int fd, const struct buf *line)
 {
-    struct slice s = buf_slice(line);
-
-    if (buf_failed(line) || s.len > PIPE_BUF || !has_room(fd) || write(fd, s.ptr, s.len) < 0) {
+    if (buf_failed(line) || !write_whole(fd, buf_slice(line))) {
         counter_add(COUNTER_LOG_DROPPED, 1);
+    }
+}
+
+void lines_write(int fd, struct slice lines)
+{
+    if (!write_whole(fd, lines)) {
+        for (size_t i = 0; i < lines.len; i++) {
+            counter_add(COUNTER_LOG_DROPPED, lines.ptr[i] == '\n' ? 1 : 0);
+        }
     }
 }

@@ -9,5 +9,7 @@
 /* Writes the line (its newline included) in one piece; where there is no room it is dropped and
  * counted (LOG_DROPPED), as it is where `line` has failed. */
 void line_write(int fd, const struct buf *line);
+/* The same for some lines, PIPE_BUF bytes at most: all are written, or all are dropped. */
+void lines_write(int fd, struct slice lines);
 
 #endif

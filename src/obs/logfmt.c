@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "obs/logfmt.h"
 
-#include <inttypes.h>
 #include <time.h>
 
 #include "base/utf8.h"
@@ -10,14 +9,22 @@ enum { VALUE_BYTES_MAX = 256 };
 
 bool logfmt_time(struct buf *out, uint64_t wall_us)
 {
+    /* Lines come in seconds of many. */
+    static _Thread_local time_t last;
+    static _Thread_local char text[32];
     time_t seconds = (time_t)(wall_us / 1000000U);
+    uint64_t micros = wall_us % 1000000U;
+    char digits[8] = {'.', '0', '0', '0', '0', '0', '0', 'Z'};
     struct tm utc;
-    char text[32] = "";
 
-    if (gmtime_r(&seconds, &utc) != NULL) {
+    if ((seconds != last || text[0] == '\0') && gmtime_r(&seconds, &utc) != NULL) {
         (void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc); /* fits */
+        last = seconds;
     }
-    return buf_printf(out, "%s.%06" PRIu64 "Z", text, wall_us % 1000000U);
+    for (int at = 6; at > 0; at--, micros /= 10) {
+        digits[at] = (char)('0' + micros % 10);
+    }
+    return buf_append_str(out, text) && buf_append(out, slice_of(digits, sizeof(digits)));
 }
 
 static bool is_plain(struct slice value)
@@ -67,13 +74,20 @@ bool logfmt_text(struct buf *out, struct slice text)
     return !buf_failed(out);
 }
 
+static void append_key(struct buf *out, const char *key)
+{
+    buf_append_byte(out, ' ');
+    buf_append_str(out, key);
+    buf_append_byte(out, '=');
+}
+
 bool logfmt_pair(struct buf *out, const char *key, struct slice value)
 {
     value = utf8_first(value, VALUE_BYTES_MAX);
     if (value.len == 0) {
         return !buf_failed(out);
     }
-    buf_printf(out, " %s=", key);
+    append_key(out, key);
     if (is_plain(value)) {
         return buf_append(out, value);
     }
@@ -84,5 +98,6 @@ bool logfmt_pair(struct buf *out, const char *key, struct slice value)
 
 bool logfmt_number(struct buf *out, const char *key, uint64_t value)
 {
-    return buf_printf(out, " %s=%" PRIu64, key, value);
+    append_key(out, key);
+    return buf_append_uint(out, value);
 }

@@ -114,6 +114,19 @@ static void set_now(struct loop *loop)
     loop->now_us = now > loop->now_us ? now : loop->now_us;
 }
 
+void loop_set_turn_hook(struct loop *loop, loop_cb cb, void *owner)
+{
+    loop->turn_hook = cb;
+    loop->turn_hook_owner = owner;
+}
+
+static void run_hook(struct loop *loop)
+{
+    if (loop->turn_hook != NULL) {
+        loop->turn_hook(loop->turn_hook_owner);
+    }
+}
+
 void loop_turn(struct loop *loop)
 {
     const struct backend_ops *ops = loop->backend->ops;
@@ -125,8 +138,10 @@ void loop_turn(struct loop *loop)
     timers_run(loop);
     mailbox_run(loop);
     run_tasks(loop);
+    run_hook(loop);
     socks_flush(loop);
     sweep(loop);
+    run_hook(loop);
     if (!timer_armed(&loop->trim) && blocks_kept() > 0) {
         timer_arm(loop, &loop->trim, TRIM_MS);
     }

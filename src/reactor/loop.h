@@ -75,6 +75,10 @@ void task_init(struct task *t, loop_cb cb, void *owner);
 void task_defer(struct loop *loop, struct task *t);
 void task_cancel(struct loop *loop, struct task *t);
 
+/* `cb` is called in every turn before its output is flushed, and after; NULL: none. For what is
+ * gathered over a turn. */
+void loop_set_turn_hook(struct loop *loop, loop_cb cb, void *owner);
+
 /* Frees `ptr` with `destroy` at the end of the turn: nothing is freed inside its own callback. */
 void loop_bury(struct loop *loop, void *ptr, void (*destroy)(void *ptr));
 

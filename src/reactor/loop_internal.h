@@ -59,6 +59,8 @@ struct loop {
     struct backend *backend;
     uint64_t now_us;
     bool stopping;
+    loop_cb turn_hook;
+    void *turn_hook_owner;
 
     struct task_list tasks;
     uint64_t phase; /* number of the deferred phase that runs or comes next */

@@ -38,7 +38,7 @@ def test_every_metric_is_in_the_table():
 
 def test_every_field_of_the_access_log_is_in_the_table():
     source = (ROOT / "src/obs/access_log.c").read_text()
-    fields = ["ts", "event", *re.findall(r'logfmt_(?:pair|number)\(&line, "(\w+)"', source)]
+    fields = ["ts", "event", *re.findall(r'logfmt_(?:pair|number)\(out, "(\w+)"', source)]
     assert [row[0].strip("`") for row in rows_of("| field ")] == fields
 
 

@@ -224,7 +224,7 @@ static int setup(void **state)
                                      .mcp_listen = "127.0.0.1:0",
                                      .http_listen = "127.0.0.1:0",
                                      .admin_listen = "off",
-                                     .access_log = "off",
+                                     .access_log = "/dev/null",
                                      .mode = "single"};
     struct err e = {0};
     struct addr at;

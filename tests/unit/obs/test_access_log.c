@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "base/counter.h"
 #include "obs/access_log.h"
 
 static const struct access_record record = {
@@ -63,6 +65,64 @@ static void one_line_per_exchange(void **state)
     assert_int_equal(unlink(path), 0);
 }
 
+/* Each read of a pipe in packet mode gives one write. */
+static void lines_are_gathered(void **state)
+{
+    struct counters counters = {0};
+    char in[2 * PIPE_BUF];
+    size_t lines = 0;
+    size_t writes = 0;
+    int saved = dup(STDERR_FILENO);
+    struct err e;
+    ssize_t n;
+    int fds[2];
+
+    (void)state;
+    assert_int_equal(pipe2(fds, O_DIRECT | O_NONBLOCK), 0);
+    assert_true(saved >= 0);
+    assert_int_equal(dup2(fds[1], STDERR_FILENO), STDERR_FILENO);
+    assert_int_equal(access_log_open(NULL, &e), MCP_OK);
+    counters_attach(&counters);
+    for (int i = 0; i < 40; i++) {
+        access_log_write(&record);
+    }
+    access_log_flush();
+    access_log_flush();
+    assert_int_equal(dup2(saved, STDERR_FILENO), STDERR_FILENO);
+    assert_int_equal(close(saved), 0);
+    while ((n = read(fds[0], in, sizeof(in))) > 0) {
+        writes++;
+        assert_true(n <= PIPE_BUF);
+        assert_int_equal(in[n - 1], '\n');
+        for (ssize_t i = 0; i < n; i++) {
+            lines += in[i] == '\n' ? 1 : 0;
+        }
+    }
+    assert_int_equal(lines, 40);
+    assert_in_range(writes, 2, 5);
+    assert_int_equal(counter_get(&counters, COUNTER_LOG_DROPPED), 0);
+    access_log_close();
+    counters_attach(NULL);
+    assert_int_equal(close(fds[0]), 0);
+    assert_int_equal(close(fds[1]), 0);
+}
+
+static void each_line_that_is_dropped_counts(void **state)
+{
+    struct counters counters = {0};
+    struct err e;
+
+    (void)state;
+    assert_int_equal(access_log_open("/dev/full", &e), MCP_OK);
+    counters_attach(&counters);
+    for (int i = 0; i < 40; i++) {
+        access_log_write(&record);
+    }
+    access_log_close();
+    assert_int_equal(counter_get(&counters, COUNTER_LOG_DROPPED), 40);
+    counters_attach(NULL);
+}
+
 static void a_rotated_file_is_opened_anew(void **state)
 {
     char path[] = "/tmp/access_log.XXXXXX";
@@ -111,6 +171,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_line_per_exchange),
+        cmocka_unit_test(lines_are_gathered),
+        cmocka_unit_test(each_line_that_is_dropped_counts),
         cmocka_unit_test(a_rotated_file_is_opened_anew),
         cmocka_unit_test(a_path_that_cannot_be_opened_is_named),
         cmocka_unit_test(off_writes_nothing),

@@ -454,6 +454,43 @@ static void clocks(void **state)
     assert_true(loop_wall_us(loop) / 1000000 > 1700000000);
 }
 
+/* --- the hook of a turn */
+
+struct hooked {
+    struct sock *sock;
+    unsigned calls;
+    unsigned unsent; /* calls that found something unsent */
+};
+
+static void on_turn(void *owner)
+{
+    struct hooked *h = owner;
+
+    h->calls++;
+    h->unsent += sock_unsent(h->sock) > 0 ? 1 : 0;
+}
+
+static void a_turn_calls_its_hook_around_the_flush(void **state)
+{
+    struct hooked h = {0};
+    struct end a = {0};
+    struct end b = {0};
+
+    (void)state;
+    pair_open(&a, &b, AF_UNIX);
+    h.sock = a.sock;
+    loop_set_turn_hook(loop, on_turn, &h);
+    assert_true(sock_write(a.sock, SLICE("x")));
+    run_turns(1);
+    assert_int_equal(h.calls, 2);
+    assert_int_equal(h.unsent, 1);
+    loop_set_turn_hook(loop, NULL, NULL);
+    run_turns(1);
+    assert_int_equal(h.calls, 2);
+    end_fini(&a);
+    end_fini(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -470,6 +507,7 @@ int main(void)
         REACTOR_TEST(signals_come_as_calls),
         REACTOR_TEST(the_running_turn_is_finished),
         REACTOR_TEST(clocks),
+        EPOLL_TEST(a_turn_calls_its_hook_around_the_flush),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
