@@ -229,7 +229,7 @@ VARIANTS = {"epoll": ("--backend", "epoll"), "io_uring": ("--backend", "io_uring
 def start_mcpgate(build, folder, node, name="mcpgate", options=(), env=None):
     """As a user gets it: reactors, backend and mode are those of no option."""
     config = pathlib.Path(folder, f"{name}.yaml")
-    config.write_text("limits: {idle_connections: 512}\nlog: {access: off}\n")
+    config.write_text("log: {access: off}\n")
     gateway = Server(folder, name, [
         build / "mcpgate", "serve", "-c", config, "--node", f"http://{node}", "--http", "127.0.0.1:0",
         "--mcp", "127.0.0.1:0", "--admin", "127.0.0.1:0", *options], env, banner=rb"^ready$")
