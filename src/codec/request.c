@@ -27,7 +27,7 @@ static char fold(uint32_t c)
 }
 
 /* The guarded key that Ollama would take this one for; REQUEST_KEY_COUNT: none. */
-static enum request_key guarded_key(const struct json_member *m)
+static enum request_key folded_key(const struct json_member *m)
 {
     struct slice rest = m->key;
     char folded[KEY_BYTES_MAX];
@@ -47,6 +47,17 @@ static enum request_key guarded_key(const struct json_member *m)
         }
     }
     return REQUEST_KEY_COUNT;
+}
+
+/* Nearly always it is written as it should be. */
+static enum request_key guarded_key(const struct json_member *m)
+{
+    for (int key = 0; key < REQUEST_KEY_COUNT && !m->key_escaped; key++) {
+        if (slice_eq(key_names[key], m->key)) {
+            return (enum request_key)key;
+        }
+    }
+    return folded_key(m);
 }
 
 static int refuse_json(const struct json_walk *w, enum json_status status, struct err *e)
