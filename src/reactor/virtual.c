@@ -14,8 +14,6 @@
 #include "reactor/sock.h"
 #include "reactor/virtual_internal.h"
 
-enum { ACCEPTS_PER_TURN = 64 };
-
 #define WALL_START_US 1767225600000000U /* 2026-01-01 */
 
 static struct virtual_backend *virtual_of(struct backend *b)
@@ -250,58 +248,6 @@ static void stream_event(struct virtual_backend *v, struct io *io)
     }
 }
 
-static struct virtual_listener *listener_of(const struct virtual_net *net, const struct io *io)
-{
-    struct virtual_listener *l = net->listeners;
-
-    while (l->io != io) {
-        l = l->next;
-    }
-    return l;
-}
-
-static void accept_one(struct virtual_backend *v, struct virtual_listener *l)
-{
-    struct io *io = l->io;
-    struct virtual_net *net = v->net;
-    struct virtual_conn *c = net->conns[l->waiting[0]];
-    bool fails = virtual_chance(net, net->profile.accept_fails);
-    bool left = fails && virtual_draw(net, 2) == 0;
-
-    if (!fails || left) {
-        memmove(l->waiting, l->waiting + 1, --l->waiting_count * sizeof(*l->waiting));
-    }
-    if (left) {
-        virtual_conn_close(net, c, 1, true);
-    }
-    if (fails) {
-        int error = left ? ECONNABORTED : EMFILE;
-
-        virtual_note(net, "accept_failed", io->fd, (uint64_t)error, SLICE(""));
-        io->ops->accept_failed(io, error);
-    } else {
-        struct addr peer = c->ends[0].addr;
-
-        virtual_note(net, "accepted", io->fd, c->id, SLICE(""));
-        io->ops->accepted(io, virtual_conn_fd(c, 1), &peer);
-    }
-}
-
-static void listener_event(struct virtual_backend *v, struct io *io)
-{
-    for (int i = 0; i < ACCEPTS_PER_TURN && io->fd >= 0 && io->receiving; i++) {
-        struct virtual_listener *l = listener_of(v->net, io);
-
-        if (l->waiting_count == 0) {
-            return;
-        }
-        accept_one(v, l);
-    }
-    if (io->fd >= 0 && io->receiving && listener_of(v->net, io)->waiting_count > 0) {
-        wake(v, io);
-    }
-}
-
 static void virtual_dispatch(struct backend *b)
 {
     struct virtual_backend *v = virtual_of(b);
@@ -319,7 +265,7 @@ static void virtual_dispatch(struct backend *b)
             continue;
         }
         if (io->kind == IO_LISTENER) {
-            listener_event(v, io);
+            virtual_listener_event(v, io);
         } else {
             stream_event(v, io);
         }
@@ -383,35 +329,10 @@ static int virtual_connect(struct backend *b, struct io *io, const struct addr *
     return 0;
 }
 
-static void set_port(struct addr *a, uint16_t port)
-{
-    uint16_t be = (uint16_t)(port >> 8 | port << 8);
-
-    /* Both families have it behind sin_family. */
-    memcpy((char *)&a->ss + sizeof(sa_family_t), &be, sizeof(be));
-}
-
 static int virtual_listen(struct backend *b, struct io *io, const struct addr *at,
                           struct addr *bound)
 {
-    struct virtual_backend *v = virtual_of(b);
-    struct virtual_listener *l;
-
-    *bound = *at;
-    if (at->ss.ss_family != AF_UNIX && addr_port(at) == 0) {
-        set_port(bound, v->net->next_port++);
-    }
-    if (virtual_listener_at(v->net, bound) != NULL) {
-        return -EADDRINUSE;
-    }
-    l = xcalloc(1, sizeof(*l));
-    l->backend = v;
-    l->io = io;
-    l->at = *bound;
-    l->next = v->net->listeners;
-    v->net->listeners = l;
-    io->fd = v->net->next_listener_fd++;
-    return 0;
+    return virtual_listener_open(virtual_of(b), io, at, bound);
 }
 
 static void virtual_peer(struct backend *b, const struct io *io, struct addr *peer)
@@ -487,23 +408,6 @@ static void forget_event(struct virtual_backend *v, const struct io *io)
     }
 }
 
-static void close_listener(struct virtual_net *net, const struct io *io)
-{
-    struct virtual_listener **at = &net->listeners;
-    struct virtual_listener *l;
-
-    while ((*at)->io != io) {
-        at = &(*at)->next;
-    }
-    l = *at;
-    *at = l->next;
-    for (size_t i = 0; i < l->waiting_count; i++) {
-        virtual_conn_close(net, net->conns[l->waiting[i]], 1, true);
-    }
-    free(l->waiting);
-    free(l);
-}
-
 static void virtual_close(struct backend *b, struct io *io, bool reset)
 {
     struct virtual_backend *v = virtual_of(b);
@@ -516,7 +420,7 @@ static void virtual_close(struct backend *b, struct io *io, bool reset)
         forget_event(v, io);
         (void)close(io->fd); /* nothing was written */
     } else if (io->kind == IO_LISTENER) {
-        close_listener(v->net, io);
+        virtual_listener_close(v->net, io);
     } else {
         struct virtual_conn *c = virtual_conn_of(v->net, io->fd, &side);
 

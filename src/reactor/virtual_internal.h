@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The network as its files see it: virtual_net.c (time, events, loops, addresses), virtual_conn.c
- * (connections), virtual.c (the backend). The network owns connections by number; a number that is
- * gone is a connection that both sides have closed, and events for it mean nothing. */
+ * (connections), virtual_listener.c, virtual.c (the backend). The network owns connections by
+ * number; a number that is gone is a connection that both sides have closed, and events for it mean
+ * nothing. */
 #ifndef MCP_REACTOR_VIRTUAL_INTERNAL_H
 #define MCP_REACTOR_VIRTUAL_INTERNAL_H
 
@@ -194,5 +195,15 @@ void virtual_conn_close(struct virtual_net *net, struct virtual_conn *c, int sid
 void virtual_conn_free(struct virtual_net *net, struct virtual_conn *c);
 /* There is news for the end. */
 void virtual_end_wake(struct virtual_end *e);
+
+/* --- virtual_listener.c */
+
+/* 0 or -EADDRINUSE. */
+int virtual_listener_open(struct virtual_backend *v, struct io *io, const struct addr *at,
+                          struct addr *bound);
+/* Tells of those that wait. */
+void virtual_listener_event(struct virtual_backend *v, struct io *io);
+/* Who waits is reset. */
+void virtual_listener_close(struct virtual_net *net, const struct io *io);
 
 #endif

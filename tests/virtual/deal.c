@@ -386,6 +386,10 @@ void deal_check(const struct deal *d)
         assert_true(d->asked > 0);
         assert_true(d->cut == CUT_NOT || d->cut_at > 0 || d->asked > 1);
     } else if (d->end == DEAL_CUT || (d->end == DEAL_FAILED && d->deadline_ms == 0)) {
+        if (faultless) {
+            print_error("deal %u: end %d, got %.*s\n", d->number, (int)d->end,
+                        SLICE_ARG(slice_first(buf_slice(&d->got), 300)));
+        }
         assert_false(faultless);
     }
 }

@@ -222,8 +222,12 @@ static void read_on(struct node_conn *c)
 
 static void answered(struct node_conn *c)
 {
+    if (c->closes) {
+        sock_shutdown(c->s); /* behind the answer, however slowly that is taken */
+        return;
+    }
     c->answering = false;
-    if (c->closes || (c->deal != NULL && world.plan.nodes_fail && one_in(5))) {
+    if (c->deal != NULL && world.plan.nodes_fail && one_in(5)) {
         conn_close(c, false); /* keep-alive is no promise */
     } else {
         read_on(c);

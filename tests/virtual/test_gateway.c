@@ -55,7 +55,7 @@ static struct plan plan_draw(uint64_t seed)
 static void draw_faults(struct plan *p)
 {
     p->is_openai = one_in(3);
-    p->is_big = one_in(15);
+    p->is_big = one_in(40);
     p->nodes_fail = one_in(2);
     p->clients_leave = one_in(2);
     p->clients_dawdle = one_in(2);
