@@ -18,6 +18,7 @@ enum { SESSION_BEAT = 7, SESSION_BAD = 8, SESSION_UNKNOWN = 9 };
 struct user {
     bool is_mcp;
     bool leaves_slowly; /* half-closes */
+    bool closes;        /* asks that the gateway does */
     bool done;
     unsigned deals_left;
     struct sock *s;
@@ -109,8 +110,9 @@ static void ask_http(struct user *u, const struct deal *d)
 {
     assert_true(buf_printf(&u->out,
                            "POST %s HTTP/1.1\r\nHost: 127.0.0.1:11435\r\nContent-Type: "
-                           "application/json\r\nContent-Length: %zu\r\n\r\n",
-                           deal_path(d), buf_len(&d->request)) &&
+                           "application/json\r\nContent-Length: %zu\r\n%s\r\n",
+                           deal_path(d), buf_len(&d->request),
+                           u->closes && u->deals_left == 0 ? "Connection: close\r\n" : "") &&
                 buf_append(&u->out, deal_asked_for(d)));
 }
 
@@ -374,6 +376,8 @@ struct user *user_new(bool is_mcp)
     u->is_mcp = is_mcp;
     u->deals_left = (unsigned)pick(8) + 1;
     u->leaves_slowly = one_in(2);
+    /* A closing server gives up on who reads nothing for 2 s, so not for those who dawdle. */
+    u->closes = one_in(2) && !world.plan.clients_dawdle;
     u->parser = http_parser_new(HTTP_PARSE_RESPONSES);
     timer_init(&u->writing, write_some, u);
     timer_init(&u->dawdling, dawdle, u);
