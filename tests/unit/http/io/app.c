@@ -59,7 +59,8 @@ static void on_body(void *owner, struct slice bytes)
 
     assert_non_null(a->q);
     a->body_total += bytes.len;
-    if (a->body_len + bytes.len <= sizeof(a->body)) {
+    bytes = slice_first(bytes, sizeof(a->body) - a->body_len); /* its beginning is enough */
+    if (bytes.len > 0) {
         memcpy(a->body + a->body_len, bytes.ptr, bytes.len);
         a->body_len += bytes.len;
     }
