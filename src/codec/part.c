@@ -30,14 +30,19 @@ static bool starts_with_error(struct slice part)
  * no hit. */
 static bool mentions_done(struct slice part)
 {
-    static const struct slice key = SLICE("\"done\"");
+    static const struct slice key = SLICE("done\"");
     const char *found;
 
-    while (part.len > 0 && (found = memmem(part.ptr, part.len, key.ptr, key.len)) != NULL) {
+    /* By its first letter: memmem makes a table first, which takes longer than most parts. */
+    while (part.len > 1 && (found = memchr(part.ptr + 1, key.ptr[0], part.len - 1)) != NULL) {
+        bool quoted = found[-1] == '"';
         struct slice rest;
 
-        part = slice_skip(part, (size_t)(found - part.ptr) + key.len);
-        rest = skip_blanks(part);
+        part = slice_skip(part, (size_t)(found - part.ptr));
+        if (!quoted || !slice_starts(part, key)) {
+            continue;
+        }
+        rest = skip_blanks(slice_skip(part, key.len));
         if (slice_starts(rest, SLICE(":")) &&
             slice_starts(skip_blanks(slice_skip(rest, 1)), SLICE("t"))) {
             return true;
