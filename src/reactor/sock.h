@@ -99,10 +99,13 @@ void sock_shutdown(struct sock *s);
 /* At once; queued output is dropped. `reset`: with RST. Nulls the pointer. */
 void sock_close(struct sock **s, bool reset);
 /* The owner lets go, the loop finishes: queued output is written, FIN, input is discarded until the
- * peer's FIN (at most 16 MiB), closed; cut when nothing moves towards the peer for 2 s. So that a
- * last error arrives though the peer is still sending (closing over unread input makes the kernel
- * send RST, which overtakes it). Nulls the pointer. */
+ * peer's FIN (at most 16 MiB), closed; cut when nothing moves towards the peer for 2 s, with RST
+ * where output was left. So that a last error arrives though the peer is still sending (closing
+ * over unread input makes the kernel send RST, which overtakes it). Nulls the pointer. */
 void sock_close_gently(struct sock **s);
+/* For the above: as long as the peer has not taken all output it may stand still so long, rather
+ * than 2 s (which is the least). */
+void sock_set_patience(struct sock *s, uint64_t patience_ms);
 
 const struct addr *sock_peer(const struct sock *s);
 int sock_fd(const struct sock *s);

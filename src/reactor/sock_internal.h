@@ -43,7 +43,8 @@ struct sock {
     struct list_link gentle_link;
     struct timer gentle_timer;
     int64_t delivered; /* at the last check */
-    unsigned idle_checks;
+    uint32_t idle_checks;
+    uint32_t patience_checks; /* while the peer has not taken all */
     size_t discarded;
 };
 

@@ -376,8 +376,7 @@ struct user *user_new(bool is_mcp)
     u->is_mcp = is_mcp;
     u->deals_left = (unsigned)pick(8) + 1;
     u->leaves_slowly = one_in(2);
-    /* A closing server gives up on who reads nothing for 2 s, so not for those who dawdle. */
-    u->closes = one_in(2) && !world.plan.clients_dawdle;
+    u->closes = one_in(2);
     u->parser = http_parser_new(HTTP_PARSE_RESPONSES);
     timer_init(&u->writing, write_some, u);
     timer_init(&u->dawdling, dawdle, u);

@@ -243,6 +243,8 @@ void http_reply_end(struct http_request **qp)
     }
     c = detach(qp);
     if (close) {
+        /* As long as where the connection is kept: the client has a right to all of it. */
+        sock_set_patience(c->sock, c->server->limits.idle_timeout_ms);
         conn_close(c, END_GENTLY);
     } else {
         conn_reply_over(c);

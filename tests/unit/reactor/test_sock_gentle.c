@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Time limits are tested by moving the loop's clock, not by waiting. */
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -169,6 +170,39 @@ static void a_peer_that_does_not_read_is_cut_after_2_s(void **state)
         end_fini(&a);
         end_fini(&b);
     }
+}
+
+static void one_that_is_owed_an_answer_may_stand_still_longer(void **state)
+{
+    struct end a = {.on_told = pause_after_1_mb};
+    struct end b = {0};
+
+    (void)state;
+    make_clock_movable();
+    cut_before = cut_count();
+    pair_open(&a, &b, AF_INET);
+    sock_pause(a.sock);
+    fill(b.sock, 16000000);
+    sock_set_patience(b.sock, 60000);
+    sock_close_gently(&b.sock);
+    run_turns(3);
+    for (int i = 0; i < 59; i++) {
+        move_clock_ms(1000);
+    }
+    assert_int_equal(loop_gentle_count(loop), 1);
+    /* The kernel may have filled the peer's receive buffer meanwhile, which counts as taken. */
+    for (int i = 0; i < 200 && loop_gentle_count(loop) > 0; i++) {
+        move_clock_ms(1000);
+    }
+    assert_int_equal(loop_gentle_count(loop), 0);
+    assert_int_equal(cut_count(), cut_before + 1);
+    /* It is told that this was not all. */
+    a.on_told = NULL;
+    sock_resume(a.sock);
+    run_until(end_is_closed, &a);
+    assert_int_equal(a.error, ECONNRESET);
+    end_fini(&a);
+    end_fini(&b);
 }
 
 static void a_peer_that_does_not_close_is_cut_after_2_s(void **state)
@@ -353,6 +387,7 @@ int main(void)
         GENTLE_TEST(with_the_fin_already_read),
         GENTLE_TEST(nothing_queued_and_paused),
         GENTLE_TEST(a_peer_that_does_not_read_is_cut_after_2_s),
+        GENTLE_TEST(one_that_is_owed_an_answer_may_stand_still_longer),
         GENTLE_TEST(a_peer_that_does_not_close_is_cut_after_2_s),
         GENTLE_EPOLL_TEST(a_slow_peer_gets_what_the_kernel_still_holds),
         TEST_ON("virtual", a_slow_peer_gets_what_the_kernel_still_holds, setup, fixture_teardown),
