@@ -6,8 +6,8 @@
 
 #include "reactor/backend.h"
 
-/* What LOOP_BACKEND_AUTO begins with; false: it is epoll. */
-static const bool auto_prefers_uring = false;
+/* What LOOP_BACKEND_AUTO begins with; false: it is epoll, whatever the kernel has. */
+static const bool auto_prefers_uring = true;
 
 static const struct backend_ops *chosen = &backend_epoll;
 
