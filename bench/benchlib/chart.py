@@ -113,7 +113,7 @@ def render(chart, simulated, path):
     for name, series in chart.series.items():
         drawn.add(name, [v and {"value": v["median"], "ci": {"low": v["min"], "high": v["max"]}} for v in series],
                   formatter=number)
-    drawn.render_to_file(str(path))
+    path.write_bytes(drawn.render() + b"\n")
 
 
 def draw(results, folder):
