@@ -128,7 +128,8 @@ struct sub_thread *sub_thread_new(struct sub *s, struct nodes *leader, const str
         (void)pthread_join(t->thread, NULL);
         rv = t->error;
     }
-    (void)err_set(e, MCP_EINTERNAL, "the kernel gives no sub reactor: %s", strerror(rv));
+    (void)err_set(e, MCP_EINTERNAL, "the kernel gives no sub reactor: %s%s", strerror(rv),
+                  rv == ENOMEM ? "; rings of io_uring count as locked memory (ulimit -l)" : "");
     free(t);
     return NULL;
 }

@@ -2,14 +2,18 @@
 /* Which backend loops get. */
 #include "reactor/choice.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
+#include "base/log.h"
 #include "reactor/backend.h"
 
 /* What LOOP_BACKEND_AUTO begins with; false: it is epoll, whatever the kernel has. */
 static const bool auto_prefers_uring = true;
 
 static const struct backend_ops *chosen = &backend_epoll;
+static bool chosen_is_free; /* it is not what somebody asked for */
 
 const struct backend_ops *choice_of(enum loop_backend wanted, bool prefers_uring,
                                     const struct uring_sys *uring, char why[LOOP_WHY_MAX])
@@ -41,10 +45,19 @@ const char *loop_choose(enum loop_backend wanted, char why[LOOP_WHY_MAX])
         return NULL;
     }
     chosen = ops;
+    chosen_is_free = wanted == LOOP_BACKEND_AUTO;
     return ops->name;
 }
 
 struct loop *loop_new(void)
 {
-    return loop_new_on(chosen, &loop_sys_real);
+    struct loop *loop = loop_new_on(chosen, &loop_sys_real);
+
+    /* There is a ring for the probe, but not for each loop: they are locked memory, of which a user
+     * may have little. Loops on different backends get on with each other. */
+    if (loop == NULL && chosen_is_free && chosen != &backend_epoll) {
+        LOG_WARN("backend_short", "name=epoll why=\"%s\"", strerror(errno));
+        loop = loop_new_on(&backend_epoll, &loop_sys_real);
+    }
+    return loop;
 }

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import re
+import resource
 import socket
 import struct
 import subprocess
@@ -89,6 +90,23 @@ def test_automatic_serves_where_it_cannot_be_had():
         with Gateway(node, args=["--backend", "auto"], in_child=lambda: forbid_io_uring(EPERM)) as gateway:
             assert ask(gateway.http, "GET", "/api/version").status == 200
             assert backend_line(gateway).startswith("name=epoll why=")
+
+
+def lock_little_memory():
+    """For one ring or two; root must count too."""
+    PR_CAPBSET_DROP, CAP_IPC_LOCK = 24, 14
+    assert ctypes.CDLL(None, use_errno=True).prctl(PR_CAPBSET_DROP, CAP_IPC_LOCK, 0, 0, 0) == 0
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (256 * 1024, 256 * 1024))
+
+
+def test_loops_without_locked_memory_are_on_epoll():
+    with OllamaNode() as node, Gateway(node, args=["--backend", "auto", "--reactors", "8"],
+                                       in_child=lock_little_memory) as gateway:
+        for _ in range(16):
+            assert ask(gateway.http, "GET", "/api/version").status == 200
+        assert gateway.metric('mcpgate_loops{backend="epoll"}') >= 1
+        metrics = gateway.metrics()
+        assert sum(metrics.get(f'mcpgate_loops{{backend="{name}"}}', 0) for name in ("epoll", "io_uring")) == 9
 
 
 def test_a_backend_that_does_not_exist():
