@@ -391,28 +391,31 @@ static bool is_set(const struct json_member *m)
            !slice_eq(m->value, SLICE("0"));
 }
 
-/* Streams of llama.cpp's server have no logprobs of what became no piece of text: of chat's tokens
- * around thinking and tool calls; of a completion's stop word they have one too many. Together with
- * tools they are refused. `stream_options` is wrong in what does not stream: that is for the node
- * to say. */
+/* What the streams of llama.cpp's server do not hold: logprobs of what became no piece of text (of
+ * chat's tokens around thinking and tool calls; with tools they are refused), text that is held
+ * back because it may begin a stop word, or is blank at the end of what follows a grammar, when the
+ * limit of tokens is reached; and what `verbose` adds. `stream_options` is wrong in what does not
+ * stream: that is for the node to say. */
 bool openai_assembles(enum openai_assembled kind, struct slice request)
 {
+    static const struct slice whole[] = {
+        SLICE("stream_options"),  SLICE("stop"),        SLICE("stop_sequences"),
+        SLICE("response_format"), SLICE("json_schema"), SLICE("grammar"),
+        SLICE("verbose"),         SLICE("logprobs"),    SLICE("n_probs"),
+    };
+    /* Those of completions are all there. */
+    size_t count =
+        sizeof(whole) / sizeof(whole[0]) - (kind == OPENAI_ASSEMBLED_COMPLETIONS ? 2 : 0);
     struct json_member m;
     struct json_walk w;
     enum json_status status = json_walk_begin(&w, request, JSON_OBJECT);
-    bool logprobs = false;
-    bool stop = kind != OPENAI_ASSEMBLED_COMPLETIONS;
 
     while (status == JSON_OK && (status = json_walk_next(&w, &m)) == JSON_OK) {
-        if (!is_set(&m)) {
-            continue;
+        for (size_t i = 0; i < count && is_set(&m); i++) {
+            if (json_key_is(&m, whole[i])) {
+                return false;
+            }
         }
-        if (json_key_is(&m, SLICE("stream_options"))) {
-            return false;
-        }
-        logprobs =
-            logprobs || json_key_is(&m, SLICE("logprobs")) || json_key_is(&m, SLICE("n_probs"));
-        stop = stop || json_key_is(&m, SLICE("stop"));
     }
-    return status == JSON_END && !(logprobs && stop);
+    return status == JSON_END;
 }

@@ -662,7 +662,14 @@ static void only_what_streams_whole_is_asked_so(void **state)
         bool completions;
     } rows[] = {
         {"{}", true, true},
-        {"{\"stream\":false,\"tools\":[{}],\"stop\":[\"a\"],\"n\":2}", true, true},
+        {"{\"stream\":false,\"tools\":[{}],\"stop\":null,\"n\":2}", true, true},
+        {"{\"stop\":[\"a\"]}", false, false},
+        {"{\"stop_sequences\":[\"a\"]}", false, false},
+        {"{\"response_format\":{\"type\":\"json_object\"}}", false, false},
+        {"{\"grammar\":\"a\"}", false, false},
+        {"{\"json_schema\":{}}", false, false},
+        {"{\"verbose\":true}", false, false},
+        {"{\"verbose\":false}", true, true},
         {"{\"logprobs\":true}", false, true},
         {"{\"logprobs\":5}", false, true},
         {"{\"n_probs\":1}", false, true},
