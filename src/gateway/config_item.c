@@ -280,19 +280,26 @@ static int read_secret(const char *path, char text[SECRET_MAX + 1], bool *expose
     return MCP_OK;
 }
 
+/* The file of that name, from `dir` (NULL: as it is); the caller's. NULL: out of memory. */
+static char *path_from(const char *dir, const char *name)
+{
+    char *path;
+
+    if (dir == NULL || name[0] == '/' || name[0] == '\0') {
+        return strdup(name);
+    }
+    return asprintf(&path, "%s/%s", dir, name) < 0 ? NULL : path;
+}
+
 static int set_secret_file(char **member, const char *name, const char *dir, bool *exposed,
                            struct err *e)
 {
     char text[SECRET_MAX + 1];
-    char *joined = NULL;
-    const char *path = name;
+    char *path = path_from(dir, name);
     int rc;
 
-    if (dir != NULL && name[0] != '/' && name[0] != '\0') {
-        if (asprintf(&joined, "%s/%s", dir, name) < 0) {
-            return err_set(e, MCP_ENOMEM, "out of memory");
-        }
-        path = joined;
+    if (path == NULL) {
+        return err_set(e, MCP_ENOMEM, "out of memory");
     }
     rc = read_secret(path, text, exposed, e);
     if (rc == MCP_OK && !is_printable(text, '!')) {
@@ -304,7 +311,7 @@ static int set_secret_file(char **member, const char *name, const char *dir, boo
         set_string(member, text);
     }
     explicit_bzero(text, sizeof(text));
-    free(joined);
+    free(path);
     return rc;
 }
 
@@ -361,6 +368,21 @@ static int set_choice(const struct config_item *item, unsigned *member,
     return refuse(item, text, e);
 }
 
+static int set_log(const struct config_item *item, char **member, const char *text, const char *dir,
+                   struct err *e)
+{
+    bool is_file = strcmp(text, "stderr") != 0 && strcmp(text, "off") != 0;
+    char *path = path_from(is_file ? dir : NULL, text);
+    int rc;
+
+    if (path == NULL) {
+        return err_set(e, MCP_ENOMEM, "out of memory");
+    }
+    rc = set_checked(item, member, strcmp(text, "stderr") == 0 ? NULL : path, text[0] != '\0', e);
+    free(path);
+    return rc;
+}
+
 int config_item_set(const struct config_item *item, void *owner, const char *text, const char *dir,
                     bool *exposed, struct err *e)
 {
@@ -386,8 +408,7 @@ int config_item_set(const struct config_item *item, void *owner, const char *tex
     case CONFIG_TYPE_HEADER_VALUE:
         return set_checked(item, member, text, text[0] == '\0' || is_printable(text, ' '), e);
     case CONFIG_TYPE_LOG:
-        return set_checked(item, member, strcmp(text, "stderr") == 0 ? NULL : text, text[0] != '\0',
-                           e);
+        return set_log(item, member, text, dir, e);
     case CONFIG_TYPE_NAME:
         return set_checked(item, member, text,
                            strlen(text) <= NAME_MAX_BYTES && is_printable(text, '!'), e);

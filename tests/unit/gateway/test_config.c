@@ -282,6 +282,31 @@ static void test_warnings(void **state)
     config_free(&c);
 }
 
+static void the_access_log_is_beside_the_file(void **state)
+{
+    struct config_args args = {.path = "etc/c.yaml"};
+    struct config *c;
+    struct err e = {0};
+
+    (void)state;
+    assert_int_equal(mkdir("etc", 0700), 0);
+    write_file("etc/c.yaml", "log: {access: acc.log}\n", 0600);
+    c = config_load(&args, &e);
+    assert_non_null(c);
+    assert_string_equal(c->access_log, "etc/acc.log");
+    config_free(&c);
+    args.access_log = "here.log"; /* that of the command line is where the command is */
+    c = config_load(&args, &e);
+    assert_non_null(c);
+    assert_string_equal(c->access_log, "here.log");
+    config_free(&c);
+    assert_int_equal(unlink("etc/c.yaml"), 0);
+    assert_int_equal(rmdir("etc"), 0);
+    c = load_good("log: {access: stderr}\n");
+    assert_null(c->access_log);
+    config_free(&c);
+}
+
 /* --- what is refused -------------------------------------------------------------------------- */
 
 struct refused {
@@ -661,6 +686,7 @@ int main(void)
         cmocka_unit_test(test_command_line_wins),
         cmocka_unit_test(test_files_beside_the_configuration),
         cmocka_unit_test(test_warnings),
+        cmocka_unit_test(the_access_log_is_beside_the_file),
         cmocka_unit_test(test_structure),
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_rules),
