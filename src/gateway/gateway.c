@@ -259,7 +259,6 @@ int gateway_open(struct gateway *g, const struct config *config, struct loop *lo
     *g = (struct gateway){.config = config, .loop = loop};
     counters_attach(&g->counters);
     g->bodies.limit_bytes = config->body_memory_bytes;
-    g->started_us = loop_wall_us(loop);
     make_instance(g);
     if (access_log_open(config->access_log, e) != MCP_OK || make_nodes(g, e) != MCP_OK) {
         return 2;

@@ -28,7 +28,6 @@ struct gateway {
     struct nodes *nodes;
     struct counters counters; /* of the main reactor's thread */
     struct body_memory bodies;
-    uint64_t started_us; /* wall clock */
     bool draining;
     bool banner_due; /* once every node was polled */
     char instance[2 * GATEWAY_INSTANCE_BYTES +

@@ -136,7 +136,6 @@ static void on_drain_poll(void *owner)
         if (!is_writing(s) ||
             s->drain_idle_ms > (s->hurried ? DRAIN_HURRIED_MS : DRAIN_OUTPUT_MS)) {
             timer_cancel(s->loop, &s->drain_limit);
-            s->drained = true;
             s->on_drained(s->on_drained_owner);
             return;
         }

@@ -49,7 +49,6 @@ struct sub {
     struct http_face *http;
     bool draining;
     bool hurried; /* a second signal */
-    bool drained; /* was told */
     struct timer drain_limit;
     struct timer drain_poll;
     uint64_t drain_idle_ms; /* since the last exchange ended */

@@ -122,7 +122,7 @@ static void follower_look(void *owner)
     atomic_store(&set->told, false);      /* first: what comes from now on rings again */
     granted = atomic_load(&set->granted); /* before the news: it was set behind them */
     for (size_t i = 0; i < set->count; i++) {
-        (void)node_share_take(set->list[i]->share, set->list[i]);
+        node_share_take(set->list[i]->share, set->list[i]);
     }
     wake_granted(set, granted);
 }

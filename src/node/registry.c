@@ -168,7 +168,7 @@ static struct node *copy_node(struct nodes *set, const struct node *from)
     n->extra_headers = xstrdup(from->extra_headers);
     n->configured_kind = from->configured_kind;
     n->kind = from->kind;
-    (void)node_share_take(n->share, n);
+    node_share_take(n->share, n);
     return n;
 }
 

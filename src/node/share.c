@@ -60,14 +60,12 @@ bool node_share_publish(struct node_share *s, const struct node *n)
     return news;
 }
 
-bool node_share_take(struct node_share *s, struct node *n)
+void node_share_take(struct node_share *s, struct node *n)
 {
     struct catalogue old = {0};
-    bool news;
 
     (void)pthread_mutex_lock(&s->lock);
-    news = s->version != n->seen_version;
-    if (news) {
+    if (s->version != n->seen_version) {
         n->seen_version = s->version;
         n->kind = s->kind;
         n->state = s->state;
@@ -80,7 +78,6 @@ bool node_share_take(struct node_share *s, struct node *n)
     }
     (void)pthread_mutex_unlock(&s->lock);
     catalogue_fini(&old);
-    return news;
 }
 
 void node_share_report_down(struct node_share *s, const char *why)

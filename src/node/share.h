@@ -39,8 +39,8 @@ void node_share_free(struct node_share **s);
 
 /* The leader's thread. True: something has changed since it was last published. */
 bool node_share_publish(struct node_share *s, const struct node *n);
-/* A follower's thread: brings `n` up to what was published. True: that was news to it. */
-bool node_share_take(struct node_share *s, struct node *n);
+/* A follower's thread: brings `n` up to what was published. */
+void node_share_take(struct node_share *s, struct node *n);
 
 /* A follower's: a connection failed; or its models may be others now. */
 void node_share_report_down(struct node_share *s, const char *why);

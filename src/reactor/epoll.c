@@ -15,12 +15,12 @@
 #include "base/check.h"
 #include "base/counter.h"
 #include "reactor/backend.h"
+#include "reactor/kernel.h"
 #include "reactor/net.h"
 #include "reactor/sock.h"
 
 enum {
     EVENTS_MAX = 256,
-    ACCEPTS_PER_TURN = 64,
     MASK_OPEN = EPOLLIN | EPOLLRDHUP,
 };
 
@@ -95,26 +95,6 @@ static void epoll_destroy(struct backend *b)
 
     (void)close(e->epfd); /* nothing was written */
     free(e);
-}
-
-static uint64_t read_clock(clockid_t id)
-{
-    struct timespec t;
-
-    (void)clock_gettime(id, &t); /* cannot fail for these clocks */
-    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
-
-static uint64_t epoll_clock_us(struct backend *b)
-{
-    (void)b; /* one clock for all */
-    return read_clock(CLOCK_MONOTONIC);
-}
-
-static uint64_t epoll_wall_us(struct backend *b)
-{
-    (void)b;
-    return read_clock(CLOCK_REALTIME);
 }
 
 /* --- masks
@@ -282,23 +262,6 @@ static void stream_event(struct epoll_backend *e, struct io *io, uint32_t events
     }
 }
 
-static void listener_event(struct epoll_backend *e, struct io *io)
-{
-    for (int i = 0; i < ACCEPTS_PER_TURN && io->fd >= 0 && io->receiving; i++) {
-        struct addr peer = {.len = sizeof(peer.ss)};
-        int fd = e->sys->accept4(io->fd, (struct sockaddr *)&peer.ss, &peer.len,
-                                 SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-        if (fd >= 0) {
-            io->ops->accepted(io, fd, &peer);
-        } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-            return;
-        } else if (errno != EINTR) {
-            io->ops->accept_failed(io, errno);
-        }
-    }
-}
-
 static void epoll_wait_events(struct backend *b, uint64_t timeout_us)
 {
     struct epoll_backend *e = epoll_of(b);
@@ -354,7 +317,7 @@ static void epoll_dispatch(struct backend *b)
             stream_event(e, io, e->events[i].events);
             break;
         case IO_LISTENER:
-            listener_event(e, io);
+            kernel_accept(e->sys, io);
             break;
         case IO_EVENT:
             io->ops->readable(io);
@@ -433,12 +396,6 @@ static int epoll_listen(struct backend *b, struct io *io, const struct addr *at,
     return rv;
 }
 
-static void epoll_peer(struct backend *b, const struct io *io, struct addr *peer)
-{
-    (void)b;
-    net_peer(io->fd, peer);
-}
-
 static void epoll_recv_start(struct backend *b, struct io *io)
 {
     struct epoll_backend *e = epoll_of(b);
@@ -484,19 +441,6 @@ static ssize_t epoll_send(struct backend *b, struct io *io, const struct iovec *
     return n;
 }
 
-static size_t epoll_unacked(struct backend *b, const struct io *io)
-{
-    (void)b;
-    return net_unacked(io->fd);
-}
-
-static void epoll_shutdown(struct backend *b, struct io *io)
-{
-    (void)b;
-    (void)shutdown(io->fd,
-                   SHUT_WR); /* fails when the connection is gone, which is told elsewhere */
-}
-
 static void epoll_fail(struct backend *b, struct io *io, int error)
 {
     queue_failure(epoll_of(b), io, error);
@@ -521,21 +465,21 @@ const struct backend_ops backend_epoll = {
     .gauge = COUNTER_LOOPS_EPOLL,
     .create = epoll_create_backend,
     .destroy = epoll_destroy,
-    .clock_us = epoll_clock_us,
-    .wall_us = epoll_wall_us,
+    .clock_us = kernel_clock_us,
+    .wall_us = kernel_wall_us,
     .wait = epoll_wait_events,
     .dispatch = epoll_dispatch,
     .sweep = epoll_sweep,
     .open = epoll_open,
     .connect = epoll_connect,
     .listen = epoll_listen,
-    .peer = epoll_peer,
+    .peer = kernel_peer,
     .recv_start = epoll_recv_start,
     .recv_stop = epoll_recv_stop,
     .send = epoll_send,
     .send_is_over = true,
-    .unacked = epoll_unacked,
-    .shutdown = epoll_shutdown,
+    .unacked = kernel_unacked,
+    .shutdown = kernel_shutdown,
     .fail = epoll_fail,
     .close = epoll_close,
 };

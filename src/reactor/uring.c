@@ -5,11 +5,11 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "base/check.h"
 #include "base/counter.h"
 #include "base/log.h"
+#include "reactor/kernel.h"
 #include "reactor/net.h"
 #include "reactor/uring_internal.h"
 
@@ -21,26 +21,6 @@ static struct backend *uring_create(const struct loop_sys *sys)
     struct uring_backend *u = uring_open(sys, why);
 
     return u == NULL ? NULL : &u->base;
-}
-
-static uint64_t read_clock(clockid_t id)
-{
-    struct timespec t;
-
-    (void)clock_gettime(id, &t); /* cannot fail for these clocks */
-    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
-
-static uint64_t uring_clock_us(struct backend *b)
-{
-    (void)b; /* one clock for all */
-    return read_clock(CLOCK_MONOTONIC);
-}
-
-static uint64_t uring_wall_us(struct backend *b)
-{
-    (void)b;
-    return read_clock(CLOCK_REALTIME);
 }
 
 /* --- the turn -----------------------------------------------------------------------------------
@@ -248,12 +228,6 @@ static int uring_listen(struct backend *b, struct io *io, const struct addr *at,
     return io->fd < 0 ? io->fd : 0;
 }
 
-static void uring_peer(struct backend *b, const struct io *io, struct addr *peer)
-{
-    (void)b;
-    net_peer(io->fd, peer);
-}
-
 static void uring_recv_start(struct backend *b, struct io *io)
 {
     struct uring_backend *u = uring_of(b);
@@ -272,19 +246,6 @@ static void uring_recv_stop(struct backend *b, struct io *io)
     if (!uring_is_armed(io, URING_RECV)) {
         uring_sync_later(uring_of(b), io);
     }
-}
-
-static size_t uring_unacked(struct backend *b, const struct io *io)
-{
-    (void)b;
-    return net_unacked(io->fd);
-}
-
-static void uring_shutdown(struct backend *b, struct io *io)
-{
-    (void)b;
-    (void)shutdown(io->fd,
-                   SHUT_WR); /* fails when the connection is gone, which is told elsewhere */
 }
 
 static void uring_fail(struct backend *b, struct io *io, int error)
@@ -347,20 +308,20 @@ const struct backend_ops backend_uring = {
     .gauge = COUNTER_LOOPS_URING,
     .create = uring_create,
     .destroy = uring_destroy,
-    .clock_us = uring_clock_us,
-    .wall_us = uring_wall_us,
+    .clock_us = kernel_clock_us,
+    .wall_us = kernel_wall_us,
     .wait = uring_wait,
     .dispatch = uring_dispatch,
     .sweep = uring_sweep,
     .open = uring_open_io,
     .connect = uring_connect,
     .listen = uring_listen,
-    .peer = uring_peer,
+    .peer = kernel_peer,
     .recv_start = uring_recv_start,
     .recv_stop = uring_recv_stop,
     .send = uring_send,
-    .unacked = uring_unacked,
-    .shutdown = uring_shutdown,
+    .unacked = kernel_unacked,
+    .shutdown = kernel_shutdown,
     .fail = uring_fail,
     .close = uring_close,
     .wake = uring_wake,

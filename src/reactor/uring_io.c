@@ -8,10 +8,9 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+#include "reactor/kernel.h"
 #include "reactor/net.h"
 #include "reactor/uring_internal.h"
-
-enum { ACCEPTS_PER_TURN = 64 };
 
 /* --- what should be armed -----------------------------------------------------------------------
  */
@@ -188,30 +187,13 @@ static void accepted(struct uring_backend *u, struct io *io, int fd)
     io->ops->accepted(io, fd, &peer);
 }
 
-static void accept_waiting(struct uring_backend *u, struct io *io)
-{
-    for (int i = 0; i < ACCEPTS_PER_TURN && io->fd >= 0 && io->receiving; i++) {
-        struct addr peer = {.len = sizeof(peer.ss)};
-        int fd = u->sys->accept4(io->fd, (struct sockaddr *)&peer.ss, &peer.len,
-                                 SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-        if (fd >= 0) {
-            io->ops->accepted(io, fd, &peer);
-        } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-            return;
-        } else if (errno != EINTR) {
-            io->ops->accept_failed(io, errno);
-        }
-    }
-}
-
 void uring_on_accept(struct uring_backend *u, struct io *io, int res)
 {
     if (!uring_is_armed(io, URING_ACCEPT)) {
         uring_sync_later(u, io);
     }
     if (io->one_by_one) {
-        accept_waiting(u, io);
+        kernel_accept(u->sys, io);
     } else if (res >= 0) {
         accepted(u, io, res);
     } else if (res != -ECANCELED && res != -EAGAIN && res != -EINTR && io->fd >= 0) {
