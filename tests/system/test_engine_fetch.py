@@ -105,3 +105,19 @@ def test_an_unreadable_note_starts_anew(fetch, monkeypatch, kept):
     fetch.make_model()
     check_made(fetch)
     assert parts_asked(fetch) == [1, 2, 3, 4]
+
+
+def test_progress_survives_folders_that_vanish(fetch, monkeypatch, tmp_path):
+    """pip removes folders while they are being added up."""
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "file").write_bytes(b"x" * 70)
+    (tmp_path / "gone").mkdir()
+    usual = fetch.os.scandir
+
+    def scandir(folder):
+        if str(folder).endswith("gone"):
+            raise FileNotFoundError(2, "No such file or directory", str(folder))
+        return usual(folder)
+
+    monkeypatch.setattr(fetch.os, "scandir", scandir)
+    assert fetch.bytes_below(tmp_path) == 70
