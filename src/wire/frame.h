@@ -31,7 +31,12 @@ enum wire_opcode {
 enum wire_direction { WIRE_TO_SERVER = 1, WIRE_TO_CLIENT = 2, WIRE_BOTH = 3 }; /* bits */
 
 /* What a connection speaks, as bits. BASE needs no negotiation. */
-enum wire_feature { WIRE_SINCE_BASE = 1 };
+enum wire_feature {
+    WIRE_SINCE_BASE = 1,
+#define WIRE_FEATURE(name, text, bit) WIRE_SINCE_##name = 1 << (bit),
+#include "wire/feature.def"
+#undef WIRE_FEATURE
+};
 
 enum wire_session_rule { WIRE_SESSION_ANY, WIRE_SESSION_POSITIVE };
 
