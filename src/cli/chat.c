@@ -153,21 +153,22 @@ static int talk(struct chat *chat)
     return rc;
 }
 
+static const struct argp_child children[] = {{.argp = &cli_ask_argp}, {0}};
+const struct argp cli_chat_argp = {
+    .parser = parse_chat,
+    .doc = "Talks with a model: each line of standard input is answered, and the model is told "
+           "the conversation so far.\v"
+           "On a terminal, Ctrl-C breaks an answer off, Ctrl-D or /bye leaves.",
+    .children = children,
+};
+
 int cli_chat(int argc, char **argv)
 {
-    static const struct argp_child children[] = {{.argp = &cli_ask_argp}, {0}};
-    static const struct argp argp = {
-        .parser = parse_chat,
-        .doc = "Talks with a model: each line of standard input is answered, and the model is told "
-               "the conversation so far.\v"
-               "On a terminal, Ctrl-C breaks an answer off, Ctrl-D or /bye leaves.",
-        .children = children,
-    };
     struct chat chat = {.is_terminal = isatty(STDIN_FILENO)};
     int rc;
 
     cli_ask_init(&chat.ask);
-    cli_parse(&argp, argc, argv, &chat);
+    cli_parse(&cli_chat_argp, argc, argv, &chat);
     rc = cli_conn_open(&chat.conn, &chat.ask.common);
     if (rc == CLI_EXIT_OK) {
         rc = cli_ask_choose(&chat.ask, &chat.conn, "completion");

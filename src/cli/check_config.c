@@ -12,13 +12,17 @@ static void print_listener(const char *name, const char *address)
     (void)printf("%-8s%s\n", name, address == NULL ? "off" : address);
 }
 
+const struct argp cli_check_config_argp = {
+    .options = cli_serve_options,
+    .parser = cli_serve_parse,
+    .doc = "Checks what serve would be told by the same options, and starts nothing. The exit "
+           "status is 2 when something is wrong.",
+};
+
 int cli_check_config(int argc, char **argv)
 {
     static const char *const kinds[] = {"auto", "ollama", "openai"}; /* by enum config_kind */
-    struct config *config = cli_serve_config(
-        argc, argv,
-        "Checks what serve would be told by the same options, and starts nothing. The exit status "
-        "is 2 when something is wrong.");
+    struct config *config = cli_serve_config(&cli_check_config_argp, argc, argv);
     struct err e;
 
     if (config == NULL) {

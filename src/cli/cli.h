@@ -12,8 +12,11 @@ enum cli_exit {
 #undef CLI_EXIT
 };
 
-/* Each takes its own arguments, argv[0] being "mcpgate NAME", and returns an exit status. */
-#define CLI_COMMAND(function, name, meaning) int function(int argc, char **argv);
+/* Each takes its own arguments, argv[0] being "mcpgate NAME", and returns an exit status. Its
+ * parser is known by name, as help, completion and the manual page are made of its tables. */
+#define CLI_COMMAND(function, name, meaning)                                                       \
+    int function(int argc, char **argv);                                                           \
+    extern const struct argp function##_argp;
 #include "cli/commands.def"
 #undef CLI_COMMAND
 
@@ -28,6 +31,9 @@ struct cli_common {
 /* As a child of a command's parser, whose input is then a struct cli_common; it also sets the
  * defaults, from MCPGATE_HOST and MCPGATE_KEY. */
 extern const struct argp cli_common_argp;
+/* That child alone, and the parser of a command that has no arguments of its own. */
+extern const struct argp_child cli_common_children[];
+error_t cli_common_parse(int key, char *arg, struct argp_state *state);
 
 /* argp_parse that ends the program where it fails. What is wrong with a command line is one line on
  * standard error: the C library's own, or that of cli_usage. */
@@ -37,9 +43,6 @@ void cli_parse_init(struct argp_state *state);
 /* Ends the program: what was expected, and where the options are listed. */
 void cli_usage(const struct argp_state *state, const char *fmt, ...)
     __attribute__((noreturn, format(printf, 2, 3)));
-
-/* Runs a parser of options alone, for commands without arguments of their own. */
-void cli_common_parse(int argc, char **argv, const char *doc, struct cli_common *common);
 
 /* Reads a number of at most `most`; ends the program with a usage error for anything else. */
 unsigned long cli_parse_number(struct argp_state *state, const char *option, const char *text,

@@ -84,7 +84,9 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
 
 const struct argp cli_common_argp = {.options = options, .parser = parse_common};
 
-static error_t parse_options_only(int key, char *arg, struct argp_state *state)
+const struct argp_child cli_common_children[] = {{.argp = &cli_common_argp}, {0}};
+
+error_t cli_common_parse(int key, char *arg, struct argp_state *state)
 {
     (void)arg;
     if (key == ARGP_KEY_INIT) {
@@ -92,14 +94,6 @@ static error_t parse_options_only(int key, char *arg, struct argp_state *state)
         return 0;
     }
     return ARGP_ERR_UNKNOWN;
-}
-
-void cli_common_parse(int argc, char **argv, const char *doc, struct cli_common *common)
-{
-    const struct argp_child children[] = {{.argp = &cli_common_argp}, {0}};
-    const struct argp argp = {.parser = parse_options_only, .doc = doc, .children = children};
-
-    cli_parse(&argp, argc, argv, common);
 }
 
 unsigned long cli_parse_number(struct argp_state *state, const char *option, const char *text,

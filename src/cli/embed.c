@@ -116,18 +116,17 @@ static int run(struct embed *e)
     return rc;
 }
 
+const struct argp cli_embed_argp = {
+    .options = options,
+    .parser = parse_embed,
+    .args_doc = "[TEXT...]",
+    .doc = "Turns each TEXT, or each line of standard input, into a vector, and prints one JSON "
+           "array to a line in the same order.",
+    .children = cli_common_children,
+};
+
 int cli_embed(int argc, char **argv)
 {
-    static const struct argp_child children[] = {{.argp = &cli_common_argp}, {0}};
-    static const struct argp argp = {
-        .options = options,
-        .parser = parse_embed,
-        .args_doc = "[TEXT...]",
-        .doc =
-            "Turns each TEXT, or each line of standard input, into a vector, and prints one JSON "
-            "array to a line in the same order.",
-        .children = children,
-    };
     struct embed e = {.doc = yyjson_mut_doc_new(NULL)};
     yyjson_mut_val *root = yyjson_mut_obj(e.doc);
     int rc = CLI_EXIT_OK;
@@ -137,7 +136,7 @@ int cli_embed(int argc, char **argv)
     if (e.inputs == NULL) {
         cli_no_memory();
     }
-    cli_parse(&argp, argc, argv, &e);
+    cli_parse(&cli_embed_argp, argc, argv, &e);
     if (yyjson_mut_arr_size(e.inputs) == 0) {
         rc = read_inputs(&e);
     }

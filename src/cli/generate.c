@@ -76,22 +76,23 @@ static int run(struct generate *g)
     return rc;
 }
 
+static const struct argp_child children[] = {{.argp = &cli_ask_argp}, {0}};
+const struct argp cli_generate_argp = {
+    .options = options,
+    .parser = parse_generate,
+    .args_doc = "[PROMPT...]",
+    .doc = "Has a model continue or answer PROMPT, or what standard input holds, and prints "
+           "the answer as it comes.",
+    .children = children,
+};
+
 int cli_generate(int argc, char **argv)
 {
-    static const struct argp_child children[] = {{.argp = &cli_ask_argp}, {0}};
-    static const struct argp argp = {
-        .options = options,
-        .parser = parse_generate,
-        .args_doc = "[PROMPT...]",
-        .doc = "Has a model continue or answer PROMPT, or what standard input holds, and prints "
-               "the answer as it comes.",
-        .children = children,
-    };
     struct generate g = {0};
     int rc = CLI_EXIT_OK;
 
     cli_ask_init(&g.ask);
-    cli_parse(&argp, argc, argv, &g);
+    cli_parse(&cli_generate_argp, argc, argv, &g);
     if (buf_len(&g.prompt) == 0) {
         rc = cli_input_read(&g.prompt);
     }

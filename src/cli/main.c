@@ -6,19 +6,10 @@
 #include <string.h>
 
 #include "base/version.h"
-#include "cli/cli.h"
+#include "cli/commands.h"
 #include "cli/text.h"
 
-static const struct command {
-    int (*run)(int argc, char **argv);
-    const char *name;
-    const char *meaning;
-} commands[] = {
-#define CLI_COMMAND(function, name, meaning) {function, name, meaning},
-#include "cli/commands.def"
-#undef CLI_COMMAND
-};
-enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]), NAME_MAX_BYTES = 32 };
+enum { NAME_MAX_BYTES = 32 };
 
 static const struct {
     int status;
@@ -35,23 +26,13 @@ static void print_help(FILE *f)
                 "A gateway that speaks MCP (Model Communication Protocol) and HTTP in front of "
                 "Ollama,\nllama.cpp and vLLM, and its client.\n\nCommands:\n",
                 f);
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        (void)fprintf(f, "  %-14s%s\n", commands[i].name, commands[i].meaning);
+    for (const struct cli_command *command = cli_commands; command->name != NULL; command++) {
+        (void)fprintf(f, "  %-14s%s\n", command->name, command->meaning);
     }
     (void)fputs("\nmcpgate COMMAND --help shows the options of a command.\n\nExit status:\n", f);
     for (size_t i = 0; i < sizeof(exits) / sizeof(exits[0]); i++) {
         (void)fprintf(f, "  %-14d%s\n", exits[i].status, exits[i].meaning);
     }
-}
-
-static const struct command *find_command(const char *name)
-{
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        if (strcmp(commands[i].name, name) == 0) {
-            return &commands[i];
-        }
-    }
-    return NULL;
 }
 
 /* Insertions, deletions, replacements and swaps of neighbours that make one name of the other. */
@@ -92,12 +73,12 @@ static const char *suggest(const char *name)
     if (strlen(name) > NAME_MAX_BYTES) {
         return NULL;
     }
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        size_t distance = edit_distance(name, commands[i].name);
+    for (const struct cli_command *command = cli_commands; command->name != NULL; command++) {
+        size_t distance = edit_distance(name, command->name);
 
-        if (distance < least && distance < strlen(commands[i].name)) {
+        if (distance < least && distance < strlen(command->name)) {
             least = distance;
-            best = commands[i].name;
+            best = command->name;
         }
     }
     return best;
@@ -115,7 +96,7 @@ static int say_unknown(const char *name)
     return CLI_EXIT_USAGE;
 }
 
-static int run_command(const struct command *command, int argc, char **argv)
+static int run_command(const struct cli_command *command, int argc, char **argv)
 {
     char name[NAME_MAX_BYTES];
     int rc;
@@ -135,7 +116,7 @@ static int run_command(const struct command *command, int argc, char **argv)
 int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : NULL;
-    const struct command *command;
+    const struct cli_command *command;
 
     if (name == NULL) {
         print_help(stderr);
@@ -156,6 +137,6 @@ int main(int argc, char **argv)
         name = argv[2];
         argv[2] = help;
     }
-    command = find_command(name);
+    command = cli_command_find(name);
     return command == NULL ? say_unknown(name) : run_command(command, argc - 1, argv + 1);
 }

@@ -154,18 +154,18 @@ static int run(struct nodes *n)
     return rc == CLI_EXIT_OK && n->is_down ? CLI_EXIT_FAILED : rc;
 }
 
+const struct argp cli_nodes_argp = {
+    .options = options,
+    .parser = parse_nodes,
+    .doc = "Lists the nodes of the gateway and whether they are up. The exit status is 1 when "
+           "none is, or with --deep where none answers.",
+    .children = cli_common_children,
+};
+
 int cli_nodes(int argc, char **argv)
 {
-    static const struct argp_child children[] = {{.argp = &cli_common_argp}, {0}};
-    static const struct argp argp = {
-        .options = options,
-        .parser = parse_nodes,
-        .doc = "Lists the nodes of the gateway and whether they are up. The exit status is 1 when "
-               "none is, or with --deep where none answers.",
-        .children = children,
-    };
     struct nodes n = {0};
 
-    cli_parse(&argp, argc, argv, &n);
+    cli_parse(&cli_nodes_argp, argc, argv, &n);
     return run(&n);
 }

@@ -119,18 +119,18 @@ static int run(struct ping *p)
     return rc == CLI_EXIT_INTERRUPTED && p->answered > 0 ? CLI_EXIT_OK : rc;
 }
 
+const struct argp cli_ping_argp = {
+    .options = options,
+    .parser = parse_ping,
+    .doc = "Sends heartbeats to the gateway and shows how long each took to come back, then "
+           "least, average and most.",
+    .children = cli_common_children,
+};
+
 int cli_ping(int argc, char **argv)
 {
-    static const struct argp_child children[] = {{.argp = &cli_common_argp}, {0}};
-    static const struct argp argp = {
-        .options = options,
-        .parser = parse_ping,
-        .doc = "Sends heartbeats to the gateway and shows how long each took to come back, then "
-               "least, average and most.",
-        .children = children,
-    };
     struct ping p = {.interval_ms = INTERVAL_MS};
 
-    cli_parse(&argp, argc, argv, &p);
+    cli_parse(&cli_ping_argp, argc, argv, &p);
     return run(&p);
 }

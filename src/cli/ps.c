@@ -68,14 +68,19 @@ static void print_models(void *owner, yyjson_val *part, struct slice text)
     cli_table_print(&table);
 }
 
+const struct argp cli_ps_argp = {
+    .parser = cli_common_parse,
+    .doc = "Lists the models that are loaded on the first node that is up.",
+    .children = cli_common_children,
+};
+
 int cli_ps(int argc, char **argv)
 {
     struct cli_common common = {0};
     struct cli_conn conn;
     int rc;
 
-    cli_common_parse(argc, argv, "Lists the models that are loaded on the first node that is up.",
-                     &common);
+    cli_parse(&cli_ps_argp, argc, argv, &common);
     rc = cli_conn_open(&conn, &common);
     if (rc == CLI_EXIT_OK) {
         rc = cli_conn_ask(&conn, "ps", common.json ? cli_print_part : print_models, NULL);

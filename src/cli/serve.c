@@ -20,7 +20,7 @@ enum {
     OPTION_INSECURE
 };
 
-static const struct argp_option options[] = {
+const struct argp_option cli_serve_options[] = {
     /* The groups are only there to keep this order in the help. */
     {"config", 'c', "FILE", 0, "The configuration, YAML (docs/configuration.md)", 1},
     {"node", OPTION_NODE, "URL", 0,
@@ -56,7 +56,7 @@ static void add_node(struct serve *s, const char *url)
     s->args.node_urls = nodes;
 }
 
-static error_t parse_serve(int key, char *arg, struct argp_state *state)
+error_t cli_serve_parse(int key, char *arg, struct argp_state *state)
 {
     struct serve *s = state->input;
 
@@ -104,14 +104,13 @@ static error_t parse_serve(int key, char *arg, struct argp_state *state)
     }
 }
 
-struct config *cli_serve_config(int argc, char **argv, const char *doc)
+struct config *cli_serve_config(const struct argp *argp, int argc, char **argv)
 {
-    const struct argp argp = {.options = options, .parser = parse_serve, .doc = doc};
     struct serve s = {0};
     struct err e = {0};
     struct config *config;
 
-    cli_parse(&argp, argc, argv, &s);
+    cli_parse(argp, argc, argv, &s);
     config = config_load(&s.args, &e);
     free(s.nodes);
     if (config == NULL) {
@@ -124,12 +123,16 @@ struct config *cli_serve_config(int argc, char **argv, const char *doc)
     return config;
 }
 
+const struct argp cli_serve_argp = {
+    .options = cli_serve_options,
+    .parser = cli_serve_parse,
+    .doc = "Runs the gateway until SIGTERM or Ctrl-C. Without options it uses the Ollama of this "
+           "machine.\vOptions win over the configuration file; --node replaces all of its nodes.",
+};
+
 int cli_serve(int argc, char **argv)
 {
-    struct config *config = cli_serve_config(
-        argc, argv,
-        "Runs the gateway until SIGTERM or Ctrl-C. Without options it uses the Ollama of this "
-        "machine.\vOptions win over the configuration file; --node replaces all of its nodes.");
+    struct config *config = cli_serve_config(&cli_serve_argp, argc, argv);
     int rc;
 
     if (config == NULL) {

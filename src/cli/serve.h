@@ -7,8 +7,11 @@
 
 struct config;
 
+/* What the argp of both is made of. */
+extern const struct argp_option cli_serve_options[];
+error_t cli_serve_parse(int key, char *arg, struct argp_state *state);
 /* Reads the options and loads the configuration; warnings and errors are said on standard error.
- * NULL: it is wrong. `doc` is the command's help. */
-struct config *cli_serve_config(int argc, char **argv, const char *doc);
+ * NULL: it is wrong. */
+struct config *cli_serve_config(const struct argp *argp, int argc, char **argv);
 
 #endif

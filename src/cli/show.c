@@ -163,17 +163,17 @@ static int run(const struct show *show)
     return rc;
 }
 
+const struct argp cli_show_argp = {
+    .parser = parse_show,
+    .args_doc = "MODEL",
+    .doc = "Describes MODEL. --json has everything that is known.",
+    .children = cli_common_children,
+};
+
 int cli_show(int argc, char **argv)
 {
-    static const struct argp_child children[] = {{.argp = &cli_common_argp}, {0}};
-    static const struct argp argp = {
-        .parser = parse_show,
-        .args_doc = "MODEL",
-        .doc = "Describes MODEL. --json has everything that is known.",
-        .children = children,
-    };
     struct show show = {0};
 
-    cli_parse(&argp, argc, argv, &show);
+    cli_parse(&cli_show_argp, argc, argv, &show);
     return run(&show);
 }

@@ -279,22 +279,23 @@ static int run(struct sim *sim)
     return rc;
 }
 
+const struct argp cli_sim_argp = {
+    .options = options,
+    .parser = parse_sim,
+    .doc = "Runs a simulated Ollama node until SIGTERM or Ctrl-C: for tests, benchmarks and "
+           "trying things out without a model. It marks itself: \"simulated\": true in "
+           "/api/version, its counts are in /sim/stats.\vA request can ask for a fault itself, "
+           "with the header X-Sim-Fault or the option sim_fault, and for a gap with the option "
+           "sim_gap_ms.",
+};
+
 int cli_sim(int argc, char **argv)
 {
-    static const struct argp argp = {
-        .options = options,
-        .parser = parse_sim,
-        .doc = "Runs a simulated Ollama node until SIGTERM or Ctrl-C: for tests, benchmarks and "
-               "trying things out without a model. It marks itself: \"simulated\": true in "
-               "/api/version, its counts are in /sim/stats.\vA request can ask for a fault itself, "
-               "with the header X-Sim-Fault or the option sim_fault, and for a gap with the option "
-               "sim_gap_ms.",
-    };
     struct sim sim = {.http = "127.0.0.1:11434", .profile = "echo", .seed = 1};
     static const char *only[] = {"m:latest"};
     int rc;
 
-    cli_parse(&argp, argc, argv, &sim);
+    cli_parse(&cli_sim_argp, argc, argv, &sim);
     if (sim.name_count == 0) {
         sim.names = only;
         sim.name_count = 1;

@@ -38,6 +38,12 @@ static void print_json(struct slice gateway)
     yyjson_mut_doc_free(doc);
 }
 
+const struct argp cli_version_argp = {
+    .parser = cli_common_parse,
+    .doc = "Shows the versions of this program and of the gateway.",
+    .children = cli_common_children,
+};
+
 int cli_version(int argc, char **argv)
 {
     struct cli_common common = {0};
@@ -45,7 +51,7 @@ int cli_version(int argc, char **argv)
     struct cli_conn conn;
     int rc;
 
-    cli_common_parse(argc, argv, "Shows the versions of this program and of the gateway.", &common);
+    cli_parse(&cli_version_argp, argc, argv, &common);
     if (!common.json) {
         (void)puts("client  " MCPGATE_VERSION); /* also where no gateway answers */
     }
