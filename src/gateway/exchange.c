@@ -441,7 +441,7 @@ static enum step_result fail_none_up(struct exchange *x)
     struct node *first = nodes_count(set) > 0 ? nodes_at(set, 0) : NULL;
 
     if (first != NULL && first->why_down[0] != '\0') {
-        (void)snprintf(text, sizeof(text), "no node is up (%s: %.150s)", first->name,
+        (void)snprintf(text, sizeof(text), "no node is up (%s: %.150s)", first->spec->name,
                        first->why_down);
         return fail(x, MCP_ENODE_UNAVAILABLE, text);
     }
@@ -507,7 +507,7 @@ static enum step_result step_choose(struct exchange *x)
         break;
     }
     x->node_id = n->id;
-    slice_copy(slice_str(n->name), x->node_name, sizeof(x->node_name));
+    slice_copy(slice_str(n->spec->name), x->node_name, sizeof(x->node_name));
     return STEP_NEXT;
 }
 

@@ -52,7 +52,7 @@ static void log_node_state(const struct node *n)
 
     /* It may hold what the node itself said. A failure leaves it out. */
     (void)(logfmt_pair(&why, "why", slice_str(n->why_down)) && buf_append_byte(&why, '\0'));
-    LOG_INFO("node_state", "node=%s state=%s kind=%s models=%zu%s", n->name,
+    LOG_INFO("node_state", "node=%s state=%s kind=%s models=%zu%s", n->spec->name,
              node_state_name(n->state), node_kind_name(n->kind), n->catalogue.count,
              buf_failed(&why) ? "" : buf_slice(&why).ptr);
     buf_fini(&why);

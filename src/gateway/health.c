@@ -24,11 +24,11 @@ static void append_member(struct buf *out, const char *key, const char *value)
 static void append_node(struct buf *out, const struct node *n)
 {
     buf_append_str(out, "{\"name\":");
-    json_append_string(out, slice_str(n->name));
+    json_append_string(out, slice_str(n->spec->name));
     buf_printf(out, ",\"up\":%s", n->state == NODE_UP ? "true" : "false");
     append_member(out, "state", node_state_name(n->state));
     append_member(out, "kind", node_kind_name(n->kind));
-    append_member(out, "url", n->url);
+    append_member(out, "url", n->spec->url);
     append_member(out, "version", n->version);
     buf_append_str(out, ",\"models\":[");
     for (size_t i = 0; i < n->catalogue.count; i++) {

@@ -219,21 +219,21 @@ static bool build_head(struct node_call *c, const struct node_call_request *r)
 
     buf_append(b, r->method);
     buf_append_byte(b, ' ');
-    buf_append_str(b, c->node->prefix);
+    buf_append_str(b, c->node->spec->prefix);
     buf_append(b, r->path);
     buf_append(b, SLICE(" HTTP/1.1\r\nHost: "));
-    buf_append_str(b, c->node->host_header);
+    buf_append_str(b, c->node->spec->host_header);
     buf_append(b, SLICE("\r\n"));
     for (size_t i = 0; i < r->header_count; i++) {
         if (!header_is_ours(r->headers[i].name) &&
-            !header_is_nodes(c->node->extra_headers, r->headers[i].name)) {
+            !header_is_nodes(c->node->spec->extra_headers, r->headers[i].name)) {
             buf_append(b, r->headers[i].name);
             buf_append(b, SLICE(": "));
             buf_append(b, r->headers[i].value);
             buf_append(b, SLICE("\r\n"));
         }
     }
-    buf_append_str(b, c->node->extra_headers);
+    buf_append_str(b, c->node->spec->extra_headers);
     for (size_t i = 0; i < r->piece_count; i++) {
         body_bytes += r->pieces[i].len;
     }
@@ -397,7 +397,7 @@ static bool retry_stale(struct node_call *c)
     http_client_close(&c->client);
     c->retried = true;
     counter_add(COUNTER_NODE_STALE_RETRY, 1);
-    LOG_DEBUG("node_stale_retry", "node=%s", c->node->name);
+    LOG_DEBUG("node_stale_retry", "node=%s", c->node->spec->name);
     return connect_fresh(c);
 }
 

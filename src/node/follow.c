@@ -58,12 +58,17 @@ void followers_fini(struct nodes *leader)
     free(leader->followers);
 }
 
+void followers_tell(struct nodes *leader)
+{
+    for (size_t i = 0; i < leader->follower_count; i++) {
+        tell(leader->followers[i]->set);
+    }
+}
+
 void followers_publish(struct nodes *leader, struct node *n)
 {
     if (node_share_publish(n->share, n)) {
-        for (size_t i = 0; i < leader->follower_count; i++) {
-            tell(leader->followers[i]->set);
-        }
+        followers_tell(leader);
     }
 }
 
@@ -121,6 +126,7 @@ static void follower_look(void *owner)
 
     atomic_store(&set->told, false);      /* first: what comes from now on rings again */
     granted = atomic_load(&set->granted); /* before the news: it was set behind them */
+    (void)members_take(set);              /* without memory: with the next news */
     for (size_t i = 0; i < set->count; i++) {
         node_share_take(set->list[i]->share, set->list[i]);
     }

@@ -49,7 +49,7 @@ static void set_state(struct node *n, enum node_state state, const char *why)
 
 void node_mark_up(struct node *n)
 {
-    if (n->state != NODE_REFUSED) {
+    if (n->state != NODE_REFUSED && !n->retired) {
         set_state(n, NODE_UP, "");
     }
 }
@@ -58,7 +58,7 @@ void node_mark_down(struct node *n, const char *why)
 {
     bool was_up = n->state == NODE_UP;
 
-    if (n->state == NODE_REFUSED) {
+    if (n->state == NODE_REFUSED || n->retired) {
         return;
     }
     set_state(n, NODE_DOWN, why);
@@ -72,13 +72,15 @@ void node_mark_down(struct node *n, const char *why)
 
 void node_mark_refused(struct node *n)
 {
-    set_state(n, NODE_REFUSED, "this node is the gateway itself");
+    if (!n->retired) {
+        set_state(n, NODE_REFUSED, "this node is the gateway itself");
+    }
 }
 
 void node_mark_changed(struct node *n)
 {
     n->catalogue_changed = true;
-    if (n->poll == NULL) {
+    if (n->poll == NULL && !n->retired) {
         node_share_report_changed(n->share);
         nodes_report(n->set);
     }
@@ -96,6 +98,9 @@ void node_call_ended(struct node *n)
 {
     n->calls--;
     (void)atomic_fetch_sub_explicit(&n->share->calls, 1, memory_order_relaxed);
+    if (n->retired && n->calls == 0) {
+        nodes_bury(n->set, n);
+    }
 }
 
 void node_heard(struct node *n, uint64_t now_ms)

@@ -7,7 +7,8 @@
  * STARTING  made                                      the first poll: UP or DOWN, or REFUSED
  * UP        a poll got version and catalogue          a failed poll or connection: DOWN
  * DOWN      see UP; polled again after 0.1 s, doubling to 5 s     a good poll: UP
- * REFUSED   the node turned out to be this gateway    never */
+ * REFUSED   the node turned out to be this gateway    never
+ * A node the configuration no longer names is retired: its state means nothing any more. */
 #ifndef MCP_NODE_NODE_H
 #define MCP_NODE_NODE_H
 
@@ -21,20 +22,11 @@
 #include "http/parse/message.h"
 #include "node/catalogue.h"
 #include "node/pool.h"
+#include "node/spec.h"
 #include "reactor/addr.h"
 #include "reactor/loop.h"
 
-enum node_kind { NODE_KIND_UNKNOWN, NODE_KIND_OLLAMA, NODE_KIND_OPENAI };
 enum node_state { NODE_STARTING, NODE_UP, NODE_DOWN, NODE_REFUSED };
-
-struct node_options {
-    const char *url;
-    enum node_kind kind; /* UNKNOWN: found by polling */
-    const char *name;
-    const char *api_key;               /* NULL: none */
-    const struct http_header *headers; /* sent with every request */
-    size_t header_count;
-};
 
 struct node_limits {
     uint64_t connect_timeout_ms;
@@ -56,16 +48,10 @@ struct node {
     uint32_t magic;
     uint64_t id; /* never reused; 0 is no node */
     struct nodes *set;
-    char *name;
-    char *url;
-    char *host; /* to look up; the path for unix sockets */
-    unsigned port;
-    bool is_unix;
-    char *host_header;   /* value of Host */
-    char *prefix;        /* path of the URL, "" or "/x" */
-    char *extra_headers; /* "Name: value\r\n"...: credentials and configured headers */
-    enum node_kind configured_kind;
-    enum node_kind kind;
+    const struct node_spec *spec; /* of the share */
+    bool retired; /* no longer in its set: takes no new call, and goes with the last that runs */
+    struct node *next_retired;
+    enum node_kind kind; /* what the node was found to be */
     enum node_state state;
     bool has_addr;
     struct addr addr;
@@ -75,7 +61,7 @@ struct node {
     char version[64];            /* what the node says of itself; "" unknown */
     char why_down[NODE_WHY_MAX]; /* for people; "" while up */
     struct node_pool pool;
-    struct node_poll *poll; /* NULL on a registry that follows */
+    struct node_poll *poll; /* NULL on a registry that follows, and once retired */
     struct node_share *share;
     uint64_t seen_version; /* of what is shared, on a registry that follows */
     size_t calls;          /* running on this loop, detached ones too */

@@ -103,8 +103,8 @@ static void fail_status(struct node_poll *p, const char *path)
     char why[200];
     struct slice said = slice_trim(slice_first(buf_slice(&p->answer), 80));
 
-    (void)snprintf(why, sizeof(why), "%.40s%s answered %u%s%.*s", p->node->prefix, path, p->status,
-                   said.len > 0 ? " " : "", SLICE_ARG(said));
+    (void)snprintf(why, sizeof(why), "%.40s%s answered %u%s%.*s", p->node->spec->prefix, path,
+                   p->status, said.len > 0 ? " " : "", SLICE_ARG(said));
     fail(p, why);
 }
 
@@ -120,8 +120,7 @@ static void read_version(struct node_poll *p)
         p->node->kind = NODE_KIND_OLLAMA;
         (void)snprintf(p->node->version, sizeof(p->node->version), "%s", version);
         start_catalogue(p);
-    } else if (p->status >= 400 && p->status < 500 &&
-               p->node->configured_kind == NODE_KIND_UNKNOWN) {
+    } else if (p->status >= 400 && p->status < 500 && p->node->spec->kind == NODE_KIND_UNKNOWN) {
         p->node->kind = NODE_KIND_OPENAI;
         p->node->version[0] = '\0';
         start_catalogue(p);
@@ -265,7 +264,7 @@ static void start_calls(struct node_poll *p)
     bool known = n->state == NODE_UP && n->kind == NODE_KIND_OPENAI;
 
     /* What a node is may change while it is down, not while it is up. */
-    if (known || n->configured_kind == NODE_KIND_OPENAI) {
+    if (known || n->spec->kind == NODE_KIND_OPENAI) {
         start_catalogue(p);
     } else {
         start_version(p);
@@ -324,8 +323,8 @@ static void start_lookup(struct node_poll *p)
         return;
     }
     l->poll = p;
-    l->host = strdup(p->node->host);
-    l->port = p->node->port;
+    l->host = strdup(p->node->spec->host);
+    l->port = p->node->spec->port;
     p->lookup = l;
     if (l->host == NULL ||
         loop_offload(p->loop, lookup_work, lookup_done, lookup_free, l) != MCP_OK) {
@@ -339,9 +338,9 @@ static void find_address(struct node_poll *p)
 {
     struct err e = {0};
 
-    if (!p->node->is_unix) {
+    if (!p->node->spec->is_unix) {
         start_lookup(p);
-    } else if (addr_from_unix(&p->node->addr, p->node->host, &e) == MCP_OK) {
+    } else if (addr_from_unix(&p->node->addr, p->node->spec->host, &e) == MCP_OK) {
         p->node->has_addr = true;
         start_calls(p);
     } else {
@@ -414,8 +413,11 @@ static void on_limit(void *owner)
 
 struct node_poll *node_poll_new(struct node *n)
 {
-    struct node_poll *p = xcalloc(1, sizeof(*p));
+    struct node_poll *p = calloc(1, sizeof(*p));
 
+    if (p == NULL) {
+        return NULL;
+    }
     p->node = n;
     p->loop = nodes_loop(n->set);
     p->delay_ms = POLL_FIRST_MS;

@@ -11,7 +11,7 @@
 struct node;
 struct node_poll;
 
-struct node_poll *node_poll_new(struct node *n); /* start-up: ends the process when memory is out */
+struct node_poll *node_poll_new(struct node *n); /* NULL: out of memory */
 void node_poll_free(struct node_poll **p);
 /* Polls now, unless a poll is running. */
 void node_poll_now(struct node_poll *p);

@@ -15,6 +15,12 @@ void node_pool_init(struct node_pool *p, struct loop *loop, size_t max_idle, uin
         .loop = loop, .max_idle = max_idle, .max_idle_ms = max_idle_ms, .idle_count = idle_count};
 }
 
+void node_pool_limit(struct node_pool *p, size_t max_idle, uint64_t max_idle_ms)
+{
+    p->max_idle = max_idle;
+    p->max_idle_ms = max_idle_ms;
+}
+
 static void pooled_free(void *e)
 {
     block_put(e, sizeof(struct pooled));

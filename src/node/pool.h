@@ -39,6 +39,8 @@ struct node_pool {
 /* `max_idle` 0: keeps none at all. `idle_count` is shared by the pools of the same node. */
 void node_pool_init(struct node_pool *p, struct loop *loop, size_t max_idle, uint64_t max_idle_ms,
                     _Atomic size_t *idle_count);
+/* Other limits for what is returned, and grows idle, from now on. */
+void node_pool_limit(struct node_pool *p, size_t max_idle, uint64_t max_idle_ms);
 /* Closes what is in it. */
 void node_pool_fini(struct node_pool *p);
 /* A connection, now the caller's (its owner still to be set); NULL: there is none. */

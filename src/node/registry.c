@@ -1,18 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node/registry.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/counter.h"
 #include "base/log.h"
-#include "http/parse/url.h"
-#include "node/call.h"
 #include "node/poll.h"
 #include "node/registry_internal.h"
-#include "node/share.h"
 
 enum { CATALOGUE_FRESH_MS = 1000 };
 
@@ -26,27 +22,8 @@ struct nodes *nodes_new(struct loop *loop, const struct node_limits *limits, con
     set->instance = xstrdup(instance);
     set->changed = changed;
     set->owner = owner;
+    roster_init(&set->roster);
     return set;
-}
-
-static void node_free(struct node *n)
-{
-    bool leads = n->poll != NULL;
-
-    node_poll_free(&n->poll);
-    node_calls_drop(n);
-    node_pool_fini(&n->pool);
-    catalogue_fini(&n->catalogue);
-    free(n->name);
-    free(n->url);
-    free(n->host);
-    free(n->host_header);
-    free(n->prefix);
-    free(n->extra_headers);
-    if (leads) {
-        node_share_free(&n->share);
-    }
-    free(n);
 }
 
 void nodes_free(struct nodes **pset)
@@ -58,134 +35,26 @@ void nodes_free(struct nodes **pset)
     }
     *pset = NULL;
     followers_fini(set);
-    for (size_t i = 0; i < set->count; i++) {
-        node_free(set->list[i]);
-    }
-    free(set->list);
+    members_fini(set);
+    roster_fini(&set->roster);
     free(set->instance);
     free(set);
-}
-
-static struct node *node_new(struct nodes *set, uint64_t id, struct node_share *share)
-{
-    struct node *n = xcalloc(1, sizeof(*n));
-
-    n->magic = NODE_MAGIC;
-    n->id = id;
-    n->set = set;
-    n->share = share;
-    node_pool_init(&n->pool, set->loop, set->limits.pool_idle, set->limits.pool_idle_ms,
-                   &share->idle);
-    return n;
-}
-
-static char *copy_slice(struct slice s)
-{
-    char *copy = xcalloc(1, s.len + 1);
-
-    memcpy(copy, s.ptr, s.len);
-    return copy;
-}
-
-static char *take_text(struct buf *b)
-{
-    char *copy = copy_slice(buf_slice(b));
-
-    buf_fini(b);
-    return copy;
-}
-
-static void set_host_header(struct node *n, const struct url *u)
-{
-    struct buf b = {0};
-
-    if (u->is_unix) {
-        buf_append_str(&b, "localhost");
-    } else if (u->is_ipv6) {
-        buf_printf(&b, "[%s]:%u", n->host, u->port);
-    } else {
-        buf_printf(&b, "%s:%u", n->host, u->port);
-    }
-    n->host_header = take_text(&b);
-}
-
-static void set_extra_headers(struct node *n, const struct node_options *o)
-{
-    struct buf b = {0};
-
-    if (o->api_key != NULL) {
-        buf_printf(&b, "Authorization: Bearer %s\r\n", o->api_key);
-    }
-    for (size_t i = 0; i < o->header_count; i++) {
-        buf_printf(&b, "%.*s: %.*s\r\n", SLICE_ARG(o->headers[i].name),
-                   SLICE_ARG(o->headers[i].value));
-    }
-    n->extra_headers = take_text(&b);
-}
-
-int nodes_add(struct nodes *set, const struct node_options *o, struct err *e)
-{
-    struct url u;
-    struct node *n;
-    struct node **list;
-    int rv = url_parse(&u, slice_str(o->url), e);
-
-    if (rv != MCP_OK) {
-        return rv;
-    }
-    list = realloc(set->list, (set->count + 1) * sizeof(struct node *));
-    if (list == NULL) {
-        return err_set(e, MCP_ENOMEM, "out of memory");
-    }
-    set->list = list;
-    n = node_new(set, ++set->last_id, node_share_new());
-    n->url = xstrdup(o->url);
-    n->host = copy_slice(u.host);
-    n->port = u.port;
-    n->is_unix = u.is_unix;
-    n->prefix = copy_slice(u.path);
-    set_host_header(n, &u);
-    n->name = xstrdup(o->name != NULL ? o->name : (u.is_unix ? o->url : n->host_header));
-    set_extra_headers(n, o);
-    n->configured_kind = o->kind;
-    n->kind = o->kind;
-    n->poll = node_poll_new(n);
-    set->list[set->count++] = n;
-    return MCP_OK;
-}
-
-static struct node *copy_node(struct nodes *set, const struct node *from)
-{
-    struct node *n = node_new(set, from->id, from->share);
-
-    n->url = xstrdup(from->url);
-    n->host = xstrdup(from->host);
-    n->port = from->port;
-    n->is_unix = from->is_unix;
-    n->prefix = xstrdup(from->prefix);
-    n->host_header = xstrdup(from->host_header);
-    n->name = xstrdup(from->name);
-    n->extra_headers = xstrdup(from->extra_headers);
-    n->configured_kind = from->configured_kind;
-    n->kind = from->kind;
-    node_share_take(n->share, n);
-    return n;
 }
 
 struct nodes *nodes_follow(struct nodes *leader, struct loop *loop)
 {
     struct nodes *set = nodes_new(loop, &leader->limits, leader->instance, NULL, NULL);
+    int rv;
 
-    set->list = xcalloc(leader->count + 1, sizeof(struct node *));
-    for (; set->count < leader->count; set->count++) {
-        set->list[set->count] = copy_node(set, leader->list[set->count]);
-    }
     follower_add(leader, set);
+    rv = members_take(set);
+    ASSERT(rv == MCP_OK); /* start-up */
     return set;
 }
 
 void nodes_start(struct nodes *set)
 {
+    set->started = true;
     for (size_t i = 0; i < set->count; i++) {
         node_poll_now(set->list[i]->poll);
     }
@@ -261,7 +130,7 @@ static bool is_awaited(const struct nodes *set, const struct node *n)
            (n->state == NODE_UP || (n->state == NODE_STARTING && nodes_up(set) == 0));
 }
 
-static void wake_waiting(struct nodes *set)
+void nodes_wake_waiting(struct nodes *set)
 {
     struct nodes_refresh *r;
 
@@ -282,7 +151,7 @@ void nodes_changed(struct nodes *set, struct node *n)
     }
     followers_publish(set, n);
     set->changed(set->owner, n);
-    wake_waiting(set); /* a node that went down is not waited for */
+    nodes_wake_waiting(set); /* a node that went down is not waited for */
 }
 
 void nodes_refresh(struct nodes *set, struct nodes_refresh *r, loop_cb done, void *owner)
@@ -298,7 +167,7 @@ void nodes_refresh(struct nodes *set, struct nodes_refresh *r, loop_cb done, voi
             node_poll_now(set->list[i]->poll);
         }
     }
-    wake_waiting(set);
+    nodes_wake_waiting(set);
 }
 
 void nodes_refresh_cancel(struct nodes *set, struct nodes_refresh *r)
@@ -316,5 +185,5 @@ void nodes_poll_ended(struct nodes *set, struct node *n)
     if (n->state == NODE_UP && n->catalogue_changed && refresh_list_first(&set->waiting) != NULL) {
         node_poll_now(n->poll);
     }
-    wake_waiting(set);
+    nodes_wake_waiting(set);
 }

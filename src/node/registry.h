@@ -27,8 +27,13 @@ struct nodes *nodes_new(struct loop *loop, const struct node_limits *limits, con
  * and when it is its loop runs no more. Start-up: ends the process when memory is out. */
 struct nodes *nodes_follow(struct nodes *leader, struct loop *loop);
 void nodes_free(struct nodes **set);
-/* MCP_EARGUMENT with what is wrong, MCP_ENOMEM. */
+/* On the leader, and by it on those that follow. MCP_EARGUMENT with what is wrong, MCP_ENOMEM:
+ * nothing has changed. */
 int nodes_add(struct nodes *set, const struct node_options *options, struct err *e);
+/* These nodes, in this order, and limits from now on: a node whose options are the same stays as it
+ * is, with its state and connections; one that is not named any more retires. As nodes_add. */
+int nodes_configure(struct nodes *set, const struct node_options *options, size_t count,
+                    const struct node_limits *limits, struct err *e);
 /* Starts polling. */
 void nodes_start(struct nodes *set);
 
@@ -59,5 +64,7 @@ void nodes_refresh_cancel(struct nodes *set, struct nodes_refresh *r);
 void nodes_poll_ended(struct nodes *set, struct node *n);
 /* For a node of one that follows: something was reported about it. */
 void nodes_report(struct nodes *set);
+/* For a retired node: its last call has ended. */
+void nodes_bury(struct nodes *set, struct node *n);
 
 #endif

@@ -8,22 +8,39 @@
 #include "base/check.h"
 #include "node/node.h"
 
-struct node_share *node_share_new(void)
+struct node_share *node_share_new(uint64_t id, const struct node_options *o, struct err *e)
 {
-    struct node_share *s = xcalloc(1, sizeof(*s));
+    struct node_share *s = calloc(1, sizeof(*s));
 
+    if (s == NULL) {
+        (void)err_set(e, MCP_ENOMEM, "out of memory");
+        return NULL;
+    }
+    if (node_spec_init(&s->spec, o, e) != MCP_OK) {
+        free(s);
+        return NULL;
+    }
+    s->id = id;
+    s->users = 1;
     (void)pthread_mutex_init(&s->lock, NULL); /* cannot fail for a default mutex */
     return s;
 }
 
-void node_share_free(struct node_share **share)
+struct node_share *node_share_ref(struct node_share *s)
+{
+    (void)atomic_fetch_add_explicit(&s->users, 1, memory_order_relaxed);
+    return s;
+}
+
+void node_share_unref(struct node_share **share)
 {
     struct node_share *s = *share;
 
-    if (s == NULL) {
+    *share = NULL;
+    if (s == NULL || atomic_fetch_sub_explicit(&s->users, 1, memory_order_acq_rel) > 1) {
         return;
     }
-    *share = NULL;
+    node_spec_fini(&s->spec);
     catalogue_fini(&s->catalogue);
     (void)pthread_mutex_destroy(&s->lock); /* nobody holds it any more */
     free(s);

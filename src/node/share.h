@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the registries of several loops tell each other about one node. One of them, the leader,
  * polls and decides about its state; the others follow: they take what it publishes, and report
- * what they notice. Made by the leader, who outlives the others. Any thread. */
+ * what they notice. Reference counted: each node of each registry, and the roster, hold it. Any
+ * thread. */
 #ifndef MCP_NODE_SHARE_H
 #define MCP_NODE_SHARE_H
 
@@ -14,6 +15,10 @@
 #include "node/node.h"
 
 struct node_share {
+    _Atomic size_t users;
+    uint64_t id; /* of the node, on every registry; this and the next never change */
+    struct node_spec spec;
+
     _Atomic size_t calls;      /* running, of all registries, detached ones too */
     _Atomic size_t idle;       /* connections (pool.h) */
     _Atomic uint64_t heard_ms; /* loop time of the last byte of an answer to one of them */
@@ -34,8 +39,10 @@ struct node_share {
     char reported_why[NODE_WHY_MAX];
 };
 
-struct node_share *node_share_new(void); /* start-up: ends the process when memory is out */
-void node_share_free(struct node_share **s);
+/* With one reference. NULL: MCP_EARGUMENT with what is wrong with the URL, or MCP_ENOMEM. */
+struct node_share *node_share_new(uint64_t id, const struct node_options *o, struct err *e);
+struct node_share *node_share_ref(struct node_share *s);
+void node_share_unref(struct node_share **s);
 
 /* The leader's thread. True: something has changed since it was last published. */
 bool node_share_publish(struct node_share *s, const struct node *n);

@@ -63,7 +63,7 @@ static void a_follower_learns_what_polls_find_out(void **state)
     for (int i = 0; i < 2; i++) {
         assert_int_equal(of(i)->state, NODE_STARTING);
         assert_int_equal(of(i)->id, leader_node()->id);
-        assert_string_equal(of(i)->name, leader_node()->name);
+        assert_string_equal(of(i)->spec->name, leader_node()->spec->name);
         assert_false(nodes_all_polled(followers[i]));
     }
     start();

@@ -68,14 +68,14 @@ static void a_node_has_its_parts_from_its_url(void **state)
     for (size_t i = 0; i < count; i++) {
         const struct node *n = node_add(urls[i].url);
 
-        assert_string_equal(n->url, urls[i].url);
-        assert_string_equal(n->name, urls[i].name);
-        assert_string_equal(n->host, urls[i].host);
-        assert_string_equal(n->host_header, urls[i].host_header);
-        assert_string_equal(n->prefix, urls[i].prefix);
-        assert_string_equal(n->extra_headers, "");
-        assert_int_equal(n->port, urls[i].port);
-        assert_int_equal(n->is_unix, urls[i].port == 0);
+        assert_string_equal(n->spec->url, urls[i].url);
+        assert_string_equal(n->spec->name, urls[i].name);
+        assert_string_equal(n->spec->host, urls[i].host);
+        assert_string_equal(n->spec->host_header, urls[i].host_header);
+        assert_string_equal(n->spec->prefix, urls[i].prefix);
+        assert_string_equal(n->spec->extra_headers, "");
+        assert_int_equal(n->spec->port, urls[i].port);
+        assert_int_equal(n->spec->is_unix, urls[i].port == 0);
         assert_int_equal(n->state, NODE_STARTING);
         assert_false(n->has_addr);
         assert_int_equal(n->id, i + 1);
@@ -96,10 +96,10 @@ static void what_the_configuration_says_is_kept(void **state)
                                                                 .header_count = 2});
 
     (void)state;
-    assert_string_equal(n->name, "big");
+    assert_string_equal(n->spec->name, "big");
     assert_int_equal(n->kind, NODE_KIND_OPENAI);
-    assert_int_equal(n->configured_kind, NODE_KIND_OPENAI);
-    assert_string_equal(n->extra_headers, "Authorization: Bearer k\r\nX-A: 1\r\nX-B: \r\n");
+    assert_int_equal(n->spec->kind, NODE_KIND_OPENAI);
+    assert_string_equal(n->spec->extra_headers, "Authorization: Bearer k\r\nX-A: 1\r\nX-B: \r\n");
     assert_string_equal(node_kind_name(n->kind), "openai");
     assert_string_equal(node_state_name(n->state), "starting");
 }
