@@ -32,8 +32,8 @@ struct wire_hello {
     bool version_1;                           /* among those it speaks */
     enum wire_codec codecs[WIRE_CODEC_COUNT]; /* those known here, each once, best first */
     size_t codec_count;
-    bool plain_codecs; /* exactly ["json"] */
-    uint32_t features; /* bits of enum wire_feature, those known here */
+    bool only_json;    /* exactly ["json"] */
+    uint32_t features; /* bits of enum wire_feature, those known here; WIRE_SINCE_BASE always */
     uint32_t heartbeat_ms;
     uint32_t max_frame_bytes; /* that it accepts */
     uint32_t window_bytes;
@@ -107,7 +107,7 @@ struct wire_ack {
 
 bool wire_ack_append(struct buf *out, const struct wire_ack *ack);
 /* The node's name goes to `node_text`, which is emptied first. 0, MCP_EPROTOCOL, MCP_ENOMEM. */
-int wire_ack_read(struct wire_ack *ack, struct slice payload, struct buf *node_text);
+int wire_ack_read(struct wire_ack *ack, struct slice payload, struct buf *node_text, struct err *e);
 
 /* --- GOAWAY --------------------------------------------------------------------------------------
  */
@@ -127,7 +127,7 @@ struct wire_goaway {
 
 bool wire_goaway_append(struct buf *out, const struct wire_goaway *goaway);
 /* 0, MCP_EPROTOCOL. */
-int wire_goaway_read(struct wire_goaway *goaway, struct slice payload);
+int wire_goaway_read(struct wire_goaway *goaway, struct slice payload, struct err *e);
 const char *wire_goaway_name(enum wire_goaway_reason reason);
 
 #endif
