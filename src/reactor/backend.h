@@ -18,6 +18,7 @@
 #include "base/list.h"
 #include "base/slice.h"
 #include "reactor/addr.h"
+#include "reactor/lease.h"
 
 struct epoll_event;
 struct io;
@@ -67,7 +68,8 @@ struct io {
     int error; /* to be told as failed */
     bool receiving;
     bool connecting;
-    bool send_blocked;
+    bool send_blocked; /* what a send did not take waits for room, where the sender has it, */
+    bool send_kept;    /* or, with this, under way */
     bool got_end;
     bool told_hangup;
     bool told_failed;
@@ -90,7 +92,24 @@ struct backend {
     bool batching;
     /* `wake` came. */
     bool woken;
+    /* What is being handed over, where a lease goes with it. */
+    struct leased in;
 };
+
+/* Tells `received`; without a lease the bytes go when this returns. */
+static inline void backend_hand_over(struct backend *b, struct io *io, struct slice bytes,
+                                     struct lease *lease)
+{
+    if (lease == NULL) {
+        io->ops->received(io, bytes);
+        return;
+    }
+    b->in = (struct leased){bytes, lease};
+    lease_take(lease);
+    io->ops->received(io, bytes);
+    b->in.lease = NULL;
+    lease_give(lease);
+}
 
 struct loop_sys;
 

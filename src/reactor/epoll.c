@@ -21,6 +21,8 @@
 
 enum {
     EVENTS_MAX = 256,
+    LEASED_BYTES =
+        4 * SOCK_READ_BYTES, /* so many may be referred to; what is read beyond is copied */
     MASK_OPEN = EPOLLIN | EPOLLRDHUP,
 };
 
@@ -37,7 +39,9 @@ struct epoll_backend {
     struct io_list failing; /* io->error is to be told */
     struct io_list closed;  /* released is to be told */
     struct epoll_event events[EVENTS_MAX];
-    char in[SOCK_READ_BYTES];
+    struct lease lease; /* of all that is referred to in `in` */
+    size_t in_at;       /* behind that */
+    char in[LEASED_BYTES + SOCK_READ_BYTES];
 };
 
 /* Where the kernel is too old for it, or a sandbox forbids it, timers are due in the next whole
@@ -72,6 +76,14 @@ static struct epoll_backend *epoll_of(struct backend *b)
     return (struct epoll_backend *)(void *)b;
 }
 
+static void on_lease_over(struct lease *l)
+{
+    struct epoll_backend *e =
+        (struct epoll_backend *)(void *)((char *)l - offsetof(struct epoll_backend, lease));
+
+    e->in_at = 0;
+}
+
 static struct backend *epoll_create_backend(const struct loop_sys *sys)
 {
     struct epoll_backend *e = calloc(1, sizeof(*e));
@@ -80,6 +92,7 @@ static struct backend *epoll_create_backend(const struct loop_sys *sys)
         return NULL;
     }
     e->base.ops = &backend_epoll;
+    e->lease.over = on_lease_over;
     e->sys = sys;
     e->epfd = epoll_create1(EPOLL_CLOEXEC);
     if (e->epfd < 0) {
@@ -163,6 +176,20 @@ static bool is_gone(const struct io *io)
 /* --- events
  * --------------------------------------------------------------------------------------- */
 
+/* Of the bytes read at `in_at`; all that is referred to goes by the end of the turn, when it was
+ * written, or copied where the kernel had no room. */
+static void hand_over(struct epoll_backend *e, struct io *io, size_t n)
+{
+    struct slice in = slice_of(e->in + e->in_at, n);
+
+    if (e->in_at + n > LEASED_BYTES) {
+        backend_hand_over(&e->base, io, in, NULL);
+        return;
+    }
+    e->in_at += n;
+    backend_hand_over(&e->base, io, in, &e->lease);
+}
+
 /* Reads until a short read, `to_end` until the end or an error; true when there is no more for now.
  */
 static bool receive(struct epoll_backend *e, struct io *io, bool to_end)
@@ -170,17 +197,18 @@ static bool receive(struct epoll_backend *e, struct io *io, bool to_end)
     size_t budget = SOCK_TURN_BYTES;
 
     while (io->fd >= 0 && io->receiving && !io->got_end) {
+        size_t wanted = budget < SOCK_READ_BYTES ? budget : (size_t)SOCK_READ_BYTES;
         ssize_t n;
 
         if (budget == 0) {
             counter_add(COUNTER_READ_BUDGET_USED, 1);
             return false;
         }
-        n = e->sys->recv(io->fd, e->in, budget < sizeof(e->in) ? budget : sizeof(e->in), 0);
+        n = e->sys->recv(io->fd, e->in + e->in_at, wanted, 0);
         if (n > 0) {
             budget -= (size_t)n;
-            io->ops->received(io, slice_of(e->in, (size_t)n));
-            if ((size_t)n < sizeof(e->in) && !to_end) {
+            hand_over(e, io, (size_t)n);
+            if ((size_t)n < SOCK_READ_BYTES && !to_end) {
                 break;
             }
         } else if (n == 0) {

@@ -9,10 +9,11 @@
 
 struct segment {
     struct segment *next;
-    char *data; /* `room`, or a buffer taken over */
+    char *data; /* `room`, a buffer taken over, or, with a lease, where it was received */
     size_t head;
     size_t tail;
     size_t cap;
+    struct lease *lease;
     char room[];
 };
 
@@ -27,13 +28,18 @@ static struct segment *segment_new(size_t bytes)
         s->data = s->room;
         s->head = s->tail = 0;
         s->cap = size - sizeof(*s);
+        s->lease = NULL;
     }
     return s;
 }
 
-static void segment_free(struct segment *s)
+static void segment_free(struct outq *q, struct segment *s)
 {
-    if (s->data != s->room) {
+    if (s->lease != NULL) {
+        q->leased--;
+        lease_give(s->lease);
+        block_put(s, sizeof(*s));
+    } else if (s->data != s->room) {
         block_put(s->data, s->cap);
         block_put(s, sizeof(*s));
     } else {
@@ -62,8 +68,9 @@ static size_t segment_fill(struct segment *s, struct slice bytes)
 
 static size_t segment_room(const struct outq *q, size_t bytes)
 {
-    size_t least = (q->first == NULL ? (size_t)OUTQ_FIRST_BYTES : (size_t)OUTQ_CHUNK_BYTES) -
-                   sizeof(struct segment);
+    bool is_little = q->last == NULL || q->last->lease != NULL;
+    size_t least =
+        (is_little ? (size_t)OUTQ_FIRST_BYTES : (size_t)OUTQ_CHUNK_BYTES) - sizeof(struct segment);
 
     return bytes > least ? bytes : least;
 }
@@ -116,6 +123,131 @@ bool outq_append_take(struct outq *q, struct buf *bytes)
     return true;
 }
 
+static bool is_within(struct slice whole, struct slice s)
+{
+    uintptr_t from = (uintptr_t)whole.ptr;
+    uintptr_t at = (uintptr_t)s.ptr;
+
+    return at >= from && at - from <= whole.len && s.len <= whole.len - (at - from);
+}
+
+/* Framing is a few bytes, for which a call costs more than they do. */
+static inline bool stands_at(const char *at, struct slice bytes)
+{
+    uint32_t a = 0;
+    uint32_t b = 0;
+
+    if (at == bytes.ptr) {
+        return true;
+    }
+    if (bytes.len < 2 || bytes.len > 4) {
+        return memcmp(at, bytes.ptr, bytes.len) == 0;
+    }
+    /* Two halves, which overlap where it is three bytes. */
+    memcpy(&a, at, 2);
+    memcpy((char *)&a + 2, at + bytes.len - 2, 2);
+    memcpy(&b, bytes.ptr, 2);
+    memcpy((char *)&b + 2, bytes.ptr + bytes.len - 2, 2);
+    return a == b;
+}
+
+/* How many of the pieces stand one behind the other where a reference at the queue's end ends; they
+ * belong to it then. */
+static size_t go_on(struct outq *q, const struct slice *pieces, size_t count,
+                    const struct leased *in)
+{
+    struct segment *s = q->last;
+    const char *at;
+    size_t left;
+    size_t i;
+
+    if (s == NULL || s->lease != in->lease) {
+        return 0;
+    }
+    at = s->data + s->tail;
+    if (!is_within(in->bytes, slice_of(at, 0))) {
+        return 0;
+    }
+    left = in->bytes.len - (size_t)(at - in->bytes.ptr);
+    for (i = 0; i < count && pieces[i].len <= left && stands_at(at, pieces[i]); i++) {
+        at += pieces[i].len;
+        left -= pieces[i].len;
+    }
+    q->len += (size_t)(at - s->data) - s->tail;
+    s->tail = (size_t)(at - s->data);
+    return i;
+}
+
+/* Where to refer to a piece that begins an entry of a writev; NULL: it is to be copied. Framing may
+ * stand before what follows it. */
+static const char *place_of(struct slice piece, struct slice next, struct slice in)
+{
+    if (is_within(in, piece)) {
+        return piece.len >= OUTQ_LEASE_BYTES ? piece.ptr : NULL;
+    }
+    if (next.len > 0 && is_within(in, next) && (size_t)(next.ptr - in.ptr) >= piece.len &&
+        stands_at(next.ptr - piece.len, piece)) {
+        return next.ptr - piece.len;
+    }
+    return NULL;
+}
+
+static bool refer(struct outq *q, const char *at, size_t bytes, struct lease *lease)
+{
+    struct segment *s = segment_new(0);
+
+    if (s == NULL) {
+        return false;
+    }
+    memcpy(&s->data, &at, sizeof(at)); /* it is not written to */
+    s->tail = bytes;
+    s->lease = lease;
+    lease_take(lease);
+    push_segment(q, s);
+    q->len += bytes;
+    q->leased++;
+    return true;
+}
+
+bool outq_append_leased(struct outq *q, const struct slice *pieces, size_t count,
+                        const struct leased *in)
+{
+    bool ok = true;
+
+    for (size_t i = go_on(q, pieces, count, in); ok && i < count;
+         i += go_on(q, pieces + i, count - i, in)) {
+        struct slice piece = pieces[i++];
+        const char *at = place_of(piece, i < count ? pieces[i] : SLICE(""), in->bytes);
+
+        ok = at != NULL ? refer(q, at, piece.len, in->lease) : outq_append(q, piece);
+    }
+    return ok;
+}
+
+bool outq_own(struct outq *q)
+{
+    for (struct segment **at = &q->first; q->leased > 0; at = &(*at)->next) {
+        struct segment *s = *at;
+        struct segment *own;
+
+        if (s->lease == NULL) {
+            continue;
+        }
+        own = segment_new(s->tail - s->head);
+        if (own == NULL) {
+            return false;
+        }
+        (void)segment_fill(own, slice_of(s->data + s->head, s->tail - s->head)); /* it has room */
+        own->next = s->next;
+        *at = own;
+        if (q->last == s) {
+            q->last = own;
+        }
+        segment_free(q, s);
+    }
+    return true;
+}
+
 int outq_iov(const struct outq *q, struct iovec *iov, int max, size_t *total)
 {
     int count = 0;
@@ -147,7 +279,7 @@ void outq_consume(struct outq *q, size_t n)
         if (q->first == NULL) {
             q->last = NULL;
         }
-        segment_free(s);
+        segment_free(q, s);
     }
 }
 

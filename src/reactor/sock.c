@@ -44,6 +44,13 @@ static void break_sock(struct sock *s, int error)
     backend_of(s)->fail(s->loop->backend, &s->io, error);
 }
 
+/* What the kernel has no room for now may wait for long, and what is received needs its memory.
+ * What is under way must stay where it is: there the backend sees to it that some is left. */
+static bool own_rest(struct sock *s)
+{
+    return s->out.leased == 0 || !s->io.send_blocked || s->io.send_kept || outq_own(&s->out);
+}
+
 /* Gives the backend what it takes; calls nobody. */
 static void write_out(struct sock *s)
 {
@@ -63,6 +70,9 @@ static void write_out(struct sock *s)
             outq_consume(&s->out, (size_t)n);
             s->written += (size_t)n;
         }
+    }
+    if (!own_rest(s)) {
+        break_sock(s, ENOMEM);
     }
     if (s->state == SOCK_OPEN && s->out.len == 0 && s->fin_wanted && !s->fin_sent) {
         s->fin_sent = true;
@@ -244,14 +254,26 @@ static bool queued(struct sock *s, bool ok)
     return true;
 }
 
+/* What was just received is not copied, where it can be written by the end of the turn. */
+static bool append(struct sock *s, const struct slice *pieces, size_t count)
+{
+    const struct leased *in = &s->loop->backend->in;
+    bool ok = true;
+
+    if (in->lease != NULL && s->state == SOCK_OPEN && !s->sending) {
+        return outq_append_leased(&s->out, pieces, count, in);
+    }
+    for (size_t i = 0; ok && i < count; i++) {
+        ok = outq_append(&s->out, pieces[i]);
+    }
+    return ok;
+}
+
 bool sock_write(struct sock *s, struct slice bytes)
 {
     OBJ_CHECK(s, SOCK_MAGIC);
     ASSERT(!s->fin_wanted);
-    if (s->state == SOCK_BROKEN) {
-        return true;
-    }
-    return queued(s, outq_append(&s->out, bytes));
+    return s->state == SOCK_BROKEN || queued(s, append(s, &bytes, 1));
 }
 
 bool sock_write_take(struct sock *s, struct buf *bytes)
@@ -306,13 +328,12 @@ static bool send_directly(struct sock *s, const struct slice *pieces, size_t cou
         taken -= gone;
         ok = outq_append(&s->out, slice_skip(pieces[i], gone));
     }
-    return queued(s, ok);
+    return queued(s, ok && own_rest(s));
 }
 
 bool sock_writev(struct sock *s, const struct slice *pieces, size_t count)
 {
     size_t total = 0;
-    bool ok = true;
 
     OBJ_CHECK(s, SOCK_MAGIC);
     ASSERT(!s->fin_wanted);
@@ -325,10 +346,7 @@ bool sock_writev(struct sock *s, const struct slice *pieces, size_t count)
     if (total >= SOCK_DIRECT_BYTES && can_send_directly(s)) {
         return send_directly(s, pieces, count);
     }
-    for (size_t i = 0; ok && i < count; i++) {
-        ok = outq_append(&s->out, pieces[i]);
-    }
-    return queued(s, ok);
+    return queued(s, append(s, pieces, count));
 }
 
 size_t sock_unsent(const struct sock *s)

@@ -61,8 +61,9 @@ void sock_drop(struct loop *loop, int fd);
 struct sock *sock_connect(struct loop *loop, const struct addr *to, const struct sock_ops *ops,
                           void *owner);
 
-/* Queue output; it is copied. After the connection broke, output is dropped without a word
- * (closed() tells). False: out of memory (the socket is then broken: closed() follows). */
+/* Queue output; it is copied (but for what data() hands over just now, which stays where it is
+ * until it is written). After the connection broke, output is dropped without a word (closed()
+ * tells). False: out of memory (the socket is then broken: closed() follows). */
 bool sock_write(struct sock *s, struct slice bytes);
 /* The same for some pieces. What is large goes to the kernel at once, uncopied where it has room.
  */

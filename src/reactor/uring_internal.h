@@ -43,8 +43,10 @@ enum { URING_OP_MASK = 7 };
 enum { URING_SENDS = 256, URING_IOVS = 1024, URING_CONNECTS = 32 };
 
 /* Bytes that arrived while receiving was stopped or the turn's share used up: in a buffer of the
- * ring, or, where too many of those are kept, copied. */
+ * ring, or, where too many of those are kept, copied. Also a buffer that output refers to. */
 struct uring_held {
+    struct lease lease; /* of a buffer of the ring, which goes back when it is over */
+    struct uring_backend *uring;
     struct uring_held *next;
     char *data;
     uint32_t len;
@@ -141,6 +143,7 @@ void uring_run_news(struct uring_backend *u);
 void uring_queue_failure(struct uring_backend *u, struct io *io, int error);
 void uring_tell_failed(struct uring_backend *u, struct io *io, int error);
 void uring_drop_held(struct uring_backend *u, struct io *io);
+void uring_on_lease_over(struct lease *l);
 
 /* uring_io.c */
 /* Arms and cancels what the states ask for; what found no entry stays on the list. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What arrives on a stream. The kernel picks a buffer for each piece; it goes back when the
- * callback returns. Receiving that was stopped stays armed until something does arrive: that is
+ * callback returns, or, where output refers to it, when that is written. Such a write may be under
+ * way until the next turn, or, to a slow reader, for long: then too it is one that is kept.
+ * Receiving that was stopped stays armed until something does arrive: that is
  * kept, and told first when receiving goes on. The same when a socket has used up its share of a
  * turn. What is kept leaves half of the buffers to the others; beyond that it is copied. How much
  * that can be is bounded: the request is cancelled before the next wait. */
@@ -23,6 +25,13 @@ static void free_held(struct uring_backend *u, struct uring_held *h)
     } else {
         free(h);
     }
+}
+
+void uring_on_lease_over(struct lease *l)
+{
+    struct uring_held *h = (struct uring_held *)(void *)l; /* its first member */
+
+    free_held(h->uring, h);
 }
 
 void uring_drop_held(struct uring_backend *u, struct io *io)
@@ -78,6 +87,22 @@ static bool take_share(struct uring_backend *u, struct io *io, uint32_t len)
     return true;
 }
 
+static void hand_over(struct uring_backend *u, struct io *io, unsigned id, uint32_t len)
+{
+    struct slice in = slice_of(u->held[id].data, len);
+
+    if (u->held_buffers >= u->lent / 2) {
+        uring_lend_more(u);
+    }
+    if (u->held_buffers >= u->lent / 2) {
+        backend_hand_over(&u->base, io, in, NULL);
+        uring_give_back(u, id);
+        return;
+    }
+    u->held_buffers++;
+    backend_hand_over(&u->base, io, in, &u->held[id].lease);
+}
+
 static void on_bytes(struct uring_backend *u, struct io *io, unsigned id, uint32_t len)
 {
     if (uring_is_gone(io) || io->fin) {
@@ -88,8 +113,7 @@ static void on_bytes(struct uring_backend *u, struct io *io, unsigned id, uint32
         hold(u, io, id, len);
         uring_tell_later(u, io);
     } else {
-        io->ops->received(io, slice_of(u->held[id].data, len));
-        uring_give_back(u, id);
+        hand_over(u, io, id, len);
     }
 }
 

@@ -158,6 +158,8 @@ static int make_buffers(struct uring_backend *u, char why[URING_WHY_MAX])
     io_uring_buf_ring_init(u->buf_ring);
     for (unsigned i = 0; i < count; i++) {
         u->held[i].data = u->buffers + (size_t)i * u->uring->buffer_bytes;
+        u->held[i].lease.over = uring_on_lease_over;
+        u->held[i].uring = u;
     }
     uring_lend_more(u);
     return 0;

@@ -230,7 +230,7 @@ ssize_t virtual_conn_send(struct virtual_net *net, struct virtual_conn *c, int s
         e->late = virtual_grow(e->late, (size_t)count, sizeof(*iov));
         memcpy(e->late, iov, (size_t)count * sizeof(*iov));
         e->late_count = count;
-        e->io->send_blocked = true;
+        e->io->send_blocked = e->io->send_kept = true;
         defer_write(net, c, side, VIRTUAL_LATE);
         return 0;
     }
