@@ -4,12 +4,16 @@
 
 #include <string.h>
 
+#include "base/json_bytes.h"
 #include "base/utf8.h"
 
-/* What is left of the text. On failure `p` is where it stopped. */
-struct cursor {
-    const char *p;
+/* A scanning function takes where it begins, at or before `end`, and returns where it is done; NULL
+ * where the text is refused. Locations are not kept in here, so that they stay in registers. */
+struct scan {
     const char *end;
+    const char *stop;        /* what it was refused for, and where */
+    enum json_status status; /* JSON_OK as long as it is not */
+    bool escaped;            /* a string held a backslash */
 };
 
 /* The arrays and objects that are open, outermost first. */
@@ -18,201 +22,170 @@ struct nesting {
     unsigned depth;
 };
 
-static struct cursor cursor_of(struct slice text)
+static const char *refuse(struct scan *s, const char *at)
 {
-    const char *start = text.ptr == NULL ? "" : text.ptr;
-
-    return (struct cursor){start, start + text.len};
+    s->stop = at;
+    s->status = JSON_INVALID;
+    return NULL;
 }
 
-#define ONES (UINT64_MAX / 0xFF)
-#define HIGHS (ONES * 0x80)
-
-/* Skips bytes that stand for themselves in a string: looks at eight at once for a quote, a
- * backslash, a control character or anything that is not ASCII, and stops there or with fewer than
- * eight left. */
-static const char *skip_plain(const char *p, const char *end)
-{
-    while (end - p >= 8) {
-        uint64_t word;
-        uint64_t special;
-
-        memcpy(&word, p, sizeof(word));
-        /* Sets the high bit of each special byte; a borrow spoils only the bytes above one. */
-        special = ((word ^ (ONES * '"')) - ONES) | ((word ^ (ONES * '\\')) - ONES) |
-                  (word - ONES * 0x20) | word;
-        if ((special & HIGHS) != 0) {
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-            p += __builtin_ctzll(special & HIGHS) / 8;
-#endif
-            break;
-        }
-        p += 8;
-    }
-    return p;
-}
+/* --- strings --- */
 
 static bool is_hex(char c)
 {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
 }
 
-/* At a backslash. */
-static bool scan_escape(struct cursor *c)
+/* The length of the escape at `p`, a backslash; 0: it is none. */
+static size_t escape_len(const char *p, const char *end)
 {
-    if (c->end - c->p < 2) {
-        return false;
+    if (end - p < 2) {
+        return 0;
     }
-    if (c->p[1] != 'u') {
-        if (c->p[1] == '\0' || strchr("\"\\/bfnrt", c->p[1]) == NULL) {
-            return false;
-        }
-        c->p += 2;
-        return true;
+    if (p[1] != 'u') {
+        return p[1] != '\0' && strchr("\"\\/bfnrt", p[1]) != NULL ? 2 : 0;
     }
-    if (c->end - c->p < 6) {
-        return false;
+    if (end - p < 6) {
+        return 0;
     }
     for (int i = 2; i < 6; i++) {
-        if (!is_hex(c->p[i])) {
-            return false;
+        if (!is_hex(p[i])) {
+            return 0;
         }
     }
-    c->p += 6;
-    return true;
+    return 6;
 }
 
-/* At the opening quote; afterwards behind the closing one. */
-static bool scan_string(struct cursor *c, bool *escaped)
+/* From a byte of a string that does not stand for itself. */
+static const char *scan_string_rest(struct scan *s, const char *p)
 {
-    if (c->p == c->end || *c->p != '"') {
-        return false;
-    }
-    c->p++;
-    for (;;) {
-        unsigned char byte;
+    while (p < s->end && *p != '"') {
+        size_t len = 0;
 
-        c->p = skip_plain(c->p, c->end);
-        if (c->p == c->end) {
-            return false;
+        if (*p == '\\') {
+            s->escaped = true;
+            len = escape_len(p, s->end);
+        } else if ((unsigned char)*p >= 0x80) {
+            len = utf8_sequence(p, (size_t)(s->end - p));
         }
-        byte = (unsigned char)*c->p;
-        if (byte == '"') {
-            c->p++;
-            return true;
+        if (len == 0) {
+            return refuse(s, p);
         }
-        if (byte == '\\') {
-            *escaped = true;
-            if (!scan_escape(c)) {
-                return false;
-            }
-        } else if (byte >= 0x80) {
-            size_t len = utf8_sequence(c->p, (size_t)(c->end - c->p));
-
-            if (len == 0) {
-                return false;
-            }
-            c->p += len;
-        } else if (byte < 0x20) {
-            return false;
-        } else {
-            c->p++;
+        p += len;
+        if (p < s->end && json_byte_is_plain(*p)) { /* letters of a script come in runs */
+            p = json_skip_plain(p, s->end);
         }
     }
+    return p < s->end ? p + 1 : refuse(s, p);
 }
 
-static bool scan_digits(struct cursor *c)
+/* From the opening quote to behind the closing one. */
+static inline const char *scan_string(struct scan *s, const char *p)
 {
-    const char *start = c->p;
-
-    while (c->p < c->end && *c->p >= '0' && *c->p <= '9') {
-        c->p++;
+    if (p == s->end || *p != '"') {
+        return refuse(s, p);
     }
-    return c->p > start;
+    p = json_skip_plain(p + 1, s->end);
+    return p < s->end && *p == '"' ? p + 1 : scan_string_rest(s, p);
 }
 
-static bool scan_number(struct cursor *c)
+/* --- other scalars --- */
+
+static inline const char *scan_digits(struct scan *s, const char *p)
 {
-    if (*c->p == '-') {
-        c->p++;
-    }
-    if (c->p < c->end && *c->p == '0') {
-        c->p++;
-    } else if (!scan_digits(c)) {
-        return false;
-    }
-    if (c->p < c->end && *c->p == '.') {
-        c->p++;
-        if (!scan_digits(c)) {
-            return false;
+    const char *start = p;
+
+    p = json_skip_digits(p, s->end);
+    return p > start ? p : refuse(s, p);
+}
+
+/* From behind the digits of the whole part, where something follows. */
+static const char *scan_fraction(struct scan *s, const char *p)
+{
+    if (*p == '.') {
+        p = scan_digits(s, p + 1);
+        if (p == NULL) {
+            return NULL;
         }
     }
-    if (c->p < c->end && (*c->p == 'e' || *c->p == 'E')) {
-        c->p++;
-        if (c->p < c->end && (*c->p == '+' || *c->p == '-')) {
-            c->p++;
+    if (p < s->end && (*p == 'e' || *p == 'E')) {
+        p++;
+        if (p < s->end && (*p == '+' || *p == '-')) {
+            p++;
         }
-        return scan_digits(c);
+        return scan_digits(s, p);
     }
-    return true;
+    return p;
 }
 
-static bool scan_word(struct cursor *c, struct slice word)
+static inline const char *scan_number(struct scan *s, const char *p)
 {
-    if (!slice_starts(slice_of(c->p, (size_t)(c->end - c->p)), word)) {
-        return false;
+    if (*p == '-') {
+        p++;
     }
-    c->p += word.len;
-    return true;
+    if (p < s->end && *p == '0') {
+        p++;
+    } else {
+        p = scan_digits(s, p);
+        if (p == NULL) {
+            return NULL;
+        }
+    }
+    return p == s->end || *p == ',' ? p : scan_fraction(s, p);
 }
 
-static bool scan_scalar(struct cursor *c)
+static inline const char *scan_word(struct scan *s, const char *p, struct slice word)
 {
-    bool escaped;
+    return slice_starts(slice_of(p, (size_t)(s->end - p)), word) ? p + word.len : refuse(s, p);
+}
 
-    switch (*c->p) {
+/* The kind is what a value with that first byte has if it is one. */
+static inline const char *scan_scalar(struct scan *s, const char *p, enum json_kind *kind)
+{
+    switch (*p) {
     case '"':
-        return scan_string(c, &escaped);
+        *kind = JSON_STRING;
+        return scan_string(s, p);
     case 't':
-        return scan_word(c, SLICE("true"));
+        *kind = JSON_BOOL;
+        return scan_word(s, p, SLICE("true"));
     case 'f':
-        return scan_word(c, SLICE("false"));
+        *kind = JSON_BOOL;
+        return scan_word(s, p, SLICE("false"));
     case 'n':
-        return scan_word(c, SLICE("null"));
+        *kind = JSON_NULL;
+        return scan_word(s, p, SLICE("null"));
     default:
-        return scan_number(c);
+        *kind = JSON_NUMBER;
+        return scan_number(s, p);
     }
 }
 
-static void skip_blanks(struct cursor *c)
+/* --- what is between them --- */
+
+/* Mostly there are none. */
+static inline const char *skip_blanks(const char *p, const char *end)
 {
-    while (c->p < c->end && (*c->p == ' ' || *c->p == '\n' || *c->p == '\r' || *c->p == '\t')) {
-        c->p++;
+    while (p < end && (unsigned char)*p <= ' ' &&
+           (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t')) {
+        p++;
     }
+    return p;
 }
 
-static bool at(const struct cursor *c, char wanted)
+static inline bool is_at(const struct scan *s, const char *p, char wanted)
 {
-    return c->p < c->end && *c->p == wanted;
+    return p < s->end && *p == wanted;
 }
 
-/* A key, its colon and the blanks up to the value. */
-static bool scan_key(struct cursor *c, struct slice *key, bool *escaped)
+/* From behind a key to its value. */
+static inline const char *scan_colon(struct scan *s, const char *p)
 {
-    const char *start = c->p;
-
-    if (!scan_string(c, escaped)) {
-        return false;
-    }
-    *key = slice_of(start + 1, (size_t)(c->p - start) - 2);
-    skip_blanks(c);
-    if (!at(c, ':')) {
-        return false;
-    }
-    c->p++;
-    skip_blanks(c);
-    return true;
+    p = skip_blanks(p, s->end);
+    return is_at(s, p, ':') ? skip_blanks(p + 1, s->end) : refuse(s, p);
 }
+
+/* --- arrays and objects --- */
 
 static void nesting_push(struct nesting *n, bool is_object)
 {
@@ -226,139 +199,155 @@ static void nesting_push(struct nesting *n, bool is_object)
     n->depth++;
 }
 
-static bool nesting_in_object(const struct nesting *n)
+static inline bool nesting_in_object(const struct nesting *n)
 {
     return (n->is_object[(n->depth - 1) / 64] >> (n->depth - 1) % 64 & 1) != 0;
 }
 
-static bool scan_inner_key(struct cursor *c, const struct nesting *n)
+static const char *scan_inner_key(struct scan *s, const struct nesting *n, const char *p)
 {
-    struct slice key;
-    bool escaped;
-
-    return !nesting_in_object(n) || scan_key(c, &key, &escaped);
+    if (!nesting_in_object(n)) {
+        return p;
+    }
+    p = scan_string(s, p);
+    return p == NULL ? NULL : scan_colon(s, p);
 }
 
-/* At an opening bracket: goes to the first value inside, or behind an empty pair. */
-static enum json_status open_value(struct cursor *c, struct nesting *n, bool *inside)
+/* From an opening bracket to the first value inside, or behind an empty pair. */
+static const char *open_value(struct scan *s, struct nesting *n, const char *p, bool *inside)
 {
-    bool is_object = *c->p == '{';
+    bool is_object = *p == '{';
 
     if (n->depth == JSON_DEPTH_MAX) {
-        return JSON_TOO_DEEP;
+        (void)refuse(s, p);
+        s->status = JSON_TOO_DEEP;
+        return NULL;
     }
     nesting_push(n, is_object);
-    c->p++;
-    skip_blanks(c);
-    *inside = !at(c, is_object ? '}' : ']');
+    p = skip_blanks(p + 1, s->end);
+    *inside = !is_at(s, p, is_object ? '}' : ']');
     if (*inside) {
-        return scan_inner_key(c, n) ? JSON_OK : JSON_INVALID;
+        return scan_inner_key(s, n, p);
     }
-    c->p++;
     n->depth--;
-    return JSON_OK;
+    return p + 1;
 }
 
-/* Behind a value: closes what ends here down to depth `base`, else goes to the next value. */
-static bool leave_value(struct cursor *c, struct nesting *n, unsigned base)
+/* From behind a value: closes what ends here down to depth `base`, else goes to the next value. */
+static inline const char *leave_value(struct scan *s, struct nesting *n, unsigned base,
+                                      const char *p)
 {
     while (n->depth > base) {
-        skip_blanks(c);
-        if (at(c, ',')) {
-            c->p++;
-            skip_blanks(c);
-            return scan_inner_key(c, n);
+        p = skip_blanks(p, s->end);
+        if (is_at(s, p, ',')) {
+            return scan_inner_key(s, n, skip_blanks(p + 1, s->end));
         }
-        if (!at(c, nesting_in_object(n) ? '}' : ']')) {
-            return false;
+        if (!is_at(s, p, nesting_in_object(n) ? '}' : ']')) {
+            return refuse(s, p);
         }
-        c->p++;
+        p++;
         n->depth--;
     }
-    return true;
+    return p;
 }
 
-/* One value from its first byte to behind its last one, inside `base` open arrays and objects. */
-static enum json_status scan_value(struct cursor *c, unsigned base)
+/* A scalar; in an array also those behind it, as long as nothing but commas is between them. */
+static inline const char *scan_scalars(struct scan *s, const struct nesting *n, const char *p)
+{
+    bool in_array = !nesting_in_object(n);
+    enum json_kind kind;
+
+    for (;;) {
+        p = scan_scalar(s, p, &kind);
+        if (p == NULL || !in_array || s->end - p < 2 || *p != ',' || p[1] <= ' ' || p[1] == '[' ||
+            p[1] == '{') {
+            return p;
+        }
+        p++;
+    }
+}
+
+/* An array or object from its first byte to behind its last one, inside `base` open ones. */
+static const char *scan_nested(struct scan *s, const char *p, unsigned base)
 {
     struct nesting n = {.depth = base};
 
     do {
-        if (c->p == c->end) {
-            return JSON_INVALID;
+        if (p == s->end) {
+            return refuse(s, p);
         }
-        if (*c->p == '{' || *c->p == '[') {
+        if (*p == '{' || *p == '[') {
             bool inside;
-            enum json_status status = open_value(c, &n, &inside);
 
-            if (status != JSON_OK) {
-                return status;
+            p = open_value(s, &n, p, &inside);
+            if (p == NULL) {
+                return NULL;
             }
             if (inside) {
                 continue;
             }
-        } else if (!scan_scalar(c)) {
-            return JSON_INVALID;
+        } else {
+            p = scan_scalars(s, &n, p);
+            if (p == NULL) {
+                return NULL;
+            }
         }
-        if (!leave_value(c, &n, base)) {
-            return JSON_INVALID;
+        p = leave_value(s, &n, base, p);
+        if (p == NULL) {
+            return NULL;
         }
     } while (n.depth > base);
-    return JSON_OK;
+    return p;
 }
 
-/* The kind a value with that first byte has if it is one. */
-static enum json_kind kind_of(char first)
+/* One value, likewise. */
+static inline const char *scan_value(struct scan *s, const char *p, unsigned base,
+                                     enum json_kind *kind)
 {
-    switch (first) {
-    case '{':
-        return JSON_OBJECT;
-    case '[':
-        return JSON_ARRAY;
-    case '"':
-        return JSON_STRING;
-    case 't':
-    case 'f':
-        return JSON_BOOL;
-    case 'n':
-        return JSON_NULL;
-    default:
-        return JSON_NUMBER;
+    if (p == s->end) {
+        return refuse(s, p);
     }
+    if (*p == '{' || *p == '[') {
+        *kind = *p == '{' ? JSON_OBJECT : JSON_ARRAY;
+        return scan_nested(s, p, base);
+    }
+    return scan_scalar(s, p, kind);
 }
 
-static enum json_status validate(struct cursor *c, enum json_kind *kind)
+/* From the start of the text to its end. */
+static const char *scan_text(struct scan *s, const char *p, enum json_kind *kind)
 {
-    enum json_status status;
-
-    skip_blanks(c);
-    if (c->p == c->end) {
-        return JSON_INVALID;
+    p = scan_value(s, skip_blanks(p, s->end), 0, kind);
+    if (p == NULL) {
+        return NULL;
     }
-    *kind = kind_of(*c->p);
-    status = scan_value(c, 0);
-    skip_blanks(c);
-    return status == JSON_OK && c->p < c->end ? JSON_INVALID : status;
+    p = skip_blanks(p, s->end);
+    return p < s->end ? refuse(s, p) : p;
+}
+
+/* Never NULL. */
+static const char *start_of(struct slice text)
+{
+    return text.ptr == NULL ? "" : text.ptr;
 }
 
 enum json_status json_validate(struct slice text, enum json_kind *kind)
 {
-    struct cursor c = cursor_of(text);
+    const char *start = start_of(text);
+    struct scan s = {.end = start + text.len};
     enum json_kind found = JSON_NULL;
-    enum json_status status = validate(&c, &found);
 
-    if (kind != NULL && status == JSON_OK) {
+    if (scan_text(&s, start, &found) != NULL && kind != NULL) {
         *kind = found;
     }
-    return status;
+    return s.status;
 }
 
 /* --- walking --- */
 
-static enum json_status walk_stop(struct json_walk *w, const struct cursor *c,
-                                  enum json_status status)
+static enum json_status walk_stop(struct json_walk *w, const char *at, enum json_status status)
 {
-    w->error_pos = (size_t)(c->p - w->text.ptr);
+    w->error_pos = (size_t)(at - w->text.ptr);
     w->pos = w->error_pos;
     w->status = status;
     return status;
@@ -366,66 +355,76 @@ static enum json_status walk_stop(struct json_walk *w, const struct cursor *c,
 
 enum json_status json_walk_begin(struct json_walk *w, struct slice text, enum json_kind kind)
 {
-    struct cursor c = cursor_of(text);
+    const char *start = start_of(text);
+    struct scan s = {.end = start + text.len};
+    const char *p = skip_blanks(start, s.end);
 
-    text.ptr = c.p;
-    *w = (struct json_walk){.text = text, .kind = kind};
-    skip_blanks(&c);
-    if (!at(&c, kind == JSON_OBJECT ? '{' : '[')) {
+    *w = (struct json_walk){.text = slice_of(start, text.len), .kind = kind};
+    if (!is_at(&s, p, kind == JSON_OBJECT ? '{' : '[')) {
         enum json_kind found;
-        enum json_status status = validate(&c, &found);
 
-        return walk_stop(w, &c, status == JSON_OK ? JSON_WRONG_KIND : status);
+        p = scan_text(&s, start, &found);
+        return p != NULL ? walk_stop(w, p, JSON_WRONG_KIND) : walk_stop(w, s.stop, s.status);
     }
-    w->pos = (size_t)(c.p + 1 - text.ptr);
+    w->pos = (size_t)(p + 1 - start);
     return JSON_OK;
 }
 
 /* At the bracket that closes the walk's value. */
-static enum json_status walk_end(struct json_walk *w, struct cursor *c)
+static enum json_status walk_end(struct json_walk *w, const char *p)
 {
-    c->p++;
-    skip_blanks(c);
-    return walk_stop(w, c, c->p == c->end ? JSON_END : JSON_INVALID);
+    const char *end = w->text.ptr + w->text.len;
+
+    p = skip_blanks(p + 1, end);
+    return walk_stop(w, p, p == end ? JSON_END : JSON_INVALID);
 }
 
 enum json_status json_walk_next(struct json_walk *w, struct json_member *m)
 {
-    struct cursor c = {w->text.ptr + w->pos, w->text.ptr + w->text.len};
+    const char *p = w->text.ptr + w->pos;
+    struct scan s = {.end = w->text.ptr + w->text.len};
+    bool is_object = w->kind == JSON_OBJECT;
     const char *start;
     const char *value;
-    enum json_status status;
 
     if (w->status != JSON_OK) {
         return w->status;
     }
-    skip_blanks(&c);
-    if (at(&c, w->kind == JSON_OBJECT ? '}' : ']')) {
-        return walk_end(w, &c);
+    p = skip_blanks(p, s.end);
+    if (is_at(&s, p, is_object ? '}' : ']')) {
+        return walk_end(w, p);
     }
     if (w->begun) {
-        if (!at(&c, ',')) {
-            return walk_stop(w, &c, JSON_INVALID);
+        if (!is_at(&s, p, ',')) {
+            return walk_stop(w, p, JSON_INVALID);
         }
-        c.p++;
-        skip_blanks(&c);
+        p = skip_blanks(p + 1, s.end);
     }
     w->begun = true;
-    start = c.p;
-    *m = (struct json_member){.key = slice_of(start, 0)};
-    if (w->kind == JSON_OBJECT && !scan_key(&c, &m->key, &m->key_escaped)) {
-        return walk_stop(w, &c, JSON_INVALID);
+    start = p;
+    m->key = slice_of(p, 0);
+    m->key_escaped = false;
+    if (is_object) {
+        p = scan_string(&s, p);
+        if (p == NULL) {
+            return walk_stop(w, s.stop, s.status);
+        }
+        m->key = slice_of(start + 1, (size_t)(p - start) - 2);
+        m->key_escaped = s.escaped;
+        p = scan_colon(&s, p);
+        if (p == NULL) {
+            return walk_stop(w, s.stop, s.status);
+        }
     }
-    value = c.p;
-    status = scan_value(&c, 1);
-    if (status != JSON_OK) {
-        return walk_stop(w, &c, status);
+    value = p;
+    p = scan_value(&s, p, 1, &m->kind);
+    if (p == NULL) {
+        return walk_stop(w, s.stop, s.status);
     }
-    m->value = slice_of(value, (size_t)(c.p - value));
-    m->kind = kind_of(*value);
+    w->pos = (size_t)(p - w->text.ptr);
+    m->value = slice_of(value, (size_t)(p - value));
     m->start = (size_t)(start - w->text.ptr);
-    m->end = (size_t)(c.p - w->text.ptr);
-    w->pos = m->end;
+    m->end = w->pos;
     return JSON_OK;
 }
 

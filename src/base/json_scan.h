@@ -61,8 +61,13 @@ enum json_status json_validate(struct slice text, enum json_kind *kind);
  * where there is none and the whole text is valid. What stands behind a member found is not
  * checked. */
 enum json_status json_find(struct slice text, struct slice key, struct json_member *m);
+/* The same of a key that holds a backslash. */
+bool json_escaped_key_is(const struct json_member *m, struct slice name);
 /* Whether the member's key, unescaped, is `name`. */
-bool json_key_is(const struct json_member *m, struct slice name);
+static inline bool json_key_is(const struct json_member *m, struct slice name)
+{
+    return m->key_escaped ? json_escaped_key_is(m, name) : slice_eq(m->key, name);
+}
 
 /* Takes the first character off the inside of a valid JSON string that is not empty, and unescapes
  * it. */

@@ -89,13 +89,10 @@ uint32_t json_take_char(struct slice *escaped)
     return code;
 }
 
-bool json_key_is(const struct json_member *m, struct slice name)
+bool json_escaped_key_is(const struct json_member *m, struct slice name)
 {
     struct slice rest = m->key;
 
-    if (!m->key_escaped) {
-        return slice_eq(m->key, name);
-    }
     while (rest.len > 0) {
         char utf8[4];
         size_t len = utf8_encode(json_take_char(&rest), utf8);

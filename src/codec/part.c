@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "base/json_scan.h"
+#include "base/json_usual.h"
 
 static bool is_blank(char c)
 {
@@ -80,17 +80,13 @@ enum part_kind part_classify(struct slice part)
 enum part_kind part_classify_whole(struct slice part)
 {
     struct json_walk w;
-    enum json_status status = json_walk_begin(&w, part, JSON_OBJECT);
+    enum json_status status = JSON_OK;
+    struct json_member m;
     bool error = false;
     bool last = false;
 
-    while (status == JSON_OK) {
-        struct json_member m;
-
-        status = json_walk_next(&w, &m);
-        if (status != JSON_OK) {
-            break;
-        }
+    (void)json_walk_begin(&w, part, JSON_OBJECT); /* what it says, json_walk_next() repeats */
+    while (json_walk_usual(&w, &m) || (status = json_walk_next(&w, &m)) == JSON_OK) {
         if (json_key_is(&m, SLICE("error"))) {
             error = error || is_error(&m);
         } else if (json_key_is(&m, SLICE("done"))) {

@@ -116,10 +116,10 @@ static void every_cut(void **state)
     }
 }
 
-/* Every byte at every place of a word, so that looking at eight bytes at once misses none. */
+/* Every byte at every place, so that looking at many bytes at once misses none. */
 static void every_byte_in_a_string(void **state)
 {
-    char text[26];
+    char text[44];
 
     (void)state;
     for (size_t at = 1; at < sizeof(text) - 1; at++) {
@@ -248,6 +248,82 @@ static void depth_is_limited(void **state)
     buf_fini(&text);
 }
 
+/* One line, as programs write it, whose values are of every kind. */
+static void usual_members(void **state)
+{
+    static const char *const values[] = {
+        "0",
+        "7",
+        "10",
+        "01",
+        "1234567890123456789012",
+        "-1",
+        "1.5",
+        "1e3",
+        "1x",
+        "true",
+        "truE",
+        "true1",
+        "false",
+        "fals",
+        "null",
+        "\"\"",
+        "\"a\"",
+        "\"a\\n\"",
+        "\"\\\"",
+        "\"\xC3\xA9\"",
+        "\"\x01\"",
+        "[1,2]",
+        "[1,,2]",
+        "{}",
+        "",
+        "/",
+        ":",
+        "\"a plain string, longer than any block of bytes that is looked at at once\""};
+    struct buf text;
+
+    (void)state;
+    buf_init(&text, 0);
+    for (size_t i = 0; i < COUNT(values); i++) {
+        for (size_t k = 0; k < COUNT(values); k++) {
+            buf_clear(&text);
+            assert_true(
+                buf_printf(&text, "{\"k\":%s,\"a much longer key\":%s}", values[i], values[k]));
+            assert_reads_as_yyjson(buf_slice(&text));
+            for (size_t len = 0; i == k && len < buf_len(&text); len++) {
+                assert_reads_as_yyjson(slice_first(buf_slice(&text), len));
+            }
+        }
+    }
+    buf_fini(&text);
+}
+
+static void flat_arrays(void **state)
+{
+    static const char *const texts[] = {"[1,22,333,0]",
+                                        "[0,01]",
+                                        "[1,-2,3.5,1e9,-0.25]",
+                                        "[1, 2 ,3\n]",
+                                        "[1,\"a\",true,null]",
+                                        "[1,[2,{}],3]",
+                                        "[1,,2]",
+                                        "[1,]",
+                                        "[1,2",
+                                        "[1,",
+                                        "[1,}",
+                                        "{\"a\":1,2}",
+                                        "{\"a\":[1,2]}",
+                                        "[[1,2],[3,4],5]",
+                                        "[{\"a\":1,\"b\":2},3]",
+                                        "[1,\x01,2]",
+                                        "[1,\xC3,2]"};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        assert_reads_as_yyjson(slice_str(texts[i]));
+    }
+}
+
 static void walk_tells_offsets(void **state)
 {
     struct slice text = SLICE(" { \"a\" : 1 ,\n\"b\\n\":[2, {}] } ");
@@ -328,6 +404,8 @@ int main(void)
         cmocka_unit_test(every_byte_in_a_string),
         cmocka_unit_test(random_texts),
         cmocka_unit_test(depth_is_limited),
+        cmocka_unit_test(usual_members),
+        cmocka_unit_test(flat_arrays),
         cmocka_unit_test(walk_tells_offsets),
         cmocka_unit_test(walk_tells_where_it_failed),
         cmocka_unit_test(find_compares_unescaped),
