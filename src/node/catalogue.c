@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node/catalogue.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +23,7 @@ void catalogue_fini(struct catalogue *c)
     /* Acquire and release: whoever frees it sees that the others are done. */
     if (c->users == NULL || atomic_fetch_sub_explicit(c->users, 1, memory_order_acq_rel) == 1) {
         free_models(c->models, c->count);
+        free(c->spellings);
         buf_fini(&c->body);
         free(c->users);
     }
@@ -78,6 +80,90 @@ static bool model_init(struct catalogue_model *m, struct slice name)
     buf_fini(&canonical);
     return m->name != NULL && m->canonical != NULL;
 }
+
+/* --- the usual spellings --- */
+
+static uint64_t word_at(const char *p)
+{
+    uint64_t word;
+
+    memcpy(&word, p, sizeof(word));
+    return word;
+}
+
+/* Spreads well enough for names that a node chose; of those, no client can add any. */
+static size_t hash_of(struct slice text)
+{
+    static const uint64_t odd = 0x9E3779B97F4A7C15U; /* the golden ratio */
+    uint64_t hash = text.len;
+    size_t at = 0;
+
+    for (; text.len - at >= 8; at += 8) {
+        hash = (hash ^ word_at(text.ptr + at)) * odd;
+        hash ^= hash >> 32;
+    }
+    if (at < text.len && text.len >= 8) {
+        hash = (hash ^ word_at(text.ptr + text.len - 8)) * odd;
+    } else {
+        for (; at < text.len; at++) {
+            hash = (hash ^ (unsigned char)text.ptr[at]) * odd;
+        }
+    }
+    return (size_t)(hash ^ hash >> 32);
+}
+
+/* The slot that holds `text`, else the one where it would go. There is always an empty one. */
+static struct catalogue_spelling *slot_of(const struct catalogue *c, struct slice text)
+{
+    size_t i = hash_of(text) & c->spellings_mask;
+
+    while (c->spellings[i].text.ptr != NULL && !slice_eq(c->spellings[i].text, text)) {
+        i = (i + 1) & c->spellings_mask;
+    }
+    return &c->spellings[i];
+}
+
+static void add_spelling(struct catalogue *c, struct slice text, const struct catalogue_model *m)
+{
+    struct catalogue_spelling *slot = slot_of(c, text);
+
+    if (slot->text.ptr == NULL) {
+        *slot = (struct catalogue_spelling){text, m};
+    }
+}
+
+/* Names as they are go first: where a node lists "m" and "m:latest", each is found as it is. */
+static bool add_spellings(struct catalogue *c)
+{
+    size_t slots = 4; /* more than half of them stay empty */
+
+    while (slots < c->count * 4) {
+        slots *= 2;
+    }
+    c->spellings = calloc(slots, sizeof(*c->spellings));
+    if (c->spellings == NULL) {
+        return false;
+    }
+    c->spellings_mask = slots - 1;
+    for (size_t i = 0; i < c->count; i++) {
+        add_spelling(c, slice_of(c->models[i].name, c->models[i].name_len), &c->models[i]);
+    }
+    for (size_t i = 0; i < c->count; i++) {
+        struct slice name = slice_of(c->models[i].name, c->models[i].name_len);
+        struct slice tag = SLICE(":latest");
+
+        if (name.len > tag.len && slice_eq(slice_skip(name, name.len - tag.len), tag)) {
+            struct slice text = slice_first(name, name.len - tag.len);
+
+            if (model_name_same(text, name)) {
+                add_spelling(c, text, &c->models[i]);
+            }
+        }
+    }
+    return true;
+}
+
+/* --- reading --- */
 
 static bool is_remote(yyjson_val *item)
 {
@@ -149,7 +235,7 @@ static int read_list(yyjson_val *list, const char *member, struct catalogue *out
         out->models[out->count - 1].completes = completes(item);
     }
     qsort(out->models, out->count, sizeof(*out->models), compare_models);
-    return MCP_OK;
+    return add_spellings(out) ? MCP_OK : MCP_ENOMEM;
 }
 
 static bool lists_llamacpp(yyjson_doc *doc)
@@ -203,6 +289,8 @@ int catalogue_read(struct catalogue *c, struct slice body)
     return MCP_OK;
 }
 
+/* --- looking up --- */
+
 /* One by one: a model that is listed is found in any case. */
 static const struct catalogue_model *find_without_memory(const struct catalogue *c,
                                                          struct slice name)
@@ -217,19 +305,30 @@ static const struct catalogue_model *find_without_memory(const struct catalogue 
     return NULL;
 }
 
-const struct catalogue_model *catalogue_find(const struct catalogue *c, struct slice name)
+static const struct catalogue_model *find_canonical(const struct catalogue *c, struct slice name)
 {
     struct buf canonical = {0};
-    struct catalogue_model wanted;
-    const struct catalogue_model *found = NULL;
+    const struct catalogue_model *found;
 
-    if (c->count > 0 && !model_name_canonical(name, &canonical)) {
-        found = find_without_memory(c, name);
-    } else if (c->count > 0) {
-        wanted.canonical = canonical.data + canonical.head;
-        wanted.canonical_len = buf_len(&canonical);
+    if (model_name_canonical(name, &canonical)) {
+        const struct catalogue_model wanted = {.canonical = canonical.data + canonical.head,
+                                               .canonical_len = buf_len(&canonical)};
+
         found = bsearch(&wanted, c->models, c->count, sizeof(*c->models), compare_models);
+    } else {
+        found = find_without_memory(c, name);
     }
     buf_fini(&canonical);
     return found;
+}
+
+const struct catalogue_model *catalogue_find(const struct catalogue *c, struct slice name)
+{
+    const struct catalogue_spelling *usual;
+
+    if (c->count == 0) {
+        return NULL;
+    }
+    usual = slot_of(c, name);
+    return usual->text.ptr != NULL ? usual->model : find_canonical(c, name);
 }

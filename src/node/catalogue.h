@@ -19,12 +19,20 @@ struct catalogue_model {
     bool completes; /* as far as the node says: text, here and not at somebody's it passes it to */
 };
 
+/* A way to write a model's name that clients use: the node's, and that without ":latest". */
+struct catalogue_spelling {
+    struct slice text; /* NULL: an empty slot */
+    const struct catalogue_model *model;
+};
+
 struct catalogue {
     struct catalogue_model *models;
     size_t count;
-    bool is_llamacpp;      /* the list is that of llama.cpp's server */
-    struct buf body;       /* the node's answer the list was read from */
-    _Atomic size_t *users; /* of what the others point to; NULL: nothing there */
+    struct catalogue_spelling *spellings; /* by the hash of the text, next free slot */
+    size_t spellings_mask;                /* how many slots, a power of two, less one */
+    bool is_llamacpp;                     /* the list is that of llama.cpp's server */
+    struct buf body;                      /* the node's answer the list was read from */
+    _Atomic size_t *users;                /* of what the others point to; NULL: nothing there */
 };
 
 void catalogue_fini(struct catalogue *c);
@@ -34,7 +42,7 @@ void catalogue_share(struct catalogue *to, const struct catalogue *from);
  * content stays when it fails: MCP_EUPSTREAM_ERROR (neither shape), MCP_ENOMEM; and when it is the
  * same. */
 int catalogue_read(struct catalogue *c, struct slice body);
-/* By any spelling of the name; NULL where it is not listed. */
+/* By any spelling of the name; NULL where it is not listed. The usual spellings cost one look. */
 const struct catalogue_model *catalogue_find(const struct catalogue *c, struct slice name);
 
 #endif

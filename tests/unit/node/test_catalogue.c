@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -35,6 +36,71 @@ static void names_are_found_in_any_spelling(void **state)
     assert_null(found(&c, SLICE("zeta")));
     assert_null(found(&c, SLICE("llama3\0")));
     assert_null(found(&c, SLICE("")));
+    catalogue_fini(&c);
+}
+
+static void usual_spellings_cost_no_memory(void **state)
+{
+    static const char *const names[][2] = {
+        {"llama3:latest", "llama3:latest"},
+        {"llama3", "llama3:latest"},
+        {"a/b:c", "a/b:c"},
+        {"qwen2.5-coder:32b-instruct", "qwen2.5-coder:32b-instruct"},
+        {"x y", "x y"}};
+    struct catalogue c = {0};
+
+    (void)state;
+    assert_int_equal(
+        catalogue_read(&c, SLICE("{\"models\":[{\"name\":\"llama3:latest\"},{\"name\":\"a/b:c\"},"
+                                 "{\"name\":\"qwen2.5-coder:32b-instruct\"},{\"name\":\"x y\"}]}")),
+        MCP_OK);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        alloc_fault_at(1);
+        assert_string_equal(found(&c, slice_str(names[i][0])), names[i][1]);
+        assert_int_equal(alloc_fault_count(), 0);
+        alloc_fault_at(0);
+    }
+    catalogue_fini(&c);
+}
+
+/* Where a node tells them apart, so does the gateway. */
+static void a_listed_name_is_found_as_it_is(void **state)
+{
+    struct catalogue c = {0};
+
+    (void)state;
+    assert_int_equal(catalogue_read(&c, SLICE("{\"data\":[{\"id\":\"m:latest\"},{\"id\":\"m\"},"
+                                              "{\"id\":\"M\"},{\"id\":\"n:cloud:latest\"}]}")),
+                     MCP_OK);
+    assert_string_equal(found(&c, SLICE("m")), "m");
+    assert_string_equal(found(&c, SLICE("M")), "M");
+    assert_string_equal(found(&c, SLICE("m:latest")), "m:latest");
+    assert_string_equal(found(&c, SLICE("n:cloud:latest")), "n:cloud:latest");
+    assert_null(found(&c, SLICE("n:cloud")));
+    assert_null(found(&c, SLICE("n")));
+    catalogue_fini(&c);
+}
+
+static void many_models_are_found(void **state)
+{
+    struct catalogue c = {0};
+    struct buf list = {0};
+    char name[32];
+
+    (void)state;
+    assert_true(buf_append_str(&list, "{\"models\":["));
+    for (int i = 0; i < 500; i++) {
+        assert_true(buf_printf(&list, "%s{\"name\":\"model-%d:latest\"}", i > 0 ? "," : "", i));
+    }
+    assert_true(buf_append_str(&list, "]}"));
+    assert_int_equal(catalogue_read(&c, buf_slice(&list)), MCP_OK);
+    for (int i = 0; i < 500; i++) {
+        (void)snprintf(name, sizeof(name), "model-%d:latest", i);
+        assert_string_equal(found(&c, slice_str(name)), name);
+        assert_string_equal(found(&c, slice_first(slice_str(name), strlen(name) - 7)), name);
+    }
+    assert_null(found(&c, SLICE("model-500")));
+    buf_fini(&list);
     catalogue_fini(&c);
 }
 
@@ -120,7 +186,7 @@ static void a_bad_answer_leaves_what_was_there(void **state)
 static void names_are_found_without_memory(void **state)
 {
     static const char *const names[][2] = {
-        {"a/b:c", "a/b:c"}, {"LLAMA3", "llama3:latest"}, {"no such", NULL}};
+        {"A/b:c", "a/b:c"}, {"LLAMA3", "llama3:latest"}, {"no such", NULL}};
     struct catalogue c = {0};
 
     (void)state;
@@ -147,6 +213,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_are_found_in_any_spelling),
+        cmocka_unit_test(usual_spellings_cost_no_memory),
+        cmocka_unit_test(a_listed_name_is_found_as_it_is),
+        cmocka_unit_test(many_models_are_found),
         cmocka_unit_test(both_apis_are_read),
         cmocka_unit_test(llamacpps_server_is_known_by_its_list),
         cmocka_unit_test(models_that_do_not_complete_here_are_told),
