@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "codec/request.h"
 
+#include <string.h>
+
+#include "base/json_usual.h"
 #include "codec/request_mcp.h"
 
 static const struct slice key_names[REQUEST_KEY_COUNT] = {
@@ -10,6 +13,28 @@ static const struct slice key_names[REQUEST_KEY_COUNT] = {
 };
 
 enum { KEY_BYTES_MAX = 14 }; /* of the longest guarded key, stream_options */
+
+/* The guarded key with exactly this text; REQUEST_KEY_COUNT: none. */
+static enum request_key key_called(struct slice text)
+{
+    /* The first one of each length; where there is none, one of another length. */
+    static const unsigned char first[KEY_BYTES_MAX + 1] = {
+        [3] = REQUEST_MCP,         [4] = REQUEST_NAME,         [5] = REQUEST_MODEL,
+        [6] = REQUEST_STREAM,      [7] = REQUEST_OPTIONS,      [8] = REQUEST_MESSAGES,
+        [10] = REQUEST_KEEP_ALIVE, [11] = REQUEST_DESTINATION, [14] = REQUEST_STREAM_OPTIONS,
+    };
+
+    if (text.len > KEY_BYTES_MAX) {
+        return REQUEST_KEY_COUNT;
+    }
+    for (int key = first[text.len]; key < REQUEST_KEY_COUNT && key_names[key].len == text.len;
+         key++) {
+        if (memcmp(key_names[key].ptr, text.ptr, text.len) == 0) {
+            return (enum request_key)key;
+        }
+    }
+    return REQUEST_KEY_COUNT;
+}
 
 /* One character as Go's encoding/json folds it, where ASCII comes out; else 0. */
 static char fold(uint32_t c)
@@ -41,23 +66,7 @@ static enum request_key folded_key(const struct json_member *m)
         }
         folded[len++] = c;
     }
-    for (int key = 0; key < REQUEST_KEY_COUNT; key++) {
-        if (slice_eq(key_names[key], slice_of(folded, len))) {
-            return (enum request_key)key;
-        }
-    }
-    return REQUEST_KEY_COUNT;
-}
-
-/* Nearly always it is written as it should be. */
-static enum request_key guarded_key(const struct json_member *m)
-{
-    for (int key = 0; key < REQUEST_KEY_COUNT && !m->key_escaped; key++) {
-        if (slice_eq(key_names[key], m->key)) {
-            return (enum request_key)key;
-        }
-    }
-    return folded_key(m);
+    return key_called(slice_of(folded, len));
 }
 
 static int refuse_json(const struct json_walk *w, enum json_status status, struct err *e)
@@ -76,45 +85,48 @@ static int refuse_json(const struct json_walk *w, enum json_status status, struc
 }
 
 /* Takes down one top-level member if its key is guarded. */
-static int note_member(struct request *r, const struct json_member *m, enum request_key key,
+static int note_member(struct request *r, const struct json_member *m, enum request_key *key,
                        struct err *e)
 {
-    struct slice name = key_names[key];
+    struct slice name;
 
-    if (!slice_eq(m->key, name)) {
+    *key = m->key_escaped ? REQUEST_KEY_COUNT : key_called(m->key);
+    if (*key == REQUEST_KEY_COUNT) {
+        enum request_key meant = folded_key(m);
+
+        if (meant == REQUEST_KEY_COUNT) {
+            return MCP_OK;
+        }
         return err_set(e, MCP_EBAD_REQUEST,
                        "the key at byte %zu reads as \"%s\" and must be written so", m->start,
-                       name.ptr);
+                       key_names[meant].ptr);
     }
-    if (request_has(r, key)) {
+    name = key_names[*key];
+    if (request_has(r, *key)) {
         return err_set(e, MCP_EBAD_REQUEST, "the key \"%s\" is there twice (byte %zu)", name.ptr,
                        m->start);
     }
-    r->members[key] = *m;
+    r->members[*key] = *m;
     return MCP_OK;
 }
 
 int request_read(struct request *r, struct slice body, enum request_source source, struct err *e)
 {
     struct json_walk w;
+    struct json_member m;
     enum json_status status = json_walk_begin(&w, body, JSON_OBJECT);
     bool behind_mcp = false;
     size_t prev_end = 0;
 
     *r = (struct request){.body = body, .open = w.pos, .mcp.op = OP_NONE};
-    while (status == JSON_OK) {
-        struct json_member m;
+    /* What a walk that did not begin says, json_walk_next() repeats. */
+    while (json_walk_usual(&w, &m) || (status = json_walk_next(&w, &m)) == JSON_OK) {
         enum request_key key;
 
-        status = json_walk_next(&w, &m);
-        if (status != JSON_OK) {
-            break;
-        }
         if (behind_mcp) {
             r->mcp_next_start = m.start;
         }
-        key = guarded_key(&m);
-        if (key != REQUEST_KEY_COUNT && note_member(r, &m, key, e) != MCP_OK) {
+        if (note_member(r, &m, &key, e) != MCP_OK) {
             return MCP_EBAD_REQUEST;
         }
         behind_mcp = key == REQUEST_MCP;

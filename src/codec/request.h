@@ -14,25 +14,25 @@
 #include "base/slice.h"
 #include "codec/op.h"
 
-/* The guarded keys: KEY(NAME, "text"). A top-level key that folds to one of them and is not that
- * plain, unescaped, lower-case key exactly once is bad_request. */
+/* The guarded keys by length: KEY(NAME, "text"). A top-level key that folds to one of them and is
+ * not that plain, unescaped, lower-case key exactly once is bad_request. */
 #define REQUEST_KEYS(KEY)                                                                          \
-    KEY(MODEL, "model")                                                                            \
+    KEY(MCP, "mcp")                                                                                \
     KEY(NAME, "name")                                                                              \
-    KEY(STREAM, "stream")                                                                          \
-    KEY(MESSAGES, "messages")                                                                      \
-    KEY(PROMPT, "prompt")                                                                          \
-    KEY(INPUT, "input")                                                                            \
-    KEY(OPTIONS, "options")                                                                        \
-    KEY(KEEP_ALIVE, "keep_alive")                                                                  \
-    KEY(FORMAT, "format")                                                                          \
-    KEY(TRUNCATE, "truncate")                                                                      \
-    KEY(DIMENSIONS, "dimensions")                                                                  \
-    KEY(SOURCE, "source")                                                                          \
-    KEY(DESTINATION, "destination")                                                                \
     KEY(FROM, "from")                                                                              \
-    KEY(STREAM_OPTIONS, "stream_options")                                                          \
-    KEY(MCP, "mcp")
+    KEY(MODEL, "model")                                                                            \
+    KEY(INPUT, "input")                                                                            \
+    KEY(STREAM, "stream")                                                                          \
+    KEY(PROMPT, "prompt")                                                                          \
+    KEY(FORMAT, "format")                                                                          \
+    KEY(SOURCE, "source")                                                                          \
+    KEY(OPTIONS, "options")                                                                        \
+    KEY(MESSAGES, "messages")                                                                      \
+    KEY(TRUNCATE, "truncate")                                                                      \
+    KEY(KEEP_ALIVE, "keep_alive")                                                                  \
+    KEY(DIMENSIONS, "dimensions")                                                                  \
+    KEY(DESTINATION, "destination")                                                                \
+    KEY(STREAM_OPTIONS, "stream_options")
 
 enum request_key {
 #define KEY(name, text) REQUEST_##name,
