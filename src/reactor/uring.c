@@ -32,7 +32,9 @@ static void uring_wait(struct backend *b, uint64_t timeout_us)
     int rv;
 
     uring_sync(u);
-    if (u->news.count > 0 || u->sync.count > 0 || b->woken || io_uring_cq_ready(&u->ring) > 0) {
+    uring_wake_again(u);
+    if (u->news.count > 0 || u->sync.count > 0 || u->wakes_owed > 0 || b->woken ||
+        io_uring_cq_ready(&u->ring) > 0) {
         timeout_us = 0;
     }
     rv = uring_enter(u, timeout_us);
@@ -86,16 +88,8 @@ static void on_special(struct uring_backend *u, const struct io_uring_cqe *c)
 {
     if (c->user_data == URING_WAKE) {
         u->base.woken = true;
-    } else if ((c->user_data & 0xff) == (URING_WAKE_FAILED & 0xff) &&
-               (c->res == -ENOMEM || c->res == -EAGAIN || c->res == -EOVERFLOW)) {
-        /* It is still there, but had no memory. */
-        struct io_uring_sqe *sqe = uring_sqe(u);
-
-        if (sqe != NULL) {
-            io_uring_prep_msg_ring(sqe, URING_WAKE_FD(c->user_data), 0, URING_WAKE, 0);
-            sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
-            io_uring_sqe_set_data64(sqe, c->user_data);
-        }
+    } else if ((c->user_data & 0xff) == (URING_WAKE_FAILED & 0xff)) {
+        uring_on_wake_failed(u, c);
     }
 }
 
@@ -158,14 +152,14 @@ static void uring_dispatch(struct backend *b)
         struct io_uring_cqe c = cq->cqes[*cq->khead & cq->ring_mask];
 
         io_uring_cq_advance(&u->ring, 1);
+        if (u->uring->result != NULL) {
+            c.res = u->uring->result(uring_op_of(c.user_data), c.res);
+        }
         if ((c.user_data & URING_SPECIAL) != 0) {
             on_special(u, &c);
-            continue;
+        } else {
+            complete(u, &c);
         }
-        if (u->uring->result != NULL) {
-            c.res = u->uring->result((unsigned)(c.user_data & URING_OP_MASK), c.res);
-        }
-        complete(u, &c);
     }
 }
 
@@ -187,8 +181,10 @@ static void uring_destroy(struct backend *b)
     struct uring_backend *u = uring_of(b);
     struct io *io;
 
-    for (int i = 0; i < END_WAITS && u->in_flight > 0 && uring_is_ours(u); i++) {
+    for (int i = 0; i < END_WAITS && (u->in_flight > 0 || u->wakes_owed > 0) && uring_is_ours(u);
+         i++) {
         uring_sync(u);
+        uring_wake_again(u);
         (void)uring_enter(u, END_WAIT_US);
         uring_dispatch(b);
     }
@@ -276,31 +272,6 @@ static void uring_close(struct backend *b, struct io *io, bool reset)
         uring_list_push(&u->dying, io);
         uring_sync_later(u, io);
     }
-}
-
-static bool uring_wake(struct backend *b, struct backend *by)
-{
-    struct uring_backend *u = uring_of(b);
-    struct uring_backend *from = uring_of(by);
-    struct io_uring_sqe *sqe;
-
-    if (by == b) {
-        b->woken = true;
-        return true;
-    }
-    if (by == NULL || by->ops != &backend_uring ||
-        !atomic_load_explicit(&u->enabled, memory_order_acquire)) {
-        return false;
-    }
-    sqe = uring_sqe(from);
-    if (sqe == NULL) {
-        return false;
-    }
-    io_uring_prep_msg_ring(sqe, u->ring.ring_fd, 0, URING_WAKE, 0);
-    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
-    io_uring_sqe_set_data64(sqe, URING_WAKE_FAILED | (uint64_t)u->ring.ring_fd << 8);
-    from->wakes_queued = true;
-    return true;
 }
 
 const struct backend_ops backend_uring = {

@@ -25,7 +25,9 @@ struct uring_sys {
     /* Submits and waits for a completion, so long at most (0: takes only what is there, UINT64_MAX:
      * no limit). Negative: -errno. */
     int (*enter)(struct io_uring *ring, uint64_t timeout_us);
-    /* What an operation came to, as the backend shall see it. NULL: as it is. */
+    /* As io_uring_submit. */
+    int (*submit)(struct io_uring *ring);
+    /* What an operation (enum uring_op) came to, as the backend shall see it. NULL: as it is. */
     int (*result)(unsigned op, int res);
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The io_uring backend as its files see it: uring_ring.c (made, probed, entered), uring_recv.c
- * (what arrives), uring_io.c (what is armed), uring.c (the turn and the table of operations).
+ * (what arrives), uring_io.c (what is armed), uring_wake.c (other loops), uring.c (the turn and the
+ * table of operations).
  *
  * An io has at most one request of each kind in the kernel, `armed`; a request's user_data is the
  * io's address and the kind. What should be armed follows from the io's state: whoever changes that
@@ -31,7 +32,10 @@ enum uring_op {
     URING_POLL_OUT, /* a send came back short */
     URING_POLL_HUP, /* the peer's FIN or a break, while nothing is received */
 };
-enum { URING_OP_MASK = 7 };
+enum {
+    URING_OP_MASK = 7,
+    URING_NO_IO = URING_OP_MASK, /* for a test: what belongs to no io */
+};
 
 /* user_data of what belongs to no io. */
 #define URING_SPECIAL (UINT64_C(1) << 63)
@@ -52,6 +56,12 @@ struct uring_held {
     uint32_t len;
 };
 
+/* Another loop's. */
+struct uring_bell {
+    int fd; /* of its ring */
+    bool owed;
+};
+
 struct uring_backend {
     struct backend base;
     const struct loop_sys *sys;
@@ -62,6 +72,9 @@ struct uring_backend {
     uint32_t turn;
     size_t in_flight; /* requests in the kernel or on their way */
     bool wakes_queued;
+    size_t wakes_owed;
+    size_t bell_count;
+    struct uring_bell *bells;
 
     struct uring_list news;   /* held bytes, an end or an error to be told, not from the kernel */
     struct uring_list dying;  /* closed, with requests in the kernel */
@@ -100,6 +113,12 @@ static inline bool uring_is_armed(const struct io *io, enum uring_op op)
     return (io->armed & 1U << op) != 0;
 }
 
+static inline unsigned uring_op_of(uint64_t user_data)
+{
+    return (user_data & URING_SPECIAL) != 0 ? (unsigned)URING_NO_IO
+                                            : (unsigned)(user_data & URING_OP_MASK);
+}
+
 /* Has its requests compared with its state before the next wait. */
 static inline void uring_sync_later(struct uring_backend *u, struct io *io)
 {
@@ -126,8 +145,6 @@ void uring_enable(struct uring_backend *u);
 int uring_enter(struct uring_backend *u, uint64_t timeout_us);
 /* Hands over what is queued, without waiting. */
 void uring_submit(struct uring_backend *u);
-/* Rings of other loops that are queued. */
-void uring_send_wakes(struct uring_backend *u);
 /* A free entry; NULL: there is none before completions were read. */
 struct io_uring_sqe *uring_sqe(struct uring_backend *u);
 /* It holds a request of the io. */
@@ -135,6 +152,14 @@ void uring_arm(struct uring_backend *u, struct io *io, enum uring_op op, struct 
 void uring_give_back(struct uring_backend *u, unsigned id);
 /* Twice as many buffers as before, up to all. */
 void uring_lend_more(struct uring_backend *u);
+
+/* uring_wake.c */
+bool uring_wake(struct backend *b, struct backend *by);
+void uring_on_wake_failed(struct uring_backend *u, const struct io_uring_cqe *c);
+/* Hands over the rings that are queued. */
+void uring_send_wakes(struct uring_backend *u);
+/* Queues those that are owed. */
+void uring_wake_again(struct uring_backend *u);
 
 /* uring_recv.c */
 void uring_on_recv(struct uring_backend *u, struct io *io, const struct io_uring_cqe *c);

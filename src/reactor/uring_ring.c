@@ -38,6 +38,7 @@ const struct uring_sys uring_sys_real = {
     .setup = io_uring_queue_init_params,
     .has_op = io_uring_opcode_supported,
     .enter = enter_ring,
+    .submit = io_uring_submit,
 };
 
 /* --- making -------------------------------------------------------------------------------------
@@ -214,6 +215,7 @@ void uring_free(struct uring_backend *u)
         (void)munmap(u->buf_ring, u->mapped_bytes);
     }
     free(u->held);
+    free(u->bells);
     free(u);
 }
 
@@ -277,16 +279,8 @@ void uring_submit(struct uring_backend *u)
 {
     uring_enable(u);
     /* What could not be submitted stays queued, and the next turn tries again. */
-    (void)io_uring_submit(&u->ring);
+    (void)u->uring->submit(&u->ring);
     after_submit(u);
-}
-
-void uring_send_wakes(struct uring_backend *u)
-{
-    if (u->wakes_queued) {
-        u->wakes_queued = false;
-        uring_submit(u);
-    }
 }
 
 struct io_uring_sqe *uring_sqe(struct uring_backend *u)

@@ -164,6 +164,17 @@ bool end_was_told(const struct end *e, char what)
     return memchr(e->told, what, e->told_len) != NULL;
 }
 
+void end_echo(struct end *e, char what)
+{
+    if (what == 'd') {
+        assert_true(sock_write(e->sock, SLICE("half ")));
+        assert_true(sock_write(e->sock, SLICE("and half")));
+        if (buf_len(&e->in) > (size_t)ECHO_BYTES * ECHO_COUNT) {
+            loop_stop(loop);
+        }
+    }
+}
+
 void pair_fds(int fds[2], int family)
 {
     if (family == AF_UNIX) {

@@ -70,6 +70,11 @@ void end_connect(struct end *e, const struct addr *to);
 void end_fini(struct end *e);
 bool end_was_told(const struct end *e, char what);
 
+/* For on_told: answers each message with one of ECHO_BYTES, in two halves, and stops the loop when
+ * it has got more than ECHO_COUNT. */
+enum { ECHO_BYTES = 13, ECHO_COUNT = 100 };
+void end_echo(struct end *e, char what);
+
 /* Both ends on the loop. */
 void pair_open(struct end *a, struct end *b, int family);
 /* A connected pair, blocking descriptors; AF_UNIX or AF_INET. */

@@ -592,22 +592,11 @@ static int counted_epoll_wait(int epfd, struct epoll_event *events, int max,
     return loop_sys_real.epoll_wait(epfd, events, max, timeout);
 }
 
-static void echo(struct end *e, char what)
-{
-    if (what == 'd') {
-        assert_true(sock_write(e->sock, SLICE("half ")));
-        assert_true(sock_write(e->sock, SLICE("and half")));
-        if (buf_len(&e->in) > 13 * 100) {
-            loop_stop(loop);
-        }
-    }
-}
-
 static void a_message_costs_three_system_calls_and_no_memory(void **state)
 {
     struct loop_sys sys = loop_sys_real;
-    struct end a = {.on_told = echo};
-    struct end b = {.on_told = echo};
+    struct end a = {.on_told = end_echo};
+    struct end b = {.on_told = end_echo};
 
     (void)state;
     blocks_set_keeping(true);

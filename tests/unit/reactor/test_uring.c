@@ -470,21 +470,10 @@ static void accepts_one_by_one_near_the_limit(void **state)
 /* --- what a message costs -----------------------------------------------------------------------
  */
 
-static void echo(struct end *e, char what)
-{
-    if (what == 'd') {
-        assert_true(sock_write(e->sock, SLICE("half ")));
-        assert_true(sock_write(e->sock, SLICE("and half")));
-        if (buf_len(&e->in) > 13 * 100) {
-            loop_stop(loop);
-        }
-    }
-}
-
 static void a_message_costs_two_system_calls_and_no_memory(void **state)
 {
-    struct end a = {.on_told = echo};
-    struct end b = {.on_told = echo};
+    struct end a = {.on_told = end_echo};
+    struct end b = {.on_told = end_echo};
 
     (void)state;
     blocks_set_keeping(true);
@@ -540,6 +529,7 @@ static void stop_other(void *owner)
 }
 
 static void ping(void *owner);
+static void (*ping_next)(void *owner) = ping;
 
 static void pong(void *owner)
 {
@@ -549,7 +539,7 @@ static void pong(void *owner)
             abort();
         }
         loop_stop(loop);
-    } else if (loop_post(other, ping, owner) != 0) {
+    } else if (loop_post(other, ping_next, owner) != 0) {
         abort();
     }
 }
@@ -591,6 +581,88 @@ static void rings_wake_each_other(void **state)
     assert_true(backend_uring.wake(other->backend, loop->backend));
     loop_free(&other); /* the thread that ran it has ended */
     run_turns(3);
+}
+
+/* Spoils a ring under way: it goes nowhere. */
+static bool spoil_next;
+static unsigned spoiled;
+static unsigned submits_to_fail;
+
+static int spoiling_submit(struct io_uring *ring)
+{
+    if (submits_to_fail > 0) {
+        submits_to_fail--;
+        return -EAGAIN;
+    }
+    for (unsigned i = *ring->sq.khead; spoil_next && i != ring->sq.sqe_tail; i++) {
+        struct io_uring_sqe *sqe = &ring->sq.sqes[i & ring->sq.ring_mask];
+
+        if (sqe->opcode == IORING_OP_MSG_RING) {
+            sqe->fd = -1;
+            spoil_next = false;
+        }
+    }
+    return io_uring_submit(ring);
+}
+
+/* That was for lack of memory, there is no free entry either, and none to be had for now. */
+static int spoiled_result(unsigned op, int res)
+{
+    struct io_uring_sqe *sqe;
+
+    if (op != URING_NO_IO || res != -EBADF) {
+        return res;
+    }
+    while ((sqe = io_uring_get_sqe(&backend()->ring)) != NULL) {
+        io_uring_prep_nop(sqe);
+        io_uring_sqe_set_data64(sqe, URING_CANCELLED);
+    }
+    submits_to_fail = 2;
+    spoiled++;
+    return -ENOMEM;
+}
+
+static void spoiled_pong(void *owner)
+{
+    spoil_next = rounds % 100 == 50;
+    pong(owner);
+}
+
+static void spoiled_ping(void *owner)
+{
+    if (loop_post(loop, spoiled_pong, owner) != 0) {
+        abort();
+    }
+}
+
+static void a_ring_that_finds_no_memory_and_no_entry_is_not_lost(void **state)
+{
+    struct timer limit;
+    pthread_t thread;
+    struct task first;
+
+    (void)state;
+    uring.entries = 2;
+    uring.submit = spoiling_submit;
+    uring.result = spoiled_result;
+    ping_next = spoiled_ping;
+    spoil_next = false;
+    spoiled = submits_to_fail = rounds = 0;
+    fixture_loop_again(&sys);
+    other = loop_new_on(&backend_uring, &loop_sys_real);
+    assert_non_null(other);
+    assert_int_equal(pthread_create(&thread, NULL, run_other, NULL), 0);
+    timer_init(&limit, stop, NULL);
+    timer_arm(loop, &limit, 10000);
+    task_init(&first, spoiled_pong, NULL);
+    task_defer(loop, &first);
+    loop_run(loop);
+    assert_int_equal(rounds, ROUNDS);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_in_range(spoiled, ROUNDS / 100 - 1, ROUNDS / 100);
+    timer_cancel(loop, &limit);
+    loop_free(&other);
+    ping_next = ping;
 }
 
 /* With a socket in the kernel's hands. */
@@ -659,6 +731,7 @@ int main(void)
         OWN_TEST(a_message_costs_two_system_calls_and_no_memory),
         OWN_TEST(a_fraction_of_a_millisecond_is_no_whole_one),
         OWN_TEST(rings_wake_each_other),
+        OWN_TEST(a_ring_that_finds_no_memory_and_no_entry_is_not_lost),
         OWN_TEST(freed_by_another_thread),
         OWN_TEST(closed_with_everything_in_the_kernel),
     };
