@@ -88,6 +88,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = 0; i < c->key_count; i++) {
         ASSERT(c->keys[i].name != NULL && c->keys[i].key[0] != '\0');
     }
-    config_free(&c);
+    config_unref(&c);
     return 0;
 }

@@ -7,7 +7,7 @@
 
 enum { LINE_BYTES = 1024 };
 
-enum log_level log_threshold = LOG_LEVEL_INFO;
+_Atomic unsigned log_threshold = LOG_LEVEL_INFO;
 
 static log_sink_fn current_sink;
 static void *sink_owner;

@@ -5,11 +5,14 @@
 #ifndef MCP_BASE_LOG_H
 #define MCP_BASE_LOG_H
 
+#include <stdatomic.h>
+
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR };
 
 typedef void (*log_sink_fn)(void *owner, enum log_level level, const char *event, const char *text);
 
-extern enum log_level log_threshold;
+/* The least severe that is written; may change at any time. */
+extern _Atomic unsigned log_threshold;
 
 /* Lines go to `sink` from now on (NULL: dropped). Start-up only. */
 void log_set_sink(log_sink_fn sink, void *owner);
@@ -18,7 +21,7 @@ void log_write(enum log_level level, const char *event, const char *fmt, ...)
 
 #define LOG_AT(level, event, ...)                                                                  \
     do {                                                                                           \
-        if ((level) >= log_threshold) {                                                            \
+        if ((level) >= atomic_load_explicit(&log_threshold, memory_order_relaxed)) {               \
             log_write(level, event, __VA_ARGS__);                                                  \
         }                                                                                          \
     } while (0)

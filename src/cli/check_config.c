@@ -22,7 +22,8 @@ const struct argp cli_check_config_argp = {
 int cli_check_config(int argc, char **argv)
 {
     static const char *const kinds[] = {"auto", "ollama", "openai"}; /* by enum config_kind */
-    struct config *config = cli_serve_config(&cli_check_config_argp, argc, argv);
+    struct config_args args;
+    struct config *config = cli_serve_config(&cli_check_config_argp, argc, argv, &args);
     struct err e;
 
     if (config == NULL) {
@@ -30,7 +31,7 @@ int cli_check_config(int argc, char **argv)
     }
     if (access_log_check(config->access_log, &e) != MCP_OK) {
         cli_error("%s", e.text);
-        config_free(&config);
+        config_unref(&config);
         return CLI_EXIT_USAGE;
     }
     print_listener("mcp", config->mcp_listen);
@@ -43,6 +44,6 @@ int cli_check_config(int argc, char **argv)
     for (size_t i = 0; i < config->key_count; i++) {
         (void)printf("key     %s\n", config->keys[i].name);
     }
-    config_free(&config);
+    config_unref(&config);
     return CLI_EXIT_OK;
 }

@@ -6,7 +6,7 @@
 
 #include "cli/text.h"
 #include "gateway/config.h"
-#include "gateway/gateway.h"
+#include "gateway/process.h"
 
 enum {
     OPTION_NODE = 0x100,
@@ -39,26 +39,21 @@ const struct argp_option cli_serve_options[] = {
     {0},
 };
 
-struct serve {
-    struct config_args args;
-    const char **nodes;
-};
-
-static void add_node(struct serve *s, const char *url)
+static void add_node(struct config_args *args, const char *url)
 {
-    const char **nodes = realloc(s->nodes, (s->args.node_count + 1) * sizeof(*nodes));
+    static const char **nodes; /* kept for reloads */
 
+    nodes = realloc(nodes, (args->node_count + 1) * sizeof(*nodes));
     if (nodes == NULL) {
         cli_no_memory();
     }
-    nodes[s->args.node_count++] = url;
-    s->nodes = nodes;
-    s->args.node_urls = nodes;
+    nodes[args->node_count++] = url;
+    args->node_urls = nodes;
 }
 
 error_t cli_serve_parse(int key, char *arg, struct argp_state *state)
 {
-    struct serve *s = state->input;
+    struct config_args *args = state->input;
 
     switch (key) {
     case ARGP_KEY_INIT:
@@ -67,34 +62,34 @@ error_t cli_serve_parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_ARG:
         cli_usage(state, "expected no argument, not '%s'", arg);
     case 'c':
-        s->args.path = arg;
+        args->path = arg;
         return 0;
     case OPTION_NODE:
-        add_node(s, arg);
+        add_node(args, arg);
         return 0;
     case OPTION_MCP:
-        s->args.mcp_listen = arg;
+        args->mcp_listen = arg;
         return 0;
     case OPTION_HTTP:
-        s->args.http_listen = arg;
+        args->http_listen = arg;
         return 0;
     case OPTION_ADMIN:
-        s->args.admin_listen = arg;
+        args->admin_listen = arg;
         return 0;
     case OPTION_ACCESS_LOG:
-        s->args.access_log = arg;
+        args->access_log = arg;
         return 0;
     case OPTION_MODE:
-        s->args.mode = arg;
+        args->mode = arg;
         return 0;
     case OPTION_REACTORS:
-        s->args.reactors = arg;
+        args->reactors = arg;
         return 0;
     case OPTION_BACKEND:
-        s->args.backend = arg;
+        args->backend = arg;
         return 0;
     case OPTION_INSECURE:
-        s->args.insecure = true;
+        args->insecure = true;
         return 0;
     case 'h':
         argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
@@ -104,15 +99,15 @@ error_t cli_serve_parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-struct config *cli_serve_config(const struct argp *argp, int argc, char **argv)
+struct config *cli_serve_config(const struct argp *argp, int argc, char **argv,
+                                struct config_args *args)
 {
-    struct serve s = {0};
     struct err e = {0};
     struct config *config;
 
-    cli_parse(argp, argc, argv, &s);
-    config = config_load(&s.args, &e);
-    free(s.nodes);
+    *args = (struct config_args){0};
+    cli_parse(argp, argc, argv, args);
+    config = config_load(args, &e);
     if (config == NULL) {
         cli_error("%s", e.text);
         return NULL;
@@ -132,13 +127,14 @@ const struct argp cli_serve_argp = {
 
 int cli_serve(int argc, char **argv)
 {
-    struct config *config = cli_serve_config(&cli_serve_argp, argc, argv);
+    struct config_args args;
+    struct config *config = cli_serve_config(&cli_serve_argp, argc, argv, &args);
     int rc;
 
     if (config == NULL) {
         return CLI_EXIT_USAGE;
     }
-    rc = gateway_run(config);
-    config_free(&config);
+    rc = process_run(config, &args);
+    config_unref(&config);
     return rc;
 }

@@ -9,7 +9,7 @@ bool body_memory_take(struct body_memory *m, size_t n)
     /* Relaxed: nothing but the number itself is shared. */
     uint64_t before = atomic_fetch_add_explicit(&m->held_bytes, n, memory_order_relaxed);
 
-    if (before + n > m->limit_bytes) {
+    if (before + n > atomic_load_explicit(&m->limit_bytes, memory_order_relaxed)) {
         (void)atomic_fetch_sub_explicit(&m->held_bytes, n, memory_order_relaxed);
         counter_add(COUNTER_BODY_MEMORY_REFUSED, 1);
         return false;

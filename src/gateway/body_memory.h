@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 struct body_memory {
-    uint64_t limit_bytes;
+    _Atomic uint64_t limit_bytes;
     _Atomic uint64_t held_bytes;
 };
 

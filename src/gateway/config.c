@@ -83,19 +83,14 @@ static int set_item(struct config_load *l, enum config_item_id id, void *owner, 
 
 /* --- defaults, file, command line ------------------------------------------------------------- */
 
-static bool is_of_config(const struct config_item *item)
-{
-    return strcmp(item->section, "nodes") != 0 && strcmp(item->section, "headers") != 0 &&
-           strcmp(item->section, "keys") != 0;
-}
-
 /* The values of an entry of a list, or of the whole (`prefix` ""), into their structure. */
 static int set_values(struct config_load *l, const char *section, char *const *values, void *owner,
                       const char *prefix)
 {
     for (size_t i = 0; i < CONFIG_ITEM_COUNT; i++) {
         const struct config_item *item = &config_items[i];
-        bool here = section == NULL ? is_of_config(item) : strcmp(item->section, section) == 0;
+        bool here =
+            section == NULL ? config_item_is_single(item) : strcmp(item->section, section) == 0;
         char key[2 * CONFIG_KEY_MAX];
 
         if (!here || values[i] == NULL) {
@@ -297,8 +292,10 @@ static int set_from_args(struct config_load *l)
 struct config *config_load(const struct config_args *args, struct err *e)
 {
     struct config_load l = {.args = args, .e = e, .c = xcalloc(1, sizeof(struct config))};
-    int rc = set_defaults(&l);
+    int rc;
 
+    l.c->users = 1;
+    rc = set_defaults(&l);
     if (rc == MCP_OK && args->path != NULL) {
         const char *slash = strrchr(args->path, '/');
 
@@ -315,7 +312,7 @@ struct config *config_load(const struct config_args *args, struct err *e)
     config_yaml_free(&l.yaml);
     free(l.dir);
     if (rc != MCP_OK) {
-        config_free(&l.c);
+        config_unref(&l.c);
     }
     return l.c;
 }
@@ -340,28 +337,40 @@ static void free_node(struct config_node *node)
     free_secret(node->api_key);
 }
 
-void config_free(struct config **c)
+static void config_free(struct config *c)
 {
-    if (*c == NULL) {
-        return;
+    for (size_t i = 0; i < c->node_count; i++) {
+        free_node(&c->nodes[i]);
     }
-    for (size_t i = 0; i < (*c)->node_count; i++) {
-        free_node(&(*c)->nodes[i]);
+    for (size_t i = 0; i < c->key_count; i++) {
+        free(c->keys[i].name);
+        free_secret(c->keys[i].key);
     }
-    for (size_t i = 0; i < (*c)->key_count; i++) {
-        free((*c)->keys[i].name);
-        free_secret((*c)->keys[i].key);
-    }
-    for (size_t i = 0; i < (*c)->warning_count; i++) {
-        free((*c)->warnings[i]);
+    for (size_t i = 0; i < c->warning_count; i++) {
+        free(c->warnings[i]);
     }
     for (size_t i = 0; i < CONFIG_LISTEN_COUNT; i++) {
-        free(*config_listen_member(*c, i));
+        free(*config_listen_member(c, i));
     }
-    free((*c)->nodes);
-    free((*c)->keys);
-    free((*c)->warnings);
-    free((*c)->access_log);
-    free(*c);
-    *c = NULL;
+    free(c->nodes);
+    free(c->keys);
+    free(c->warnings);
+    free(c->access_log);
+    free(c);
+}
+
+struct config *config_ref(struct config *c)
+{
+    (void)atomic_fetch_add_explicit(&c->users, 1, memory_order_relaxed);
+    return c;
+}
+
+void config_unref(struct config **pc)
+{
+    struct config *c = *pc;
+
+    *pc = NULL;
+    if (c != NULL && atomic_fetch_sub_explicit(&c->users, 1, memory_order_acq_rel) == 1) {
+        config_free(c);
+    }
 }

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The configuration: one immutable snapshot, made at start from defaults, the YAML file and the
- * command line (which wins), checked whole. Owned by who loaded it; read from any thread. The keys
- * are in config.def, what they mean for people in docs/configuration.md. */
+/* The configuration: one immutable snapshot, made at start and at each reload from defaults, the
+ * YAML file and the command line (which wins), checked whole. Reference counted; read from any
+ * thread. The keys are in config.def, what they mean for people in docs/configuration.md. */
 #ifndef MCP_GATEWAY_CONFIG_H
 #define MCP_GATEWAY_CONFIG_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "reactor/loop.h"
@@ -37,6 +39,7 @@ struct config_key {
 };
 
 struct config {
+    _Atomic unsigned users;
     struct config_node *nodes; /* at least one: http://127.0.0.1:11434 */
     size_t node_count;
     char *mcp_listen;   /* 127.0.0.1:8080; NULL: off ("off" in the file) */
@@ -83,8 +86,16 @@ struct config_args {
 };
 
 /* Loads and checks; NULL with an error that names file, line, key and what was expected, or the
- * option. Blocking (reads files, looks no names up); for start-up. */
+ * option. Blocking (reads files, looks no names up); ends the process when memory is out. The
+ * caller has the only reference. */
 struct config *config_load(const struct config_args *args, struct err *e);
-void config_free(struct config **c);
+struct config *config_ref(struct config *c);
+void config_unref(struct config **c);
+
+/* Appends the keys in which two of them differ, separated by commas; "nodes" and "keys" stand for
+ * all that is in those. `at_start`: only those that a running gateway cannot change, else only the
+ * others. False: out of memory. */
+bool config_changes(const struct config *a, const struct config *b, bool at_start,
+                    struct buf *names);
 
 #endif

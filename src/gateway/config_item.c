@@ -383,6 +383,12 @@ static int set_log(const struct config_item *item, char **member, const char *te
     return rc;
 }
 
+bool config_item_is_single(const struct config_item *item)
+{
+    return strcmp(item->section, "nodes") != 0 && strcmp(item->section, "headers") != 0 &&
+           strcmp(item->section, "keys") != 0;
+}
+
 int config_item_set(const struct config_item *item, void *owner, const char *text, const char *dir,
                     bool *exposed, struct err *e)
 {

@@ -55,6 +55,9 @@ extern const struct config_item config_items[CONFIG_ITEM_COUNT];
 int config_item_set(const struct config_item *item, void *owner, const char *text, const char *dir,
                     bool *exposed, struct err *e);
 
+/* A member of struct config itself: not of an entry of one of its lists. */
+bool config_item_is_single(const struct config_item *item);
+
 enum { CONFIG_EXPECTED_MAX = 192 };
 /* What a value of the item looks like: "a time such as 500ms, 30s or 10m, from 10ms to 24h". */
 void config_item_expected(const struct config_item *item, char out[CONFIG_EXPECTED_MAX]);

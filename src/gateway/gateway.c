@@ -1,20 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/gateway.h"
 
-#include <inttypes.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 
 #include "base/check.h"
 #include "base/log.h"
 #include "gateway/acceptor.h"
 #include "gateway/banner.h"
 #include "gateway/face/admin.h"
+#include "gateway/reload.h"
 #include "gateway/sub_thread.h"
 #include "obs/access_log.h"
 #include "obs/log_sink.h"
@@ -29,16 +27,6 @@ size_t gateway_counters(const struct gateway *g, const struct counters *sets[])
         sets[count++] = &g->subs[i].counters;
     }
     return count;
-}
-
-static int64_t running(const struct gateway *g)
-{
-    int64_t sum = counter_get(&g->counters, COUNTER_EXCHANGES_RUNNING);
-
-    for (size_t i = 0; i < g->sub_count; i++) {
-        sum += counter_get(&g->subs[i].counters, COUNTER_EXCHANGES_RUNNING);
-    }
-    return sum;
 }
 
 bool gateway_ready(const struct gateway *g)
@@ -70,19 +58,6 @@ static void on_node_changed(void *owner, struct node *n)
     }
 }
 
-/* Each connection needs a descriptor, and a default soft limit of 1,024 is soon reached. */
-static void raise_open_files(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
-            LOG_WARN("open_files", "limit=unchanged");
-        }
-    }
-}
-
 static void make_instance(struct gateway *g)
 {
     unsigned char bytes[GATEWAY_INSTANCE_BYTES];
@@ -95,48 +70,83 @@ static void make_instance(struct gateway *g)
     }
 }
 
-static int add_node(struct nodes *set, const struct config_node *c, struct err *e)
+/* What the registry is told; texts are the configuration's. */
+struct node_list {
+    struct node_options *options; /* one for each node */
+    struct http_header *headers;  /* of all */
+};
+
+static bool node_list_make(struct node_list *l, const struct config *c)
 {
     static const enum node_kind kinds[] = {[CONFIG_KIND_AUTO] = NODE_KIND_UNKNOWN,
                                            [CONFIG_KIND_OLLAMA] = NODE_KIND_OLLAMA,
                                            [CONFIG_KIND_OPENAI] = NODE_KIND_OPENAI};
-    struct http_header *headers = xcalloc(c->header_count + 1, sizeof(*headers));
-    const struct node_options options = {
-        .url = c->url,
-        .kind = kinds[c->kind],
-        .name = c->name,
-        .api_key = c->api_key,
-        .headers = headers,
-        .header_count = c->header_count,
-    };
-    int rv;
+    struct http_header *header;
+    size_t headers = 1;
 
-    for (size_t i = 0; i < c->header_count; i++) {
-        headers[i] =
-            (struct http_header){slice_str(c->headers[i].name), slice_str(c->headers[i].value)};
+    for (size_t i = 0; i < c->node_count; i++) {
+        headers += c->nodes[i].header_count;
     }
-    rv = nodes_add(set, &options, e);
-    free(headers);
-    return rv;
+    l->options = calloc(c->node_count + 1, sizeof(*l->options));
+    l->headers = calloc(headers, sizeof(*l->headers));
+    if (l->options == NULL || l->headers == NULL) {
+        return false;
+    }
+    header = l->headers;
+    for (size_t i = 0; i < c->node_count; i++) {
+        const struct config_node *n = &c->nodes[i];
+
+        l->options[i] = (struct node_options){
+            .url = n->url,
+            .kind = kinds[n->kind],
+            .name = n->name,
+            .api_key = n->api_key,
+            .headers = header,
+            .header_count = n->header_count,
+        };
+        for (size_t k = 0; k < n->header_count; k++) {
+            *header++ =
+                (struct http_header){slice_str(n->headers[k].name), slice_str(n->headers[k].value)};
+        }
+    }
+    return true;
 }
 
-static int make_nodes(struct gateway *g, struct err *e)
+static void node_list_fini(struct node_list *l)
 {
-    const struct config *c = g->config;
-    const struct node_limits limits = {
+    free(l->options);
+    free(l->headers);
+}
+
+static struct node_limits node_limits(const struct config *c)
+{
+    return (struct node_limits){
         .connect_timeout_ms = c->connect_timeout_ms,
         .first_byte_timeout_ms = c->first_byte_timeout_ms,
         .idle_timeout_ms = c->idle_timeout_ms,
         .pool_idle = (size_t)c->pool_idle,
         .pool_idle_ms = c->pool_idle_ms,
     };
-    int rv = MCP_OK;
+}
+
+static int use_nodes(struct gateway *g, const struct config *c, struct err *e)
+{
+    const struct node_limits limits = node_limits(c);
+    struct node_list list;
+    int rv = node_list_make(&list, c)
+                 ? nodes_configure(g->nodes, list.options, c->node_count, &limits, e)
+                 : err_set(e, MCP_ENOMEM, "out of memory");
+
+    node_list_fini(&list);
+    return rv;
+}
+
+static int make_nodes(struct gateway *g, struct err *e)
+{
+    const struct node_limits limits = node_limits(g->config);
 
     g->nodes = nodes_new(g->loop, &limits, g->instance, on_node_changed, g);
-    for (size_t i = 0; i < c->node_count && rv == MCP_OK; i++) {
-        rv = add_node(g->nodes, &c->nodes[i], e);
-    }
-    return rv;
+    return use_nodes(g, g->config, e);
 }
 
 /* --- listening -------------------------------------------------------------------------------- */
@@ -254,11 +264,13 @@ static void free_subs(struct gateway *g)
 
 /* --- start and end ---------------------------------------------------------------------------- */
 
-int gateway_open(struct gateway *g, const struct config *config, struct loop *loop, struct err *e)
+int gateway_open(struct gateway *g, struct config *config, const struct config_args *args,
+                 struct loop *loop, struct err *e)
 {
-    *g = (struct gateway){.config = config, .loop = loop};
+    *g = (struct gateway){.config = config_ref(config), .loop = loop};
     counters_attach(&g->counters);
     g->bodies.limit_bytes = config->body_memory_bytes;
+    g->reload = reload_new(g, args);
     make_instance(g);
     if (access_log_open(config->access_log, e) != MCP_OK || make_nodes(g, e) != MCP_OK) {
         return 2;
@@ -306,90 +318,54 @@ void gateway_close(struct gateway *g)
     acceptor_free(&g->mcp);
     free_subs(g);
     nodes_free(&g->nodes);
+    reload_free(&g->reload);
     access_log_close();
+    config_unref(&g->config);
     counters_attach(NULL);
 }
 
-/* --- the process ------------------------------------------------------------------------------ */
+/* --- another configuration -------------------------------------------------------------------- */
 
-static void on_stopped(void *owner)
+static int check_unchanging(const struct gateway *g, const struct config *config, struct err *e)
 {
-    struct gateway *g = owner;
+    struct buf names = {0};
+    int rv = MCP_OK;
 
-    loop_stop(g->loop);
-}
-
-static void on_terminate(void *owner)
-{
-    struct gateway *g = owner;
-
-    if (!g->draining) {
-        LOG_INFO("drain", "exchanges=%" PRId64, running(g));
+    if (!config_changes(g->config, config, true, &names)) {
+        rv = err_set(e, MCP_ENOMEM, "out of memory");
+    } else if (buf_len(&names) > 0) {
+        rv = err_set(e, MCP_EARGUMENT, "%.*s: cannot change while the gateway runs; restart it",
+                     SLICE_ARG(buf_slice(&names)));
     }
-    gateway_stop(g, on_stopped, g);
-}
-
-static void on_reopen(void *owner)
-{
-    (void)owner;
-    access_log_reopen();
-}
-
-static bool watch_signals(struct gateway *g, struct loop *loop)
-{
-    (void)signal(SIGPIPE, SIG_IGN); /* writes say EPIPE themselves */
-    return loop_signal(loop, SIGTERM, on_terminate, g) == 0 &&
-           loop_signal(loop, SIGINT, on_terminate, g) == 0 &&
-           loop_signal(loop, SIGHUP, on_terminate, g) == 0 && /* the terminal went */
-           loop_signal(loop, SIGUSR1, on_reopen, g) == 0;
-}
-
-static int serve(struct gateway *g, const struct config *config, struct loop *loop,
-                 const char *backend, const char *why)
-{
-    struct err e = {0};
-    int rv;
-
-    /* Before there are threads, which inherit what is blocked. */
-    if (!watch_signals(g, loop)) {
-        (void)fprintf(stderr, "mcpgate: signals cannot be watched\n");
-        return 1;
-    }
-    rv = gateway_open(g, config, loop, &e);
-    if (rv != 0) {
-        (void)fprintf(stderr, "mcpgate: %s\n", e.text);
-    } else {
-        g->banner_due = true;
-        banner_listening(g);
-        LOG_INFO("backend", "name=%s why=\"%s\"", backend, why);
-        gateway_start(g);
-        loop_run(loop);
-        LOG_INFO("stopped", "reason=signal");
-    }
-    gateway_close(g);
+    buf_fini(&names);
     return rv;
 }
 
-int gateway_run(const struct config *config)
+int gateway_use(struct gateway *g, struct config *config, struct buf *changed, struct err *e)
 {
-    struct gateway g;
-    char why[LOOP_WHY_MAX];
-    const char *backend = loop_choose(config->backend, why);
-    struct loop *loop;
-    int rv;
+    struct config *old = g->config;
 
-    if (backend == NULL) {
-        (void)fprintf(stderr, "mcpgate: %s; use --backend auto or reactor.backend\n", why);
-        return 1;
+    if (check_unchanging(g, config, e) != MCP_OK) {
+        return e->code;
     }
-    log_sink_open(config->log_level);
-    raise_open_files();
-    loop = loop_new();
-    if (loop == NULL) {
-        (void)fprintf(stderr, "mcpgate: the kernel gives no event loop\n");
-        return 1;
+    if (!config_changes(old, config, false, changed)) {
+        return err_set(e, MCP_ENOMEM, "out of memory");
     }
-    rv = serve(&g, config, loop, backend, why);
-    loop_free(&loop);
-    return rv;
+    if (access_log_open(config->access_log, e) != MCP_OK) {
+        return e->code;
+    }
+    if (use_nodes(g, config, e) != MCP_OK) {
+        struct err unused;
+
+        (void)access_log_open(old->access_log, &unused); /* could be opened before */
+        return e->code;
+    }
+    atomic_store(&g->bodies.limit_bytes, config->body_memory_bytes);
+    log_sink_level(config->log_level);
+    g->config = config_ref(config);
+    for (size_t i = 0; i < g->sub_count; i++) {
+        sub_use(&g->subs[i], config);
+    }
+    config_unref(&old);
+    return MCP_OK;
 }

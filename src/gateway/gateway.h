@@ -18,13 +18,14 @@
 
 struct acceptor;
 struct admin_face;
+struct reload;
 struct sub_thread;
 
 enum { GATEWAY_INSTANCE_BYTES = 16, GATEWAY_EXIT_LISTEN = 3 };
 
 struct gateway {
     struct loop *loop;
-    const struct config *config;
+    struct config *config;
     struct nodes *nodes;
     struct counters counters; /* of the main reactor's thread */
     struct body_memory bodies;
@@ -35,6 +36,7 @@ struct gateway {
     struct acceptor *mcp;
     struct acceptor *http;
     struct admin_face *admin;
+    struct reload *reload;
     struct sub *subs;
     struct sub_thread **threads; /* of each sub; NULL: they run on `loop` */
     size_t sub_count;
@@ -43,16 +45,17 @@ struct gateway {
     void *on_stopped_owner;
 };
 
-/* Listens, prints the banner, serves until SIGTERM or SIGINT. Returns the exit code: 0, 1, 2 where
- * the configuration cannot be had, or GATEWAY_EXIT_LISTEN where an address cannot be listened on.
- */
-int gateway_run(const struct config *config);
-
-/* The same without process, signals and banner, with a main reactor on a loop of the caller's: 0,
- * or an exit code with what is wrong. `config` and `g` stay where they are until gateway_close. */
-int gateway_open(struct gateway *g, const struct config *config, struct loop *loop, struct err *e);
+/* A main reactor on a loop of the caller's, who has signals, banner and the process (process.h): 0,
+ * or an exit code with what is wrong. `args`, of which reloads are made, and `g` stay where they
+ * are until gateway_close; of `config` it keeps a reference. */
+int gateway_open(struct gateway *g, struct config *config, const struct config_args *args,
+                 struct loop *loop, struct err *e);
 /* Begins to poll the nodes. */
 void gateway_start(struct gateway *g);
+/* Goes on with another configuration, of which it keeps a reference; `changed` gets the keys in
+ * which they differ. MCP_EARGUMENT with what is wrong, such as a key that cannot change while it
+ * runs; MCP_ENOMEM: nothing has changed. */
+int gateway_use(struct gateway *g, struct config *config, struct buf *changed, struct err *e);
 /* As SIGTERM does: no more connections, exchanges run on up to `drain_timeout`, then `stopped` is
  * called. Again: they end now. */
 void gateway_stop(struct gateway *g, loop_cb stopped, void *owner);

@@ -30,7 +30,7 @@ void sub_init(struct sub *s, struct loop *loop, struct nodes *nodes, const struc
     memset(s, 0, sizeof(*s));
     s->loop = loop;
     s->nodes = nodes;
-    s->config = o->config;
+    s->config = config_ref(o->config);
     s->bodies = o->bodies;
     s->instance = o->instance;
     s->http_addr = o->http_addr;
@@ -44,6 +44,25 @@ void sub_init(struct sub *s, struct loop *loop, struct nodes *nodes, const struc
     loop_set_turn_hook(loop, flush_log, NULL);
     s->mcp = mcp_face_new(s);
     s->http = http_face_new(s);
+}
+
+static void take_config(void *owner)
+{
+    struct sub *s = owner;
+    struct config *next = atomic_exchange(&s->next_config, NULL);
+
+    if (next != NULL) {
+        config_unref(&s->config);
+        s->config = next;
+    }
+}
+
+void sub_use(struct sub *s, struct config *config)
+{
+    struct config *unused = atomic_exchange(&s->next_config, config_ref(config));
+
+    config_unref(&unused);
+    (void)loop_post(s->loop, take_config, s); /* without memory: with the next connection */
 }
 
 void sub_fini(struct sub *s)
@@ -61,6 +80,8 @@ void sub_fini(struct sub *s)
     loop_set_turn_hook(s->loop, NULL, NULL);
     access_log_release();
     (void)pthread_mutex_destroy(&s->lock); /* nobody holds it any more */
+    take_config(s);
+    config_unref(&s->config);
 }
 
 /* --- connections ------------------------------------------------------------------------------ */
@@ -90,6 +111,7 @@ static void take_handed(void *owner)
     struct sub *s = owner;
     struct handoff *h;
 
+    take_config(s);
     while ((h = next_handed(s)) != NULL) {
         take(s, h->face, h->fd, &h->peer);
         free(h);

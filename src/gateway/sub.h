@@ -37,7 +37,7 @@ LIST_DECLARE(handoff_list, struct handoff, link);
 
 struct sub {
     struct loop *loop;
-    const struct config *config;
+    struct config *config;
     struct nodes *nodes;          /* follows the main reactor's; in mode single it is that one */
     struct body_memory *bodies;   /* the process's */
     const char *instance;         /* the process's */
@@ -57,15 +57,16 @@ struct sub {
 
     /* Any thread. */
     struct counters counters;
-    _Atomic size_t open;  /* connections it was handed and that have not closed */
-    pthread_mutex_t lock; /* guards the next two */
+    struct config *_Atomic next_config; /* to be used from the next turn on; NULL: none */
+    _Atomic size_t open;                /* connections it was handed and that have not closed */
+    pthread_mutex_t lock;               /* guards the next two */
     struct handoff_list handed;
     bool handed_posted;
 };
 
 /* What all of them share, and where a drained one says so (on its own thread). */
 struct sub_options {
-    const struct config *config;
+    struct config *config;
     struct body_memory *bodies;
     const char *instance;
     const struct addr *http_addr;
@@ -80,6 +81,8 @@ void sub_init(struct sub *s, struct loop *loop, struct nodes *nodes, const struc
 /* After every exchange has ended. Connections that are left are dropped, those on their way too. */
 void sub_fini(struct sub *s);
 
+/* Any thread: another configuration, from its next turn on. */
+void sub_use(struct sub *s, struct config *config);
 /* Any thread: a connection for it; takes the descriptor. */
 void sub_hand(struct sub *s, enum exchange_face face, int fd, const struct addr *peer);
 /* Idle connections close and `on_drained` is called once the others have; what runs on after

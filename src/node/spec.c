@@ -7,10 +7,21 @@
 #include "base/buf.h"
 #include "http/parse/url.h"
 
+static char *copy(struct slice s)
+{
+    char *text = malloc(s.len + 1);
+
+    if (text != NULL) {
+        memcpy(text, s.ptr, s.len);
+        text[s.len] = '\0';
+    }
+    return text;
+}
+
 /* NULL: out of memory, here or while `b` was written. */
 static char *take_text(struct buf *b)
 {
-    char *text = buf_failed(b) ? NULL : strndup(buf_slice(b).ptr, buf_len(b));
+    char *text = buf_failed(b) ? NULL : copy(buf_slice(b));
 
     buf_fini(b);
     return text;
@@ -57,11 +68,11 @@ int node_spec_init(struct node_spec *s, const struct node_options *o, struct err
     }
     *s = (struct node_spec){
         .url = strdup(o->url),
-        .host = strndup(u.host.ptr, u.host.len),
+        .host = copy(u.host),
         .port = u.port,
         .is_unix = u.is_unix,
         .host_header = host_header(&u),
-        .prefix = strndup(u.path.ptr, u.path.len),
+        .prefix = copy(u.path),
         .extra_headers = extra_headers(o),
         .kind = o->kind,
     };

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,7 +14,8 @@
 #include "obs/line.h"
 #include "obs/logfmt.h"
 
-static int log_fd = -1;
+static int log_fd = -1; /* set before there are other threads */
+static _Atomic bool log_on;
 static char *log_path; /* NULL: stderr, or off */
 static _Thread_local struct buf line;
 static _Thread_local struct buf pending; /* lines to be written in one piece */
@@ -66,49 +68,55 @@ int access_log_check(const char *path, struct err *e)
     return error == 0 ? MCP_OK : refuse(path, error, e);
 }
 
+/* `log_fd` from now on is what `fd` is, which goes. One descriptor stands for the log as long as it
+ * is open, whatever it leads to: other threads write to it meanwhile. */
+static void use(int fd)
+{
+    if (log_fd < 0) {
+        log_fd = fd;
+        return;
+    }
+    (void)dup3(fd, log_fd, O_CLOEXEC);
+    (void)close(fd); /* written line by line: nothing is lost */
+}
+
 int access_log_open(const char *path, struct err *e)
 {
-    if (path == NULL) {
-        log_fd = STDERR_FILENO;
-        return MCP_OK;
+    bool off = path != NULL && !is_file(path);
+    int fd = path == NULL ? fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0)
+                          : open_file(off ? "/dev/null" : path);
+
+    if (fd < 0) {
+        return refuse(path == NULL ? "stderr" : path, errno, e);
     }
-    if (strcmp(path, "off") == 0) {
-        log_fd = -1;
-        return MCP_OK;
-    }
-    log_fd = open_file(path);
-    if (log_fd < 0) {
-        return refuse(path, errno, e);
-    }
-    log_path = xstrdup(path);
+    access_log_flush();
+    use(fd);
+    free(log_path);
+    log_path = is_file(path) ? xstrdup(path) : NULL;
+    atomic_store(&log_on, !off);
     return MCP_OK;
 }
 
 void access_log_reopen(void)
 {
-    int fd;
+    int fd = log_path == NULL ? -1 : open_file(log_path);
 
-    if (log_path == NULL) {
-        return;
-    }
     access_log_flush();
-    fd = open_file(log_path);
     if (fd >= 0) {
-        /* In its place at once: other threads write meanwhile. */
-        (void)dup3(fd, log_fd, O_CLOEXEC);
-        (void)close(fd); /* written line by line: nothing is lost */
+        use(fd);
     }
 }
 
 void access_log_close(void)
 {
     access_log_release();
-    if (log_path != NULL) {
+    atomic_store(&log_on, false);
+    if (log_fd >= 0) {
         (void)close(log_fd); /* written line by line: nothing is lost */
-        free(log_path);
-        log_path = NULL;
+        log_fd = -1;
     }
-    log_fd = -1;
+    free(log_path);
+    log_path = NULL;
 }
 
 static void append_line(struct buf *out, const struct access_record *r)
@@ -136,7 +144,7 @@ static void append_line(struct buf *out, const struct access_record *r)
 
 void access_log_write(const struct access_record *r)
 {
-    if (log_fd < 0) {
+    if (!atomic_load_explicit(&log_on, memory_order_relaxed)) {
         return;
     }
     buf_clear(&line);

@@ -28,8 +28,9 @@ struct access_record {
     uint64_t total_us;
 };
 
-/* Opens the log: NULL: stderr; "off": no lines; else a file that is appended to. Start-up only;
- * MCP_EARGUMENT. */
+/* Where the log goes from now on: NULL: stderr; "off": no lines; else a file that is appended to.
+ * Others may write meanwhile; this, _reopen and _close are one thread's. MCP_EARGUMENT: as it was.
+ */
 int access_log_open(const char *path, struct err *e);
 /* What access_log_open would say, without opening or making anything. */
 int access_log_check(const char *path, struct err *e);

@@ -34,6 +34,11 @@ static void write_line(void *owner, enum log_level level, const char *event, con
 
 void log_sink_open(enum log_level level)
 {
-    log_threshold = level;
+    log_sink_level(level);
     log_set_sink(write_line, NULL);
+}
+
+void log_sink_level(enum log_level level)
+{
+    atomic_store_explicit(&log_threshold, level, memory_order_relaxed);
 }

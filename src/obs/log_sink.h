@@ -7,5 +7,7 @@
 
 /* Lines of `level` and above go to stderr from now on. Start-up only. */
 void log_sink_open(enum log_level level);
+/* Any time, any thread. */
+void log_sink_level(enum log_level level);
 
 #endif

@@ -45,5 +45,5 @@ def test_every_field_of_the_access_log_is_in_the_table():
 def test_every_line_an_operator_sees_is_in_the_table():
     events = set()
     for path in (ROOT / "src").rglob("*.c"):
-        events |= set(re.findall(r'LOG_(?:INFO|WARN)\("(\w+)"', path.read_text()))
+        events |= set(re.findall(r'LOG_(?:INFO|WARN|ERROR)\("(\w+)"', path.read_text()))
     assert {name for row in rows_of("| event ") for name in re.findall(r"`(\w+)`", row[0])} == events

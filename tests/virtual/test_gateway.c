@@ -110,7 +110,7 @@ static void open_gateway(void)
     world.config->first_byte_timeout_ms = 30 * 1000;
     world.config->idle_timeout_ms = 20 * 1000;
     world.config->client_stall_ms = 30 * 1000;
-    assert_int_equal(gateway_open(&world.gateway, world.config, world.gateway_loop, &e), 0);
+    assert_int_equal(gateway_open(&world.gateway, world.config, NULL, world.gateway_loop, &e), 0);
     gateway_start(&world.gateway);
 }
 
@@ -234,7 +234,7 @@ static void end_world(void)
     for (size_t i = 0; i < world.deal_count; i++) {
         deal_fini(&world.deals[i]);
     }
-    config_free(&world.config);
+    config_unref(&world.config);
     assert_int_equal(virtual_net_open(world.net), 0);
     virtual_net_free(&world.net);
 }

@@ -6,21 +6,40 @@
 
 #include "base/check.h"
 #include "base/counter.h"
+#include "base/json_scan.h"
+#include "base/list.h"
 #include "gateway/face/host.h"
 #include "gateway/gateway.h"
 #include "gateway/health.h"
 #include "gateway/keys.h"
+#include "gateway/reload.h"
 #include "http/io/server.h"
 #include "http/parse/url.h"
 #include "obs/prometheus.h"
 #include "reactor/listener.h"
 
-enum { HEAD_TIMEOUT_MS = 10000, BODY_TIMEOUT_MS = 10000, IDLE_TIMEOUT_MS = 60000 };
+enum {
+    HEAD_TIMEOUT_MS = 10000,
+    BODY_TIMEOUT_MS = 10000,
+    IDLE_TIMEOUT_MS = 60000,
+    STATUS_UNPROCESSABLE = 422
+};
+
+/* A request that waits for a reload to be done. */
+struct admin_wait {
+    struct list_link link;
+    struct admin_face *face;
+    struct http_request *request;
+    struct reload_asker asker;
+};
+
+LIST_DECLARE(admin_wait_list, struct admin_wait, link);
 
 struct admin_face {
     struct gateway *gateway;
     struct listener *listener;
     struct http_server *server;
+    struct admin_wait_list waiting;
 };
 
 struct admin_reply {
@@ -34,6 +53,18 @@ static void reply_text(struct admin_reply *r, unsigned status, const char *text)
     r->status = status;
     r->content_type = SLICE("text/plain; charset=utf-8");
     buf_append_str(&r->body, text);
+}
+
+/* Sends `body` and frees it. */
+static void reply_or_500(struct http_request **q, unsigned status, struct slice content_type,
+                         struct buf *body)
+{
+    if (buf_failed(body)) {
+        status = 500;
+        buf_clear(body);
+    }
+    http_reply_simple(q, status, content_type, buf_slice(body));
+    buf_fini(body);
 }
 
 static void get_healthz(const struct gateway *g, struct admin_reply *r)
@@ -70,16 +101,83 @@ static void get_nodes(const struct gateway *g, struct admin_reply *r)
     (void)health_body(g->nodes, &r->body); /* a failure is sticky */
 }
 
+/* --- POST /admin/reload ----------------------------------------------------------------------- */
+
+/* "a,b" as ["a","b"]; the names need no escapes. */
+static void append_names(struct buf *out, struct slice names)
+{
+    buf_append_byte(out, '[');
+    while (names.len > 0) {
+        const char *comma = memchr(names.ptr, ',', names.len);
+        size_t len = comma == NULL ? names.len : (size_t)(comma - names.ptr);
+
+        buf_printf(out, "\"%.*s\"%s", (int)len, names.ptr, comma == NULL ? "" : ",");
+        names = slice_skip(names, comma == NULL ? len : len + 1);
+    }
+    buf_append_byte(out, ']');
+}
+
+static void wait_free(struct admin_wait *w)
+{
+    admin_wait_list_remove(&w->face->waiting, w);
+    free(w);
+}
+
+static void on_reloaded(void *owner, bool ok, struct slice text)
+{
+    struct admin_wait *w = owner;
+    struct buf body = {0};
+
+    buf_append_str(&body, ok ? "{\"status\":\"reloaded\",\"changed\":" : "{\"error\":");
+    if (ok) {
+        append_names(&body, text);
+    } else {
+        json_append_string(&body, text);
+    }
+    buf_append_str(&body, "}\n");
+    reply_or_500(&w->request, ok ? 200 : STATUS_UNPROCESSABLE, SLICE("application/json"), &body);
+    wait_free(w);
+}
+
+static void post_reload(struct admin_face *f, struct http_request *q)
+{
+    struct admin_wait *w = calloc(1, sizeof(*w));
+
+    if (w == NULL) {
+        http_reply_simple(&q, 500, SLICE("text/plain"), SLICE("out of memory\n"));
+        return;
+    }
+    w->face = f;
+    w->request = q;
+    w->asker = (struct reload_asker){.done = on_reloaded, .owner = w};
+    admin_wait_list_push(&f->waiting, w);
+    http_request_set_owner(q, w);
+    reload_ask(f->gateway->reload, &w->asker);
+}
+
+/* Only a reload is waited for. */
+static void on_gone(void *owner)
+{
+    struct admin_wait *w = owner;
+
+    reload_cancel(w->face->gateway->reload, &w->asker);
+    wait_free(w);
+}
+
+/* --- the pages -------------------------------------------------------------------------------- */
+
 static const struct {
     const char *path;
     bool open; /* asks for no key */
     void (*get)(const struct gateway *g, struct admin_reply *r);
+    void (*post)(struct admin_face *f, struct http_request *q);
 } pages[] = {
-    {"/healthz", true, get_healthz},
-    {"/readyz", true, get_readyz},
-    {"/metrics", false, get_metrics},
-    {"/admin/nodes", false, get_nodes},
+    {"/healthz", true, get_healthz, NULL},       {"/readyz", true, get_readyz, NULL},
+    {"/metrics", false, get_metrics, NULL},      {"/admin/nodes", false, get_nodes, NULL},
+    {"/admin/reload", false, NULL, post_reload},
 };
+
+enum { PAGE_COUNT = sizeof(pages) / sizeof(pages[0]) };
 
 static bool authorized(const struct gateway *g, const struct http_head *head)
 {
@@ -89,46 +187,61 @@ static bool authorized(const struct gateway *g, const struct http_head *head)
            (value.ptr != NULL && keys_match(g->config, keys_bearer(value)) != NULL);
 }
 
-static void find_page(const struct gateway *g, const struct http_head *head, struct admin_reply *r)
+static bool has_method(size_t page, struct slice method)
+{
+    return pages[page].post != NULL
+               ? slice_eq(method, SLICE("POST"))
+               : slice_eq(method, SLICE("GET")) || slice_eq(method, SLICE("HEAD"));
+}
+
+/* PAGE_COUNT: `r` says why none. */
+static size_t find_page(const struct gateway *g, const struct http_head *head,
+                        struct admin_reply *r)
 {
     struct slice path = url_target_path(head->target);
 
-    for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
+    for (size_t i = 0; i < PAGE_COUNT; i++) {
         if (!slice_eq(path, slice_str(pages[i].path))) {
             continue;
         }
-        if (!slice_eq(head->method, SLICE("GET")) && !slice_eq(head->method, SLICE("HEAD"))) {
+        if (!has_method(i, head->method)) {
             reply_text(r, 405, "405 method not allowed\n");
         } else if (!pages[i].open && !authorized(g, head)) {
             counter_add(COUNTER_UNAUTHORIZED, 1);
             reply_text(r, 401, "an API key is required: Authorization: Bearer KEY\n");
         } else {
-            pages[i].get(g, r);
+            return i;
         }
-        return;
+        return PAGE_COUNT;
     }
-    reply_text(r, 404, "404 page not found; there are /healthz /readyz /metrics /admin/nodes\n");
+    reply_text(r, 404,
+               "404 page not found; there are /healthz /readyz /metrics /admin/nodes "
+               "/admin/reload\n");
+    return PAGE_COUNT;
 }
 
 static void on_request(void *owner, struct http_request *q, const struct http_head *head)
 {
     struct admin_face *f = owner;
     struct admin_reply r = {.status = 200};
+    size_t page = PAGE_COUNT;
 
     if (host_is_foreign(f->gateway->config, listener_addr(f->listener), head)) {
         reply_text(&r, 403, HOST_FOREIGN_TEXT "\n");
     } else {
-        find_page(f->gateway, head, &r);
+        page = find_page(f->gateway, head, &r);
     }
-    if (buf_failed(&r.body)) {
-        r.status = 500;
-        buf_clear(&r.body);
+    if (page < PAGE_COUNT && pages[page].post != NULL) {
+        pages[page].post(f, q);
+        return;
     }
-    http_reply_simple(&q, r.status, r.content_type, buf_slice(&r.body));
-    buf_fini(&r.body);
+    if (page < PAGE_COUNT) {
+        pages[page].get(f->gateway, &r);
+    }
+    reply_or_500(&q, r.status, r.content_type, &r.body);
 }
 
-/* Every request is answered with its head; nothing is left to be told. */
+/* Bodies say nothing here. */
 static void on_body(void *owner, struct slice bytes)
 {
     (void)owner;
@@ -151,7 +264,7 @@ static const struct http_server_ops server_ops = {
     .request = on_request,
     .body = on_body,
     .body_end = on_nothing,
-    .gone = on_nothing,
+    .gone = on_gone,
 };
 
 static void on_accept(void *owner, int fd, const struct addr *peer)
@@ -184,11 +297,17 @@ struct admin_face *admin_face_new(struct gateway *g, const struct addr *at, stru
 void admin_face_free(struct admin_face **face)
 {
     struct admin_face *f = *face;
+    struct admin_wait *w;
 
     if (f == NULL) {
         return;
     }
     *face = NULL;
+    while ((w = admin_wait_list_first(&f->waiting)) != NULL) {
+        reload_cancel(f->gateway->reload, &w->asker);
+        http_reply_abort(&w->request);
+        wait_free(w);
+    }
     listener_free(&f->listener);
     http_server_free(&f->server);
     free(f);

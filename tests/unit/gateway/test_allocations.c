@@ -241,7 +241,7 @@ static int setup(void **state)
     if (config == NULL) {
         fail_msg("%s", e.text);
     }
-    assert_int_equal(gateway_open(&gateway, config, loop, &e), 0);
+    assert_int_equal(gateway_open(&gateway, config, NULL, loop, &e), 0);
     gateway_start(&gateway);
     wait_ready();
     return 0;
@@ -260,7 +260,7 @@ static int teardown(void **state)
     }
     listener_free(&node_listener);
     loop_free(&loop);
-    config_free(&config);
+    config_unref(&config);
     return 0;
 }
 

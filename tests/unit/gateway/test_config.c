@@ -106,9 +106,9 @@ static void test_defaults_without_file(void **state)
     (void)state;
     assert_non_null(c);
     assert_defaults(c);
-    config_free(&c);
+    config_unref(&c);
     assert_null(c);
-    config_free(&c);
+    config_unref(&c);
 }
 
 static void test_files_that_say_nothing(void **state)
@@ -121,7 +121,7 @@ static void test_files_that_say_nothing(void **state)
         struct config *c = load_good(texts[i]);
 
         assert_defaults(c);
-        config_free(&c);
+        config_unref(&c);
     }
 }
 
@@ -199,7 +199,7 @@ static void test_everything_given(void **state)
     assert_int_equal(c->log_level, LOG_LEVEL_DEBUG);
     assert_string_equal(c->access_log, "/var/log/access");
     assert_int_equal(c->warning_count, 0);
-    config_free(&c);
+    config_unref(&c);
 }
 
 static void test_single_node(void **state)
@@ -210,7 +210,7 @@ static void test_single_node(void **state)
     assert_int_equal(c->node_count, 1);
     assert_string_equal(c->nodes[0].url, "localhost:1");
     assert_int_equal(c->nodes[0].kind, CONFIG_KIND_OPENAI);
-    config_free(&c);
+    config_unref(&c);
 }
 
 static void test_command_line_wins(void **state)
@@ -240,7 +240,7 @@ static void test_command_line_wins(void **state)
     assert_string_equal(c->admin_listen, "0.0.0.0:0");
     assert_string_equal(c->access_log, "off");
     assert_true(c->insecure);
-    config_free(&c);
+    config_unref(&c);
 }
 
 static void test_files_beside_the_configuration(void **state)
@@ -255,7 +255,7 @@ static void test_files_beside_the_configuration(void **state)
     c = config_load(&args, NULL);
     assert_non_null(c);
     assert_string_equal(c->keys[0].key, "secret");
-    config_free(&c);
+    config_unref(&c);
 }
 
 static void test_warnings(void **state)
@@ -279,7 +279,7 @@ static void test_warnings(void **state)
                         "keys[0].key_file: other users can read 'open.key'; chmod 600 it");
     assert_string_equal(c->warnings[2],
                         "keys: other users can read 'open.yaml', which holds a key; chmod 600 it");
-    config_free(&c);
+    config_unref(&c);
 }
 
 static void the_access_log_is_beside_the_file(void **state)
@@ -294,17 +294,17 @@ static void the_access_log_is_beside_the_file(void **state)
     c = config_load(&args, &e);
     assert_non_null(c);
     assert_string_equal(c->access_log, "etc/acc.log");
-    config_free(&c);
+    config_unref(&c);
     args.access_log = "here.log"; /* that of the command line is where the command is */
     c = config_load(&args, &e);
     assert_non_null(c);
     assert_string_equal(c->access_log, "here.log");
-    config_free(&c);
+    config_unref(&c);
     assert_int_equal(unlink("etc/c.yaml"), 0);
     assert_int_equal(rmdir("etc"), 0);
     c = load_good("log: {access: stderr}\n");
     assert_null(c->access_log);
-    config_free(&c);
+    config_unref(&c);
 }
 
 /* --- what is refused -------------------------------------------------------------------------- */
@@ -637,7 +637,7 @@ static void test_every_prefix(void **state)
         if (c == NULL) {
             assert_memory_equal(e.text, "c.yaml:", 7);
         }
-        config_free(&c);
+        config_unref(&c);
     }
 }
 
