@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* libFuzzer target: frames in any bytes. However they are cut, the events are the same. Input: role
- * and limit, seed of the cuts, then the stream. The vectors are good seeds. */
+/* libFuzzer target: frames in any bytes, negotiation included. However they are cut, the events are
+ * the same. Input: role and limit, seed of the cuts, then the stream. The vectors are good seeds.
+ */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,8 +10,22 @@
 #include "base/check.h"
 #include "same.h"
 #include "wire/conn.h"
+#include "wire/hello.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* As the owner of a conn does. To a client all of them are given: its WELCOME is any bytes. */
+static void negotiate(struct wire_conn *c, const struct wire_event *ev)
+{
+    struct wire_hello h;
+
+    if (ev->kind == WIRE_EVENT_HELLO && wire_hello_read(&h, ev->session, ev->payload, NULL) == 0) {
+        wire_conn_negotiated(c, h.features);
+    } else if (ev->kind == WIRE_EVENT_WELCOME) {
+        wire_conn_negotiated(c, (ev->payload.len & 1) != 0 ? UINT32_MAX & ~WIRE_SINCE_GREETING
+                                                           : WIRE_SINCE_CHUNK);
+    }
+}
 
 /* One line of bytes per event, payload included. */
 static void run(const struct wire_config *config, struct slice in, const uint8_t *cuts,
@@ -22,6 +37,9 @@ static void run(const struct wire_config *config, struct slice in, const uint8_t
     size_t cut = in.len;
 
     wire_conn_init(&c, config);
+    if (config->role == WIRE_CLIENT) {
+        wire_conn_greeted(&c);
+    }
     for (size_t at = 0; at < in.len; at += cut) {
         if (cuts != NULL) {
             seed = (uint8_t)(seed * 5 + 1);
@@ -35,12 +53,14 @@ static void run(const struct wire_config *config, struct slice in, const uint8_t
         rest.ptr = block;
         while ((used = wire_conn_recv(&c, rest, 0, &ev)) > 0) {
             ASSERT((size_t)used <= rest.len && ev.kind != WIRE_EVENT_NONE);
-            buf_printf(log, "%d %u %zu ", (int)ev.kind, ev.session, ev.payload.len);
+            buf_printf(log, "%d %u %u %zu ", (int)ev.kind, ev.session, ev.credit_bytes,
+                       ev.payload.len);
             if (ev.kind == WIRE_EVENT_REFUSE) {
                 buf_printf(log, "%d %d %s", ev.code, ev.close, ev.text);
             } else {
                 buf_append(log, ev.payload);
             }
+            negotiate(&c, &ev);
             rest = slice_skip(rest, (size_t)used);
         }
         ASSERT(used == 0 && c.collected.cap <= 2 * (at + cut) + 256);

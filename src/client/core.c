@@ -341,6 +341,14 @@ static bool handle_event(struct client_core *c, const struct wire_event *ev, uin
     case WIRE_EVENT_TLS:
         client_core_lost(c, MCP_EPROTOCOL, "the server speaks TLS there", now_ms);
         break;
+    case WIRE_EVENT_HELLO: /* to a server, or of what was not negotiated: they do not come */
+    case WIRE_EVENT_WELCOME:
+    case WIRE_EVENT_ACK:
+    case WIRE_EVENT_CREDIT:
+    case WIRE_EVENT_CANCEL:
+    case WIRE_EVENT_GOAWAY:
+    case WIRE_EVENT_CHUNK:
+    case WIRE_EVENT_CORRUPT:
     case WIRE_EVENT_NONE:
     case WIRE_EVENT_REQUEST:
     case WIRE_EVENT_CLOSE:

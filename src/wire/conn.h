@@ -9,7 +9,10 @@
  * HEADER   a frame is over       10 s after the header's first byte  its tenth byte
  * PAYLOAD  a good header         10 s without a byte, or a window    its last byte: event, HEADER
  * SKIP     a refused header      of 30 s under 64 KiB/s              its last byte: HEADER
- * CLOSED   an event that closes  none                                never; input is swallowed */
+ * CLOSED   an event that closes  none                                never; input is swallowed
+ *
+ * The base profile is spoken until wire_conn_negotiated. With crc32c the CRC of each frame is
+ * checked and taken off, before anything behind the length is judged. */
 #ifndef MCP_WIRE_CONN_H
 #define MCP_WIRE_CONN_H
 
@@ -20,6 +23,7 @@
 
 #include "base/buf.h"
 #include "base/slice.h"
+#include "wire/crc32c.h"
 #include "wire/frame.h"
 
 enum {
@@ -48,7 +52,15 @@ enum wire_event_kind {
     WIRE_EVENT_REQUEST,   /* server: session, payload */
     WIRE_EVENT_RESPONSE,  /* client: session, payload */
     WIRE_EVENT_HEARTBEAT, /* session, payload: to be echoed (server), an echo (client) */
+    WIRE_EVENT_HELLO,     /* server: session, payload; wire_conn_negotiated or a close follows */
+    WIRE_EVENT_WELCOME,   /* client: session, payload; likewise */
+    WIRE_EVENT_ACK,       /* client: session, payload */
+    WIRE_EVENT_CREDIT,    /* server: session, credit_bytes */
+    WIRE_EVENT_CANCEL,    /* server: session */
+    WIRE_EVENT_GOAWAY,    /* client: session, payload */
+    WIRE_EVENT_CHUNK,     /* session, payload: a piece, not the last */
     WIRE_EVENT_REFUSE,    /* session, code, text, close: the answer to send (server) */
+    WIRE_EVENT_CORRUPT,   /* a CRC is wrong, or there is none; closes */
     WIRE_EVENT_HTTP,      /* the peer speaks HTTP; closes */
     WIRE_EVENT_TLS,       /* the peer speaks TLS; closes */
     WIRE_EVENT_CLOSE,     /* too slow: nothing is sent, text says why; closes */
@@ -57,10 +69,12 @@ enum wire_event_kind {
 struct wire_event {
     enum wire_event_kind kind;
     uint32_t session; /* of REFUSE: what the error is about; see wire/session.h for where it goes */
-    struct slice payload;     /* borrowed: of the input, or of the conn until its next call */
+    struct slice payload; /* borrowed: of the input, or of the conn until its next call */
+    uint32_t credit_bytes;
     int code;                 /* MCP_E... of REFUSE */
     bool close;               /* no further frame is handled */
-    char text[WIRE_TEXT_MAX]; /* of REFUSE and CLOSE */
+    bool too_many;            /* REFUSE closes as one too many in a minute */
+    char text[WIRE_TEXT_MAX]; /* of REFUSE, CORRUPT and CLOSE */
 };
 
 enum wire_state {
@@ -76,11 +90,15 @@ struct wire_conn {
     uint32_t features; /* bits of enum wire_feature */
     bool authenticated;
     bool paused;
+    bool refused; /* SKIP: the refusal waits for the frame's CRC */
     enum wire_state state;
     uint8_t header_bytes[WIRE_HEADER_BYTES];
     size_t header_len;
     struct mcp_header header;
-    uint32_t left_bytes;  /* of the payload */
+    uint32_t left_bytes; /* of the frame behind its header */
+    uint32_t crc;        /* of what has come of the frame */
+    uint8_t crc_bytes[WIRE_CRC_BYTES];
+    size_t crc_len;
     struct buf collected; /* a payload that came in pieces */
     struct slice payload; /* of the last event, until the next call */
     uint64_t paused_ms;   /* when reading stopped */
@@ -105,6 +123,12 @@ ptrdiff_t wire_conn_recv(struct wire_conn *c, struct slice in, uint64_t now_ms,
 /* Right after an event with a payload: moves it (copies it, where it came in one piece) into `out`,
  * which is released first. The event's slice is dead afterwards. 0, or MCP_ENOMEM. */
 int wire_conn_take_payload(struct wire_conn *c, struct buf *out);
+
+/* Client: HELLO was sent, WELCOME is known until it or another frame comes. */
+void wire_conn_greeted(struct wire_conn *c);
+/* Right after HELLO (server) or WELCOME (client): what was agreed on, bits of enum wire_feature,
+ * counts from the next frame on. */
+void wire_conn_negotiated(struct wire_conn *c, uint32_t features);
 
 /* Memory held for a payload still to come; for limits over many connections. */
 size_t wire_conn_held_bytes(const struct wire_conn *c);

@@ -4,8 +4,8 @@
 #include <string.h>
 
 static const struct wire_opcode_info OPCODES[] = {
-#define WIRE_OPCODE(name, byte, direction, since, session, payload_max)                            \
-    {#name, byte, WIRE_##direction, WIRE_SINCE_##since, WIRE_SESSION_##session, payload_max},
+#define WIRE_OPCODE(name, byte, direction, since, session, least, most)                            \
+    {#name, byte, WIRE_##direction, WIRE_SINCE_##since, WIRE_SESSION_##session, least, most},
 #include "wire/opcode.def"
 #undef WIRE_OPCODE
 };
@@ -20,7 +20,7 @@ const struct wire_opcode_info *wire_opcode_info(uint8_t opcode)
     return NULL;
 }
 
-static void put_u32(uint8_t out[4], uint32_t value)
+void wire_put_u32(uint8_t out[4], uint32_t value)
 {
     out[0] = (uint8_t)(value >> 24);
     out[1] = (uint8_t)(value >> 16);
@@ -28,7 +28,7 @@ static void put_u32(uint8_t out[4], uint32_t value)
     out[3] = (uint8_t)value;
 }
 
-static uint32_t get_u32(const uint8_t in[4])
+uint32_t wire_get_u32(const uint8_t in[4])
 {
     return (uint32_t)in[0] << 24 | (uint32_t)in[1] << 16 | (uint32_t)in[2] << 8 | (uint32_t)in[3];
 }
@@ -37,8 +37,8 @@ void wire_header_encode(const struct mcp_header *h, uint8_t out[WIRE_HEADER_BYTE
 {
     out[0] = h->version;
     out[1] = h->opcode;
-    put_u32(out + 2, h->session_id);
-    put_u32(out + 6, h->length);
+    wire_put_u32(out + 2, h->session_id);
+    wire_put_u32(out + 6, h->length);
 }
 
 struct mcp_header wire_header_decode(const uint8_t in[WIRE_HEADER_BYTES])
@@ -46,8 +46,8 @@ struct mcp_header wire_header_decode(const uint8_t in[WIRE_HEADER_BYTES])
     return (struct mcp_header){
         .version = in[0],
         .opcode = in[1],
-        .session_id = get_u32(in + 2),
-        .length = get_u32(in + 6),
+        .session_id = wire_get_u32(in + 2),
+        .length = wire_get_u32(in + 6),
     };
 }
 

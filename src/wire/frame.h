@@ -23,7 +23,7 @@ enum {
 };
 
 enum wire_opcode {
-#define WIRE_OPCODE(name, byte, direction, since, session, payload_max) WIRE_OP_##name = byte,
+#define WIRE_OPCODE(name, byte, direction, since, session, least, most) WIRE_OP_##name = byte,
 #include "wire/opcode.def"
 #undef WIRE_OPCODE
 };
@@ -36,6 +36,7 @@ enum wire_feature {
 #define WIRE_FEATURE(name, text, bit) WIRE_SINCE_##name = 1 << (bit),
 #include "wire/feature.def"
 #undef WIRE_FEATURE
+    WIRE_SINCE_GREETING = 1 << 30, /* HELLO and WELCOME, at their one moment */
 };
 
 enum wire_session_rule { WIRE_SESSION_ANY, WIRE_SESSION_POSITIVE };
@@ -46,8 +47,13 @@ struct wire_opcode_info {
     enum wire_direction direction;
     enum wire_feature since;
     enum wire_session_rule session;
-    uint32_t payload_max_bytes; /* 0: only the limit on frames */
+    uint32_t payload_min_bytes;
+    uint32_t payload_max_bytes;
 };
+
+/* As integers stand on the wire. */
+void wire_put_u32(uint8_t out[4], uint32_t value);
+uint32_t wire_get_u32(const uint8_t in[4]);
 
 /* NULL: not in the table. */
 const struct wire_opcode_info *wire_opcode_info(uint8_t opcode);

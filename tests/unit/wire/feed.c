@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "mcp/error.h"
+#include "wire/hello.h"
 
 static int digit(char c)
 {
@@ -32,7 +33,11 @@ static void write_event(const struct wire_event *ev, struct buf *log)
 {
     static const char *const NAMES[] = {
         [WIRE_EVENT_REQUEST] = "REQUEST",     [WIRE_EVENT_RESPONSE] = "RESPONSE",
-        [WIRE_EVENT_HEARTBEAT] = "HEARTBEAT", [WIRE_EVENT_REFUSE] = "REFUSE",
+        [WIRE_EVENT_HEARTBEAT] = "HEARTBEAT", [WIRE_EVENT_HELLO] = "HELLO",
+        [WIRE_EVENT_WELCOME] = "WELCOME",     [WIRE_EVENT_ACK] = "ACK",
+        [WIRE_EVENT_CREDIT] = "CREDIT",       [WIRE_EVENT_CANCEL] = "CANCEL",
+        [WIRE_EVENT_GOAWAY] = "GOAWAY",       [WIRE_EVENT_CHUNK] = "CHUNK",
+        [WIRE_EVENT_REFUSE] = "REFUSE",       [WIRE_EVENT_CORRUPT] = "CORRUPT",
         [WIRE_EVENT_HTTP] = "HTTP",           [WIRE_EVENT_TLS] = "TLS",
         [WIRE_EVENT_CLOSE] = "CLOSE",
     };
@@ -42,12 +47,22 @@ static void write_event(const struct wire_event *ev, struct buf *log)
     case WIRE_EVENT_REQUEST:
     case WIRE_EVENT_RESPONSE:
     case WIRE_EVENT_HEARTBEAT:
+    case WIRE_EVENT_HELLO:
+    case WIRE_EVENT_WELCOME:
+    case WIRE_EVENT_ACK:
+    case WIRE_EVENT_CANCEL:
+    case WIRE_EVENT_GOAWAY:
+    case WIRE_EVENT_CHUNK:
         buf_printf(log, " %u ", ev->session);
         buf_append(log, ev->payload);
         break;
+    case WIRE_EVENT_CREDIT:
+        buf_printf(log, " %u %u", ev->session, ev->credit_bytes);
+        assert_int_equal(ev->payload.len, 4);
+        break;
     case WIRE_EVENT_REFUSE:
-        buf_printf(log, " %u %s%s", ev->session, mcp_error_name(ev->code),
-                   ev->close ? " close" : "");
+        buf_printf(log, " %u %s%s%s", ev->session, mcp_error_name(ev->code),
+                   ev->close ? " close" : "", ev->too_many ? " too_many" : "");
         assert_true(ev->text[0] != '\0');
         break;
     default:
@@ -56,6 +71,27 @@ static void write_event(const struct wire_event *ev, struct buf *log)
         break;
     }
     assert_true(buf_append_byte(log, '\n'));
+}
+
+/* As the owner of a conn does. */
+static void negotiate(struct wire_conn *c, const struct wire_event *ev)
+{
+    struct wire_hello h;
+    uint32_t features = 0;
+
+    if (ev->kind == WIRE_EVENT_HELLO && wire_hello_read(&h, ev->session, ev->payload, NULL) == 0) {
+        wire_conn_negotiated(c, h.features);
+    } else if (ev->kind == WIRE_EVENT_WELCOME) {
+        for (uint32_t bit = 1; bit != 0; bit <<= 1) {
+            const char *name = wire_feature_name(bit);
+
+            if (*name != '\0' &&
+                memmem(ev->payload.ptr, ev->payload.len, name, strlen(name)) != NULL) {
+                features |= bit;
+            }
+        }
+        wire_conn_negotiated(c, features);
+    }
 }
 
 void feed_piece(struct wire_conn *c, struct slice piece, uint64_t now_ms, struct buf *log)
@@ -71,6 +107,7 @@ void feed_piece(struct wire_conn *c, struct slice piece, uint64_t now_ms, struct
         assert_true(used > 0 && (size_t)used <= rest.len);
         assert_int_not_equal(ev.kind, WIRE_EVENT_NONE);
         write_event(&ev, log);
+        negotiate(c, &ev);
         rest = slice_skip(rest, (size_t)used);
     }
     assert_int_equal(ev.kind, WIRE_EVENT_NONE);

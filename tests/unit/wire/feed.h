@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Feeds bytes to a wire_conn in every way they can be cut and writes down what comes out, one line
- * per event: "REQUEST 5 payload", "REFUSE 6 bad_request", "REFUSE 6 too_large close", "HTTP". */
+ * per event: "REQUEST 5 payload", "REFUSE 6 bad_request", "REFUSE 6 too_large close", "CREDIT 1
+ * 65536", "HTTP". Behind a HELLO that can be read, or a WELCOME, the conn has its features. */
 #ifndef MCP_TESTS_WIRE_FEED_H
 #define MCP_TESTS_WIRE_FEED_H
 

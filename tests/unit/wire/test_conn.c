@@ -86,7 +86,16 @@ static const struct row ROWS[] = {
      "REFUSE 4 too_large close\n", true},
     {"opcode 0", &SERVER, "01 00 00000006 00000001 78", "REFUSE 6 bad_request\n", false},
     {"opcode 4, empty", &SERVER, "01 04 00000006 00000000", "REFUSE 6 bad_request\n", false},
-    {"HELLO", &SERVER, "01 10 00000000 00000002 7b7d", "REFUSE 0 bad_request\n", false},
+    {"HELLO", &SERVER, "01 10 00000000 00000002 7b7d", "HELLO 0 {}\n", false},
+    {"HELLO on a session", &SERVER, "01 10 00000003 00000002 7b7d", "HELLO 3 {}\n", false},
+    {"HELLO twice", &SERVER, "01 10 00000000 00000002 7b7d 01 10 00000000 00000002 7b7d",
+     "HELLO 0 {}\nREFUSE 0 bad_request close\n", true},
+    {"HELLO behind what was refused", &SERVER, "01 55 00000001 00000000 01 10 00000007 00000002",
+     "REFUSE 1 bad_request\nREFUSE 0 bad_request close\n", true},
+    {"WELCOME to a server", &SERVER, "01 11 00000000 00000002 7b7d", "REFUSE 0 bad_request\n",
+     false},
+    {"CREDIT without negotiation", &SERVER, "01 13 00000002 00000004 00000001",
+     "REFUSE 2 bad_request\n", false},
     {"CHUNK", &SERVER, "01 16 00000002 00000003 616263", "REFUSE 2 bad_request\n", false},
     {"skipped bytes that look like a frame", &SERVER,
      "01 ff 00000006 0000000a 01030000000000000000", "REFUSE 6 bad_request\n", false},
@@ -176,6 +185,177 @@ static void refusals_name_what_is_supported(void **state)
     buf_fini(&bytes);
 }
 
+/* --- what was negotiated
+ * --------------------------------------------------------------------------- */
+
+/* A frame; with `crc` it ends in its CRC, counted in the length. */
+static void append_checked(struct buf *out, unsigned opcode, uint32_t session, const char *payload,
+                           bool crc)
+{
+    struct mcp_header h = {1, (uint8_t)opcode, session,
+                           (uint32_t)(strlen(payload) + (crc ? WIRE_CRC_BYTES : 0))};
+    size_t begin = buf_len(out);
+    uint8_t bytes[WIRE_HEADER_BYTES];
+
+    wire_header_encode(&h, bytes);
+    assert_true(buf_append(out, slice_of(bytes, sizeof(bytes))) && buf_append_str(out, payload));
+    if (crc) {
+        wire_crc32c_encode(wire_crc32c(0, slice_skip(buf_slice(out), begin)), bytes);
+        assert_true(buf_append(out, slice_of(bytes, WIRE_CRC_BYTES)));
+    }
+}
+
+#define HELLO_ALL "{\"features\":[\"ack\",\"cancel\",\"credit\",\"crc32c\",\"goaway\",\"chunk\"]}"
+#define HELLO_PLAIN "{\"features\":[\"cancel\",\"credit\",\"chunk\"]}"
+
+struct said {
+    const char *what;
+    unsigned opcode;
+    uint32_t session;
+    const char *payload;
+    size_t flip; /* that byte from the end; 0: none */
+    const char *log;
+    bool closes;
+};
+
+static const struct said SAID[] = {
+    {"REQUEST", WIRE_OP_REQUEST, 1, "{}", 0, "REQUEST 1 {}\n", false},
+    {"empty REQUEST", WIRE_OP_REQUEST, 1, "", 0, "REQUEST 1 \n", false},
+    {"CANCEL", WIRE_OP_CANCEL, 4, "", 0, "CANCEL 4 \n", false},
+    {"CANCEL with a payload", WIRE_OP_CANCEL, 4, "x", 0, "REFUSE 4 bad_request\n", false},
+    {"CANCEL on session 0", WIRE_OP_CANCEL, 0, "", 0, "REFUSE 0 bad_request\n", false},
+    {"CREDIT", WIRE_OP_CREDIT, 4, "abcd", 0, "CREDIT 4 1633837924\n", false},
+    {"CREDIT of 3 bytes", WIRE_OP_CREDIT, 4, "abc", 0, "REFUSE 4 bad_request\n", false},
+    {"CREDIT of 5 bytes", WIRE_OP_CREDIT, 4, "abcde", 0, "REFUSE 4 bad_request\n", false},
+    {"CREDIT on session 0", WIRE_OP_CREDIT, 0, "abcd", 0, "REFUSE 0 bad_request\n", false},
+    {"CHUNK", WIRE_OP_CHUNK, 4, "{\"a\"", 0, "CHUNK 4 {\"a\"\n", false},
+    {"empty CHUNK", WIRE_OP_CHUNK, 4, "", 0, "CHUNK 4 \n", false},
+    {"CHUNK on session 0", WIRE_OP_CHUNK, 0, "x", 0, "REFUSE 0 bad_request\n", false},
+    {"ACK to a server", WIRE_OP_ACK, 4, "{}", 0, "REFUSE 4 bad_request\n", false},
+    {"GOAWAY to a server", WIRE_OP_GOAWAY, 0, "{}", 0, "REFUSE 0 bad_request\n", false},
+    {"unknown opcode", 0x55, 4, "xyz", 0, "REFUSE 4 bad_request\n", false},
+    {"heartbeat of 64 bytes", WIRE_OP_HEARTBEAT, 4,
+     "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", 0,
+     "HEARTBEAT 4 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n", false},
+    {"heartbeat of 65 bytes", WIRE_OP_HEARTBEAT, 4,
+     "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdefX", 0,
+     "REFUSE 4 bad_request\n", false},
+};
+
+static const struct said BROKEN[] = {
+    {"CRC", WIRE_OP_REQUEST, 1, "{}", 1, "CORRUPT\n", true},
+    {"payload", WIRE_OP_REQUEST, 1, "{}", 5, "CORRUPT\n", true},
+    {"session id", WIRE_OP_REQUEST, 1, "{}", 11, "CORRUPT\n", true},
+    {"CRC before opcode", 0x55, 1, "{}", 1, "CORRUPT\n", true},
+    {"CRC before session id", WIRE_OP_REQUEST, 0, "{}", 1, "CORRUPT\n", true},
+    {"CRC before payload size", WIRE_OP_CREDIT, 1, "{}", 1, "CORRUPT\n", true},
+    {"CRC before a late HELLO", WIRE_OP_HELLO, 0, "{}", 1, "CORRUPT\n", true},
+    {"late HELLO", WIRE_OP_HELLO, 3, "{}", 0, "REFUSE 0 bad_request close\n", true},
+};
+
+static void expect_said(const struct said *said, const char *hello, bool crc)
+{
+    struct buf bytes = {0}, log = {0}, want = {0};
+
+    append_checked(&bytes, WIRE_OP_HELLO, 0, hello, false);
+    append_checked(&bytes, said->opcode, said->session, said->payload, crc);
+    if (said->flip > 0) {
+        bytes.data[bytes.tail - said->flip] ^= 0x10;
+    }
+    append_checked(&bytes, WIRE_OP_HEARTBEAT, 9, "!", crc);
+    buf_printf(&want, "HELLO 0 %s\n%s%s", hello, said->log, said->closes ? "" : BEAT_LINE);
+    assert_true(buf_append_byte(&want, '\0'));
+    feed_all_ways(&SERVER, buf_slice(&bytes), &log);
+    assert_log(&log, buf_slice(&want).ptr);
+    buf_fini(&bytes);
+    buf_fini(&log);
+    buf_fini(&want);
+}
+
+static void negotiated_frames_are_known(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(SAID) / sizeof(SAID[0]); i++) {
+        print_message("  %s\n", SAID[i].what);
+        expect_said(&SAID[i], HELLO_PLAIN, false);
+        expect_said(&SAID[i], HELLO_ALL, true);
+    }
+}
+
+static void a_wrong_crc_is_found_before_what_the_frame_means(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(BROKEN) / sizeof(BROKEN[0]); i++) {
+        print_message("  %s\n", BROKEN[i].what);
+        expect_said(&BROKEN[i], HELLO_ALL, true);
+    }
+}
+
+static void a_frame_without_room_for_its_crc_is_corrupt(void **state)
+{
+    struct buf bytes = {0}, log = {0};
+
+    (void)state;
+    append_checked(&bytes, WIRE_OP_HELLO, 0, HELLO_ALL, false);
+    feed_hex(&bytes, "01 55 00000000 00000003 616263");
+    feed_all_ways(&SERVER, buf_slice(&bytes), &log);
+    assert_log(&log, "HELLO 0 " HELLO_ALL "\nCORRUPT\n");
+    buf_clear(&bytes);
+    append_checked(&bytes, WIRE_OP_HELLO, 0, HELLO_ALL, false);
+    feed_hex(&bytes, "01 55 00000006 ffffffff"); /* version and length come first */
+    feed_all_ways(&SERVER, buf_slice(&bytes), &log);
+    assert_log(&log, "HELLO 0 " HELLO_ALL "\nREFUSE 6 too_large close\n");
+    buf_fini(&bytes);
+    buf_fini(&log);
+}
+
+static void the_crc_counts_towards_the_limit_of_a_frame(void **state)
+{
+    const struct wire_config config = {.max_frame_bytes = 128};
+    struct buf bytes = {0}, log = {0};
+    char most[125] = {0};
+
+    (void)state;
+    memset(most, 'x', 124);
+    append_checked(&bytes, WIRE_OP_HELLO, 0, HELLO_ALL, false);
+    append_checked(&bytes, WIRE_OP_REQUEST, 1, most, true);
+    append_checked(&bytes, WIRE_OP_REQUEST, 2, "x", true);
+    feed_all_ways(&config, buf_slice(&bytes), &log);
+    assert_non_null(memmem(buf_slice(&log).ptr, buf_len(&log), "REQUEST 2 x\n", 12));
+    buf_fini(&bytes);
+    buf_fini(&log);
+}
+
+static void a_client_knows_welcome_once(void **state)
+{
+    static const char WELCOME[] = "{\"features\":[\"ack\",\"crc32c\",\"goaway\",\"chunk\"]}";
+    struct buf bytes = {0}, log = {0};
+    struct wire_conn c;
+
+    (void)state;
+    append_checked(&bytes, WIRE_OP_WELCOME, 0, WELCOME, false);
+    wire_conn_init(&c, &CLIENT);
+    feed_piece(&c, buf_slice(&bytes), 1000, &log);
+    assert_log(&log, "REFUSE 0 bad_request\n");
+    wire_conn_fini(&c);
+
+    wire_conn_init(&c, &CLIENT);
+    wire_conn_greeted(&c);
+    append_checked(&bytes, WIRE_OP_ACK, 3, "{}", true);
+    append_checked(&bytes, WIRE_OP_CHUNK, 3, "{", true);
+    append_checked(&bytes, WIRE_OP_GOAWAY, 0, "{}", true);
+    append_checked(&bytes, WIRE_OP_CREDIT, 3, "abcd", true);
+    append_checked(&bytes, WIRE_OP_WELCOME, 0, WELCOME, true);
+    buf_clear(&log);
+    feed_piece(&c, buf_slice(&bytes), 1000, &log);
+    buf_consume(&log, sizeof("WELCOME 0 ") - 1 + sizeof(WELCOME));
+    assert_log(&log, "ACK 3 {}\nCHUNK 3 {\nGOAWAY 0 {}\nREFUSE 3 bad_request\n"
+                     "REFUSE 0 bad_request\n");
+    wire_conn_fini(&c);
+    buf_fini(&bytes);
+    buf_fini(&log);
+}
+
 /* --- too many refusals
  * ----------------------------------------------------------------------------- */
 
@@ -200,9 +380,9 @@ static void the_17th_refusal_in_60_s_closes(void **state)
     assert_log(&log, "REFUSE 0 bad_request\n");
     buf_clear(&log);
     feed_str(&c, KINDS[0], 60999, &log);
-    assert_log(&log, "REFUSE 6 bad_request close\n");
+    assert_log(&log, "REFUSE 6 bad_request close too_many\n");
     feed_str(&c, BEAT, 61000, &log);
-    assert_log(&log, "REFUSE 6 bad_request close\n");
+    assert_log(&log, "REFUSE 6 bad_request close too_many\n");
     wire_conn_fini(&c);
     buf_fini(&log);
 }
@@ -568,6 +748,11 @@ int main(void)
         cmocka_unit_test(section_5_row_by_row),
         cmocka_unit_test(heartbeats_carry_up_to_64_bytes),
         cmocka_unit_test(refusals_name_what_is_supported),
+        cmocka_unit_test(negotiated_frames_are_known),
+        cmocka_unit_test(a_wrong_crc_is_found_before_what_the_frame_means),
+        cmocka_unit_test(a_frame_without_room_for_its_crc_is_corrupt),
+        cmocka_unit_test(the_crc_counts_towards_the_limit_of_a_frame),
+        cmocka_unit_test(a_client_knows_welcome_once),
         cmocka_unit_test(the_17th_refusal_in_60_s_closes),
         cmocka_unit_test(refusals_spread_over_more_than_60_s_do_not),
         cmocka_unit_test(a_good_key_lifts_the_limit),
