@@ -54,11 +54,14 @@ struct config {
     enum log_level log_level;
     char *access_log; /* NULL: stderr; "off"; else a path */
     uint64_t max_frame_bytes;
+    uint64_t max_part_bytes;    /* of an answer: 256 MiB */
+    uint64_t window_bytes;      /* MCP, credit: at most to begin with */
     uint64_t max_body_bytes;    /* one request body: 100 MiB */
     uint64_t body_memory_bytes; /* all request bodies: 1 GiB */
     uint64_t max_sessions;
     uint64_t sessions_remembered;
     uint64_t session_idle_ms;
+    uint64_t heartbeat_ms; /* MCP */
     uint64_t client_stall_ms;
     uint64_t drain_timeout_ms;
     uint64_t connect_timeout_ms;

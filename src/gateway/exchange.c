@@ -635,7 +635,7 @@ static enum step_result step_forward(struct exchange *x)
     struct err e = {0};
     int rv = MCP_OK;
 
-    if (x->sink->admitted != NULL && x->attempts == 0) {
+    if (x->sink->admitted != NULL) {
         x->sink->admitted(x->owner, x);
     }
     x->attempts++;

@@ -49,7 +49,8 @@ struct exchange_result {
 };
 
 struct exchange_sink {
-    /* Admitted: a node was chosen (x->node_id); the request is about to be sent. May be NULL. */
+    /* Admitted: a node was chosen (x->node_id); the request is about to be sent. Again with another
+     * attempt (x->attempts: how many there were). May be NULL. */
     void (*admitted)(void *owner, struct exchange *x);
     /* RELAY: the node's status and headers; comes with the first bytes, or with the end. */
     void (*head)(void *owner, const struct http_head *head);

@@ -153,7 +153,7 @@ static void on_drain_poll(void *owner)
 {
     struct sub *s = owner;
 
-    if (s->running.count == 0) {
+    if (s->running.count == 0 && mcp_face_leaving(s->mcp) == 0) {
         s->drain_idle_ms += DRAIN_POLL_MS;
         if (!is_writing(s) ||
             s->drain_idle_ms > (s->hurried ? DRAIN_HURRIED_MS : DRAIN_OUTPUT_MS)) {
@@ -172,6 +172,7 @@ static void end_running(struct sub *s)
     for (x = exchange_list_first(&s->running); x != NULL; x = exchange_list_next(&s->running, x)) {
         exchange_abort(x, MCP_ESHUTTING_DOWN, "the gateway is shutting down");
     }
+    mcp_face_drain_over(s->mcp);
 }
 
 static void on_drain_limit(void *owner)

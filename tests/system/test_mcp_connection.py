@@ -37,7 +37,7 @@ def test_a_heartbeat_makes_no_session(mcp):
 
 # --- frames that are wrong ------------------------------------------------------------------------
 @pytest.mark.parametrize("frame, about", [
-    (encode(0x00, 1, b"x"), 1), (encode(0x10, 0, b"{}"), None), (encode(0x14, 1), 1), (encode(0x13, 1, b"\0\0\0\1"), 1),
+    (encode(0x00, 1, b"x"), 1), (encode(0x11, 0, b"{}"), None), (encode(0x14, 1), 1), (encode(0x13, 1, b"\0\0\0\1"), 1),
     (encode(0x16, 1, b"piece"), 1), (encode(0xff, 1), 1), (encode(2, 1, b"{}"), 1),
     (encode(HEARTBEAT, 1, b"x" * 65), 1),
     (encode(REQUEST, 0, b"{}"), None)])

@@ -12,6 +12,7 @@
 struct mcp_face {
     struct sub *sub;
     struct mcp_conn_list conns;
+    uint64_t last_number; /* of a connection; as those of exchanges, unlike any other's */
     bool draining;
 };
 
@@ -29,10 +30,11 @@ void mcp_face_accept(struct mcp_face *f, int fd, const struct addr *peer)
     struct mcp_conn *c = NULL;
 
     counter_add(COUNTER_CONN_MCP, 1);
+    f->last_number += f->sub->exchange_step;
     if (f->draining) {
         sock_drop(f->sub->loop, fd);
     } else {
-        c = mcp_conn_new(f->sub, fd, peer, on_closed, f);
+        c = mcp_conn_new(f->sub, fd, f->last_number, peer, on_closed, f);
     }
     if (c == NULL) {
         sub_closed(f->sub);
@@ -47,6 +49,7 @@ struct mcp_face *mcp_face_new(struct sub *sub)
     struct mcp_face *f = xcalloc(1, sizeof(*f));
 
     f->sub = sub;
+    f->last_number = sub->last_exchange;
     return f;
 }
 
@@ -74,6 +77,29 @@ void mcp_face_drain(struct mcp_face *f)
         struct mcp_conn *next = mcp_conn_list_next(&f->conns, c);
 
         mcp_conn_drain(c);
+        c = next;
+    }
+}
+
+size_t mcp_face_leaving(const struct mcp_face *f)
+{
+    size_t count = 0;
+
+    for (const struct mcp_conn *c = mcp_conn_list_first(&f->conns); c != NULL;
+         c = mcp_conn_list_next(&f->conns, c)) {
+        count += mcp_conn_leaving(c);
+    }
+    return count;
+}
+
+void mcp_face_drain_over(struct mcp_face *f)
+{
+    struct mcp_conn *c = mcp_conn_list_first(&f->conns);
+
+    while (c != NULL) {
+        struct mcp_conn *next = mcp_conn_list_next(&f->conns, c);
+
+        mcp_conn_drain_over(c);
         c = next;
     }
 }

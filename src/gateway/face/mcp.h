@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The MCP face (protocol.md, base profile): frames of many sessions on each connection of one sub
+/* The MCP face (protocol.md): frames of many sessions on each connection of one sub
  * reactor. Owned by it; the loop's thread only. */
 #ifndef MCP_GATEWAY_FACE_MCP_H
 #define MCP_GATEWAY_FACE_MCP_H
+
+#include <stddef.h>
 
 #include "reactor/addr.h"
 
@@ -16,5 +18,9 @@ void mcp_face_free(struct mcp_face **f);
 void mcp_face_accept(struct mcp_face *f, int fd, const struct addr *peer);
 /* Idle connections close now, others with their last exchange, new ones at once. */
 void mcp_face_drain(struct mcp_face *f);
+/* How many answers are over but for what their clients have not taken yet. */
+size_t mcp_face_leaving(const struct mcp_face *f);
+/* The time for draining is over: those end as shutting_down where credit holds them. */
+void mcp_face_drain_over(struct mcp_face *f);
 
 #endif

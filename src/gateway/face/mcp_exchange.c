@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From a REQUEST frame to an exchange, and the exchange's parts back into frames. */
+/* From a REQUEST frame to an exchange, and the exchange's parts back into frames; what CANCEL,
+ * CREDIT and ACK mean for it. */
 #include "base/block.h"
 #include "base/check.h"
 #include "base/counter.h"
@@ -8,22 +9,163 @@
 #include "gateway/face/mcp_conn.h"
 #include "gateway/sub.h"
 
+/* Without the feature there is no window. */
+#define BALANCE_ENDLESS (INT64_MAX / 2)
+
 static const struct exchange_sink mcp_sink;
 
-/* The session is idle again and remembers the node; the connection may close now. */
-static void release(struct mcp_exchange *m)
+static struct loop *loop_of(const struct mcp_exchange *m)
+{
+    return m->conn->sub->loop;
+}
+
+/* --- begin and end -------------------------------------------------------------------------------
+ */
+
+static void on_stall(void *owner)
+{
+    struct mcp_exchange *m = owner;
+    uint64_t stall_ms = m->conn->sub->config->client_stall_ms;
+    uint64_t still_ms = loop_now_ms(loop_of(m)) - m->moved_ms;
+
+    if (mcp_lane_list_has(&m->lane)) {
+        timer_arm(loop_of(m), &m->stall, stall_ms); /* it waits for the socket, which has a limit */
+    } else if (still_ms < stall_ms) {
+        timer_arm(loop_of(m), &m->stall, stall_ms - still_ms);
+    } else {
+        struct mcp_conn *c = m->conn;
+
+        counter_add(COUNTER_CLIENT_STALLS, 1);
+        mcp_exchange_end(m, MCP_ECANCELLED, "the client grants no credit");
+        (void)mcp_conn_settle(c);
+    }
+}
+
+/* On a session that has begun. NULL: out of memory. */
+static struct mcp_exchange *exchange_on(struct mcp_conn *c, struct wire_session *session)
+{
+    struct mcp_exchange *m = block_get_zeroed(sizeof(*m));
+
+    if (m == NULL) {
+        return NULL;
+    }
+    m->conn = c;
+    m->session = session;
+    m->lane.session = session->id;
+    m->lane.balance =
+        mcp_conn_has(c, WIRE_SINCE_CREDIT) ? (int64_t)c->window_bytes : BALANCE_ENDLESS;
+    m->moved_ms = loop_now_ms(c->sub->loop);
+    timer_init(&m->stall, on_stall, m);
+    session->exchange = m;
+    mcp_exchange_list_push(&c->running, m);
+    return m;
+}
+
+void mcp_exchange_release(struct mcp_exchange *m)
 {
     struct mcp_conn *c = m->conn;
 
+    mcp_lane_fini(&c->out, &m->lane);
+    timer_cancel(loop_of(m), &m->stall);
     mcp_exchange_list_remove(&c->running, m);
     wire_session_end(&c->sessions, m->session, loop_now_ms(c->sub->loop));
     block_put(m, sizeof(*m));
 }
 
-void mcp_exchange_cancel(struct mcp_exchange *m)
+/* Nothing more will be put on its lane. */
+static void leave(struct mcp_exchange *m)
 {
-    exchange_cancel(&m->exchange);
-    release(m);
+    m->exchange = NULL;
+    if (mcp_lane_is_empty(&m->lane)) {
+        mcp_exchange_release(m);
+        return;
+    }
+    m->state = MCP_LEAVING;
+    mcp_exchange_update(m);
+}
+
+void mcp_exchange_emptied(struct mcp_exchange *m)
+{
+    if (m->state == MCP_LEAVING) {
+        mcp_exchange_release(m);
+    }
+}
+
+void mcp_exchange_stop(struct mcp_exchange *m)
+{
+    if (m->state == MCP_RUNNING) {
+        exchange_cancel(&m->exchange);
+        m->state = MCP_LEAVING;
+    }
+}
+
+/* --- errors --------------------------------------------------------------------------------------
+ */
+
+/* The last part. What a node says may be longer than the client's frames. */
+static void put_error(struct mcp_exchange *m, int code, struct slice body)
+{
+    struct mcp_out *out = &m->conn->out;
+    struct buf shorter = {0};
+
+    if (body.len > out->frame_max && !out->with_chunks &&
+        error_body_mcp(&shorter, code, slice_str(mcp_error_text(code)), 0, ERROR_NO_SESSION)) {
+        body = buf_slice(&shorter);
+    }
+    mcp_out_aside(out, &m->lane, WIRE_OP_RESPONSE, body);
+    buf_fini(&shorter);
+}
+
+static void put_result(struct mcp_exchange *m, const struct exchange_result *r)
+{
+    struct buf body = {0};
+    bool ok = r->node_body.len == 0 ? error_body_mcp(&body, r->code, r->text, 0, ERROR_NO_SESSION)
+                                    : error_body_mcp_from_node(&body, r->code, r->node_body);
+
+    if (ok) {
+        put_error(m, r->code, buf_slice(&body));
+    } else {
+        m->conn->out.failed = true;
+    }
+    buf_fini(&body);
+}
+
+void mcp_exchange_end(struct mcp_exchange *m, int code, const char *text)
+{
+    const struct exchange_result result = {.code = code, .text = slice_str(text)};
+
+    if (m->state == MCP_RUNNING) {
+        exchange_cancel(&m->exchange);
+    }
+    (void)mcp_out_drop(&m->conn->out, &m->lane);
+    put_result(m, &result);
+    leave(m);
+}
+
+/* --- the exchange tells --------------------------------------------------------------------------
+ */
+
+static void put_ack(struct mcp_exchange *m)
+{
+    const struct exchange *x = m->exchange;
+    const struct wire_ack ack = {
+        .running = true,
+        .position = WIRE_ACK_UNKNOWN,
+        .depth = WIRE_ACK_UNKNOWN,
+        .eta_ms = WIRE_ACK_UNKNOWN,
+        .node = slice_str(x->node_name),
+        .attempt = x->attempts + 1,
+    };
+    struct buf body = {0};
+
+    if (mcp_conn_has(m->conn, WIRE_SINCE_ACK) && !m->answered) {
+        m->acked = true;
+        if (wire_ack_append(&body, &ack)) {
+            counter_add(COUNTER_MCP_ACKS, 1);
+            mcp_out_aside(&m->conn->out, &m->lane, WIRE_OP_ACK, buf_slice(&body));
+        }
+        buf_fini(&body);
+    }
 }
 
 /* null is what Ollama reads as absent. */
@@ -33,19 +175,14 @@ static bool gives_options(const struct request *r)
 }
 
 /* What the request itself says; what it does not say stays as it was inherited. */
-static void on_admitted(void *owner, struct exchange *x)
+static void set_inherited(struct mcp_exchange *m, const struct exchange *x)
 {
-    struct mcp_exchange *m = owner;
     const struct request_mcp *said = &x->request.mcp;
     struct wire_inherited own = {
         .tags = said->tags,
         .priority = (int)said->priority,
     };
 
-    if (!op_is_inference(x->op)) {
-        return;
-    }
-    m->session->node_id = x->node_id;
     if (buf_len(&x->inherited_model) == 0) {
         own.model = buf_slice(&x->model);
     }
@@ -59,24 +196,54 @@ static void on_admitted(void *owner, struct exchange *x)
     (void)wire_session_inherit(&m->conn->sessions, m->session, &own);
 }
 
-static void on_part(void *owner, struct slice part, bool last)
+static void on_admitted(void *owner, struct exchange *x)
 {
     struct mcp_exchange *m = owner;
 
-    (void)last; /* `ended` follows */
-    mcp_conn_part(m->conn, m->session->id, part, exchange_read_us(m->exchange));
+    if (op_is_inference(x->op)) {
+        m->session->node_id = x->node_id;
+        if (x->attempts == 0) {
+            set_inherited(m, x);
+        }
+    }
+    put_ack(m);
+    mcp_exchange_update(m);
 }
 
-static void write_result(struct mcp_exchange *m, const struct exchange_result *r)
+/* Reading from the node stops while the client does not take what there is. */
+void mcp_exchange_update(struct mcp_exchange *m)
 {
-    struct buf body = {0};
+    bool spent = mcp_lane_is_spent(&m->lane);
 
-    if (r->node_body.len == 0) {
-        mcp_conn_error(m->conn, m->session->id, r->code, r->text);
-    } else if (error_body_mcp_from_node(&body, r->code, r->node_body)) {
-        mcp_conn_error_body(m->conn, m->session->id, buf_slice(&body));
+    if (m->state == MCP_RUNNING && (spent || m->conn->over_high)) {
+        exchange_pause(m->exchange);
+    } else if (m->state == MCP_RUNNING) {
+        exchange_resume(m->exchange);
     }
-    buf_fini(&body);
+    if (!spent) {
+        timer_cancel(loop_of(m), &m->stall);
+    } else if (!timer_armed(&m->stall)) {
+        counter_add(COUNTER_MCP_CREDIT_SPENT, 1);
+        timer_arm(loop_of(m), &m->stall, m->conn->sub->config->client_stall_ms);
+    }
+}
+
+static void on_part(void *owner, struct slice part, bool last)
+{
+    struct mcp_exchange *m = owner;
+    uint64_t read_us = exchange_read_us(m->exchange);
+
+    (void)last; /* `ended` follows */
+    if (!m->acked) {
+        put_ack(m); /* answered here, without a node */
+    }
+    m->answered = true;
+    mcp_out_part(&m->conn->out, &m->lane, part);
+    if (mcp_conn_has(m->conn, WIRE_SINCE_CREDIT)) {
+        m->moved_ms = loop_now_ms(loop_of(m));
+        mcp_exchange_update(m);
+    }
+    mcp_conn_note_read(m->conn, read_us);
 }
 
 static void on_ended(void *owner, const struct exchange_result *result)
@@ -84,15 +251,12 @@ static void on_ended(void *owner, const struct exchange_result *result)
     struct mcp_exchange *m = owner;
     struct mcp_conn *c = m->conn;
 
-    if (op_is_inference(m->exchange->op) && m->exchange->node_id != 0) {
-        m->session->node_id =
-            m->exchange->node_id; /* the one that served, after another had failed */
-    }
     if (result->code != MCP_OK) {
-        write_result(m, result);
+        (void)mcp_out_drop_held(&c->out, &m->lane);
+        put_result(m, result);
     }
-    release(m);
-    mcp_conn_exchange_ended(c);
+    leave(m);
+    (void)mcp_conn_settle(c);
 }
 
 static const struct exchange_sink mcp_sink = {
@@ -100,6 +264,52 @@ static const struct exchange_sink mcp_sink = {
     .part = on_part,
     .ended = on_ended,
 };
+
+/* --- CANCEL and CREDIT ---------------------------------------------------------------------------
+ */
+
+/* What runs on the session and can still be ended: its last part is not on its way. */
+static struct mcp_exchange *find(struct mcp_conn *c, uint32_t id)
+{
+    struct wire_session *session = wire_session_find(&c->sessions, id, loop_now_ms(c->sub->loop));
+    struct mcp_exchange *m = session == NULL ? NULL : session->exchange;
+
+    if (m == NULL || m->state == MCP_ARRIVING ||
+        (m->state == MCP_LEAVING && !mcp_lane_holds_last(&m->lane))) {
+        return NULL;
+    }
+    return m;
+}
+
+void mcp_exchange_on_cancel(struct mcp_conn *c, uint32_t id)
+{
+    struct mcp_exchange *m = find(c, id);
+
+    counter_add(m == NULL ? COUNTER_MCP_CANCELS_IGNORED : COUNTER_MCP_CANCELS, 1);
+    if (m != NULL) {
+        mcp_exchange_end(m, MCP_ECANCELLED, mcp_error_text(MCP_ECANCELLED));
+    }
+}
+
+void mcp_exchange_on_credit(struct mcp_conn *c, uint32_t id, uint32_t bytes)
+{
+    struct mcp_exchange *m = find(c, id);
+
+    if (m == NULL) {
+        return;
+    }
+    if (m->lane.balance + (int64_t)bytes > WIRE_WINDOW_BYTES_MAX) {
+        counter_add(COUNTER_MCP_ERRORS, 1);
+        mcp_exchange_end(m, MCP_EBAD_REQUEST, "CREDIT beyond a balance of 2^31 - 1 bytes");
+        return;
+    }
+    m->moved_ms = loop_now_ms(c->sub->loop);
+    mcp_out_credit(&c->out, &m->lane, bytes);
+    mcp_exchange_update(m);
+}
+
+/* --- reading a request ---------------------------------------------------------------------------
+ */
 
 /* Model, and with "continue" options and deadline, of the session's earlier exchanges. False: out
  * of memory. */
@@ -139,13 +349,17 @@ static int refuse_unsupported(const struct request_mcp *said, struct err *e)
     return MCP_OK;
 }
 
-static int read_key(struct exchange *x, struct err *e)
+/* Its own key, else that of HELLO. */
+static int read_key(const struct mcp_conn *c, struct exchange *x, struct err *e)
 {
     struct slice auth = x->request.mcp.auth;
 
     x->has_key = auth.ptr != NULL;
     if (x->has_key && !json_unescape(auth, &x->key)) {
         return err_set(e, MCP_EINTERNAL, "out of memory");
+    }
+    if (!x->has_key) {
+        slice_copy(slice_str(c->key_name), x->key_name, sizeof(x->key_name));
     }
     return MCP_OK;
 }
@@ -165,7 +379,8 @@ static int read_request(struct mcp_exchange *m, struct err *e)
         return rv;
     }
     x->body_is_json = true;
-    if ((rv = read_key(x, e)) != MCP_OK || (rv = request_op(&x->request, &x->op, e)) != MCP_OK ||
+    if ((rv = read_key(m->conn, x, e)) != MCP_OK ||
+        (rv = request_op(&x->request, &x->op, e)) != MCP_OK ||
         (rv = request_model(&x->request, x->op, &x->model, e)) != MCP_OK ||
         (rv = request_stream(&x->request, x->op, &x->streams, e)) != MCP_OK ||
         (rv = refuse_unsupported(&x->request.mcp, e)) != MCP_OK) {
@@ -185,71 +400,117 @@ static int read_request(struct mcp_exchange *m, struct err *e)
     return MCP_OK;
 }
 
-/* The payload of the frame that has just come, without a copy where it is large. */
-static int take_body(struct exchange *x, struct mcp_conn *c, struct err *e)
+/* The payload of the frame that has just come, without a copy where it is large, or `whole`. */
+static int take_body(struct mcp_conn *c, struct exchange *x, struct buf *whole, struct err *e)
 {
-    if (wire_conn_take_payload(&c->wire, &x->body) != MCP_OK) {
+    if (whole != NULL) {
+        buf_move(&x->body, whole);
+    } else if (wire_conn_take_payload(&c->wire, &x->body) != MCP_OK) {
         return err_set(e, MCP_EINTERNAL, "out of memory");
     }
+    x->bytes_in = buf_len(&x->body);
     if (!exchange_account_body(x)) {
         return err_set(e, MCP_EQUEUE_FULL, BODY_MEMORY_FULL_TEXT);
     }
     return MCP_OK;
 }
 
-static struct mcp_exchange *new_exchange(struct mcp_conn *c, struct wire_session *session)
+static size_t part_max(const struct mcp_conn *c)
 {
-    struct mcp_exchange *m = block_get_zeroed(sizeof(*m));
-
-    if (m == NULL) {
-        return NULL;
-    }
-    m->exchange = exchange_new(c->sub, FACE_MCP, &mcp_sink, m);
-    if (m->exchange == NULL) {
-        block_put(m, sizeof(*m));
-        return NULL;
-    }
-    m->conn = c;
-    m->session = session;
-    session->exchange = m;
-    mcp_exchange_list_push(&c->running, m);
-    return m;
+    return mcp_conn_has(c, WIRE_SINCE_CHUNK) ? c->sub->config->max_part_bytes : c->out.frame_max;
 }
 
-void mcp_exchange_begin(struct mcp_conn *c, uint32_t id, struct slice payload)
+/* The whole request is here: `whole`, or the frame's payload. */
+static void run(struct mcp_exchange *m, struct buf *whole)
 {
-    struct sub *sub = c->sub;
-    struct wire_session *session;
-    struct mcp_exchange *m;
-    struct exchange *x;
+    struct mcp_conn *c = m->conn;
+    struct exchange *x = exchange_new(c->sub, FACE_MCP, &mcp_sink, m);
+    uint32_t id = m->session->id;
     struct err e = {0};
-    int rv = wire_session_begin(&c->sessions, id, loop_now_ms(sub->loop), &session);
+    int rv;
 
-    if (rv != MCP_OK) {
-        mcp_conn_stray_error(c, id, rv == MCP_ENOMEM ? MCP_EINTERNAL : rv,
-                             slice_str(mcp_error_text(rv)));
-        return;
-    }
-    m = new_exchange(c, session);
-    if (m == NULL) {
-        wire_session_end(&c->sessions, session, loop_now_ms(sub->loop));
+    if (x == NULL) {
+        mcp_exchange_release(m);
         mcp_conn_stray_error(c, id, MCP_EINTERNAL, SLICE("out of memory"));
         return;
     }
-    x = m->exchange;
+    m->exchange = x;
+    m->state = MCP_RUNNING;
     slice_copy(slice_str(c->client), x->client, sizeof(x->client));
     x->native = true;
-    x->max_part_bytes = WIRE_MAX_FRAME_BYTES; /* of a client that announces none */
-    x->bytes_in = payload.len;
+    x->max_part_bytes = part_max(c);
     if (c->over_high) {
         exchange_pause(x);
     }
-    if ((rv = take_body(x, c, &e)) == MCP_OK && (rv = read_request(m, &e)) == MCP_OK) {
-        if (exchange_authorized(x)) {
-            wire_conn_authenticated(&c->wire);
+    if ((rv = take_body(c, x, whole, &e)) == MCP_OK && (rv = read_request(m, &e)) == MCP_OK) {
+        if (!c->wire.authenticated && exchange_authorized(x)) {
+            mcp_conn_authenticated(c);
         }
         exchange_start(x);
         return;
     }
     exchange_refuse(x, rv, e.text);
+}
+
+/* Occupies the session. */
+static int begin(struct mcp_conn *c, uint32_t id, struct mcp_exchange **m)
+{
+    uint64_t now_ms = loop_now_ms(c->sub->loop);
+    struct wire_session *session;
+    int rv = wire_session_begin(&c->sessions, id, now_ms, &session);
+
+    if (rv != MCP_OK) {
+        return rv;
+    }
+    *m = exchange_on(c, session);
+    if (*m == NULL) {
+        wire_session_end(&c->sessions, session, now_ms);
+        return MCP_ENOMEM;
+    }
+    return MCP_OK;
+}
+
+void mcp_exchange_begin(struct mcp_conn *c, uint32_t id)
+{
+    struct mcp_exchange *m;
+    int rv = begin(c, id, &m);
+
+    if (rv == MCP_OK) {
+        run(m, NULL);
+    } else {
+        mcp_conn_stray_error(c, id, rv == MCP_ENOMEM ? MCP_EINTERNAL : rv,
+                             slice_str(mcp_error_text(rv)));
+    }
+}
+
+int mcp_exchange_arrive(struct mcp_conn *c, uint32_t id)
+{
+    struct mcp_exchange *m;
+
+    return begin(c, id, &m);
+}
+
+static struct mcp_exchange *arriving(struct mcp_conn *c, uint32_t id)
+{
+    struct wire_session *session = wire_session_find(&c->sessions, id, loop_now_ms(c->sub->loop));
+    struct mcp_exchange *m = session == NULL ? NULL : session->exchange;
+
+    return m != NULL && m->state == MCP_ARRIVING ? m : NULL;
+}
+
+void mcp_exchange_arrived(struct mcp_conn *c, uint32_t id, struct buf *body)
+{
+    struct mcp_exchange *m = arriving(c, id);
+
+    ASSERT(m != NULL); /* its first piece began it */
+    run(m, body);
+}
+
+void mcp_exchange_not_arriving(struct mcp_conn *c, uint32_t id)
+{
+    struct mcp_exchange *m = arriving(c, id);
+
+    if (m != NULL) {
+        mcp_exchange_release(m);
+    }
 }

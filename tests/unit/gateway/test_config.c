@@ -345,7 +345,8 @@ static void test_structure(void **state)
         {"a: [[[[\n[[[[ x ]]]]]]]]\n", "c.yaml:2: nested too deep"},
         /* unknown keys: the line of the key, and what there is */
         {"limits:\n  max_body: 1MiB\n\n  max_bodi: 1MiB\n",
-         "c.yaml:4: limits.max_bodi: unknown key; expected one of max_frame, max_body, "
+         "c.yaml:4: limits.max_bodi: unknown key; expected one of max_frame, max_part, window, "
+         "max_body, "
          "body_memory, max_sessions, sessions_remembered, idle_connections"},
         {"log: {}\nlisten: 1\n",
          "c.yaml:2: listen: unknown key; expected one of node, nodes, mcp, http, admin, reactor, "

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* HELLO and its answer. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/counter.h"
+#include "base/json_scan.h"
+#include "base/log.h"
+#include "base/version.h"
+#include "gateway/face/mcp_conn.h"
+#include "gateway/keys.h"
+#include "gateway/sub.h"
+
+enum {
+    FEATURES = WIRE_SINCE_ACK | WIRE_SINCE_CANCEL | WIRE_SINCE_CREDIT | WIRE_SINCE_CRC32C |
+               WIRE_SINCE_GOAWAY | WIRE_SINCE_CHUNK
+};
+
+/* A key that is there must be good; without one, each request brings its own. */
+static int judge_key(struct mcp_conn *c, struct slice auth, struct err *e)
+{
+    const struct config *config = c->sub->config;
+    const struct config_key *key;
+    struct buf text = {0};
+
+    if (auth.ptr == NULL || config->key_count == 0) {
+        return MCP_OK;
+    }
+    if (!json_unescape(auth, &text)) {
+        buf_fini(&text);
+        return err_set(e, MCP_EINTERNAL, "out of memory");
+    }
+    key = keys_match(config, buf_slice(&text));
+    buf_fini(&text);
+    if (key == NULL) {
+        counter_add(COUNTER_UNAUTHORIZED, 1);
+        return err_set(e, MCP_EUNAUTHORIZED, "the API key is not valid");
+    }
+    slice_copy(slice_str(key->name), c->key_name, sizeof(c->key_name));
+    mcp_conn_authenticated(c);
+    return MCP_OK;
+}
+
+static void refuse(struct mcp_conn *c, const struct err *e)
+{
+    struct buf body = {0};
+
+    counter_add(COUNTER_MCP_ERRORS, 1);
+    counter_add(COUNTER_MCP_HELLO_REFUSED, 1);
+    LOG_INFO("mcp_close", "client=%s connection=%llu reason=%s text=\"%s\"", c->client,
+             (unsigned long long)c->number, mcp_error_name(e->code), e->text);
+    if (wire_welcome_append_refusal(&body, e->code, slice_str(e->text))) {
+        mcp_conn_control(c, WIRE_OP_WELCOME, 0, buf_slice(&body));
+    }
+    buf_fini(&body);
+    mcp_conn_close(c);
+}
+
+static int agree(struct mcp_conn *c, uint32_t session, struct slice payload, struct wire_hello *h,
+                 struct wire_welcome *w, struct err *e)
+{
+    const struct config *config = c->sub->config;
+    const struct wire_offer offer = {
+        .codecs = 1u << WIRE_CODEC_JSON,
+        .features = FEATURES,
+        .heartbeat_ms = (uint32_t)config->heartbeat_ms,
+        .max_frame_bytes = (uint32_t)config->max_frame_bytes,
+        .window_bytes = (uint32_t)config->window_bytes,
+        .max_sessions = (uint32_t)config->max_sessions,
+        .server = "mcpgate/" MCPGATE_VERSION,
+    };
+    int rv = wire_hello_read(h, session, payload, e);
+
+    if (rv == MCP_OK) {
+        rv = wire_negotiate(h, &offer, w, e);
+    }
+    return rv == MCP_OK ? judge_key(c, h->auth, e) : rv;
+}
+
+bool mcp_hello(struct mcp_conn *c, uint32_t session, struct slice payload)
+{
+    struct wire_hello h;
+    struct wire_welcome w = {0};
+    struct err e = {0};
+    struct buf body = {0};
+
+    if (agree(c, session, payload, &h, &w, &e) != MCP_OK) {
+        refuse(c, &e);
+        return false;
+    }
+    w.connection = c->number;
+    if (!wire_welcome_append(&body, &w)) {
+        (void)err_set(&e, MCP_EINTERNAL, "out of memory");
+        buf_fini(&body);
+        refuse(c, &e);
+        return false;
+    }
+    counter_add(COUNTER_MCP_NEGOTIATED, 1);
+    LOG_DEBUG("mcp_hello", "client=%s connection=%llu features=0x%x", c->client,
+              (unsigned long long)c->number, w.features);
+    mcp_conn_control(c, WIRE_OP_WELCOME, 0, buf_slice(&body));
+    buf_fini(&body);
+    c->negotiated = true;
+    c->features = w.features;
+    c->window_bytes = w.window_bytes;
+    c->silence_ms = (uint64_t)w.heartbeat_ms * WIRE_MISSED_HEARTBEATS;
+    wire_conn_negotiated(&c->wire, w.features);
+    mcp_out_negotiated(&c->out, w.features, h.max_frame_bytes);
+    mcp_conn_arm_silence(c);
+    return true;
+}
