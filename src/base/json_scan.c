@@ -353,21 +353,28 @@ static enum json_status walk_stop(struct json_walk *w, const char *at, enum json
     return status;
 }
 
+/* The text does not begin as it must. */
+static enum json_status walk_refuse(struct json_walk *w)
+{
+    struct scan s = {.end = w->text.ptr + w->text.len};
+    enum json_kind found;
+    const char *p = scan_text(&s, w->text.ptr, &found);
+
+    return p != NULL ? walk_stop(w, p, JSON_WRONG_KIND) : walk_stop(w, s.stop, s.status);
+}
+
 enum json_status json_walk_begin(struct json_walk *w, struct slice text, enum json_kind kind)
 {
     const char *start = start_of(text);
-    struct scan s = {.end = start + text.len};
-    const char *p = skip_blanks(start, s.end);
+    const char *end = start + text.len;
+    const char *p = skip_blanks(start, end);
 
-    *w = (struct json_walk){.text = slice_of(start, text.len), .kind = kind};
-    if (!is_at(&s, p, kind == JSON_OBJECT ? '{' : '[')) {
-        enum json_kind found;
-
-        p = scan_text(&s, start, &found);
-        return p != NULL ? walk_stop(w, p, JSON_WRONG_KIND) : walk_stop(w, s.stop, s.status);
-    }
-    w->pos = (size_t)(p + 1 - start);
-    return JSON_OK;
+    *w = (struct json_walk){
+        .text = slice_of(start, text.len),
+        .pos = (size_t)(p + 1 - start),
+        .kind = kind,
+    };
+    return p < end && *p == (kind == JSON_OBJECT ? '{' : '[') ? JSON_OK : walk_refuse(w);
 }
 
 /* At the bracket that closes the walk's value. */

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The usual member of an object, taken off a walk without a call: what programs write most. For
- * loops that run for every request or answer:
- *
- *     while (json_walk_usual(&w, &m) || (status = json_walk_next(&w, &m)) == JSON_OK) */
+/* A walk over an object for loops that run for every request or answer: inline as long as members
+ * are written as programs mostly write them. */
 #ifndef MCP_BASE_JSON_USUAL_H
 #define MCP_BASE_JSON_USUAL_H
 
@@ -31,6 +29,18 @@ static inline const char *json_usual_word(const char *p, const char *end, struct
     return (size_t)(end - p) > word.len && memcmp(p, word.ptr, word.len) == 0 ? p + word.len : NULL;
 }
 
+/* What stands behind an array of them, from behind its bracket: as the tokens of a context are. */
+static inline const char *json_usual_numbers(const char *p, const char *end)
+{
+    for (;;) {
+        p = json_usual_number(p, end);
+        if (p == NULL || *p != ',') {
+            return p != NULL && *p == ']' && end - p >= 2 ? p + 1 : NULL;
+        }
+        p++;
+    }
+}
+
 static inline const char *json_usual_value(const char *p, const char *end, enum json_kind *kind)
 {
     if (*p == '"') {
@@ -41,14 +51,18 @@ static inline const char *json_usual_value(const char *p, const char *end, enum 
         *kind = JSON_NUMBER;
         return json_usual_number(p, end);
     }
+    if (*p == '[') {
+        *kind = JSON_ARRAY;
+        return json_usual_numbers(p + 1, end);
+    }
     *kind = JSON_BOOL;
     return *p == 't' ? json_usual_word(p, end, SLICE("true"))
                      : json_usual_word(p, end, SLICE("false"));
 }
 
 /* True: as json_walk_next() with JSON_OK. False: nothing was changed but `m`, json_walk_next() is
- * to be asked. Takes members with a plain key, a value that is a plain string, a whole number, true
- * or false, another member or the object's end behind, and no blanks. */
+ * to be asked. Takes members with a plain key, a value that is a plain string, a whole number or an
+ * array of them, true or false, another member or the object's end behind, and no blanks. */
 static inline bool json_walk_usual(struct json_walk *w, struct json_member *m)
 {
     const char *end = w->text.ptr + w->text.len;
@@ -82,6 +96,27 @@ static inline bool json_walk_usual(struct json_walk *w, struct json_member *m)
     w->pos = m->end;
     w->begun = true;
     return true;
+}
+
+/* As json_walk_next(). */
+static inline enum json_status json_walk_quick(struct json_walk *w, struct json_member *m)
+{
+    struct json_member other; /* so that the caller's can live in registers */
+    enum json_status status;
+
+    if (json_walk_usual(w, m)) {
+        return JSON_OK;
+    }
+    if (w->status == JSON_OK && w->kind == JSON_OBJECT && w->pos + 1 == w->text.len &&
+        w->text.ptr[w->pos] == '}') {
+        w->pos = w->error_pos = w->text.len;
+        return w->status = JSON_END;
+    }
+    status = json_walk_next(w, &other);
+    if (status == JSON_OK) {
+        *m = other;
+    }
+    return status;
 }
 
 #endif

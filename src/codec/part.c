@@ -80,13 +80,13 @@ enum part_kind part_classify(struct slice part)
 enum part_kind part_classify_whole(struct slice part)
 {
     struct json_walk w;
-    enum json_status status = JSON_OK;
+    enum json_status status;
     struct json_member m;
     bool error = false;
     bool last = false;
 
-    (void)json_walk_begin(&w, part, JSON_OBJECT); /* what it says, json_walk_next() repeats */
-    while (json_walk_usual(&w, &m) || (status = json_walk_next(&w, &m)) == JSON_OK) {
+    (void)json_walk_begin(&w, part, JSON_OBJECT); /* what it says, the walk repeats */
+    while ((status = json_walk_quick(&w, &m)) == JSON_OK) {
         if (json_key_is(&m, SLICE("error"))) {
             error = error || is_error(&m);
         } else if (json_key_is(&m, SLICE("done"))) {

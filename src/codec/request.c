@@ -110,17 +110,31 @@ static int note_member(struct request *r, const struct json_member *m, enum requ
     return MCP_OK;
 }
 
+/* Members are large: of those that are absent only what says so is written. */
+static void request_init(struct request *r, struct slice body, size_t open)
+{
+    r->body = body;
+    r->open = open;
+    r->member_count = 0;
+    r->mcp_prev_end = 0;
+    r->mcp_next_start = 0;
+    r->mcp = (struct request_mcp){.op = OP_NONE};
+    for (int key = 0; key < REQUEST_KEY_COUNT; key++) {
+        r->members[key].value = (struct slice){NULL, 0};
+    }
+}
+
 int request_read(struct request *r, struct slice body, enum request_source source, struct err *e)
 {
     struct json_walk w;
     struct json_member m;
-    enum json_status status = json_walk_begin(&w, body, JSON_OBJECT);
+    enum json_status status;
     bool behind_mcp = false;
     size_t prev_end = 0;
 
-    *r = (struct request){.body = body, .open = w.pos, .mcp.op = OP_NONE};
-    /* What a walk that did not begin says, json_walk_next() repeats. */
-    while (json_walk_usual(&w, &m) || (status = json_walk_next(&w, &m)) == JSON_OK) {
+    (void)json_walk_begin(&w, body, JSON_OBJECT); /* what it says, the walk repeats */
+    request_init(r, body, w.pos);
+    while ((status = json_walk_quick(&w, &m)) == JSON_OK) {
         enum request_key key;
 
         if (behind_mcp) {

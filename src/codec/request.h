@@ -64,7 +64,7 @@ struct request_mcp {
 
 struct request {
     struct slice body;
-    struct json_member members[REQUEST_KEY_COUNT]; /* value.ptr is NULL: absent */
+    struct json_member members[REQUEST_KEY_COUNT]; /* value is NULL: absent, and the rest stale */
     size_t open;                                   /* offset behind the object's '{' */
     size_t member_count;                           /* of all top-level members */
     size_t mcp_prev_end;   /* offset behind the member before `mcp`; 0: mcp is the first */

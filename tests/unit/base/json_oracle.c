@@ -200,8 +200,8 @@ static bool same_member(const struct json_member *a, const struct json_member *b
            a->start == b->start && a->end == b->end;
 }
 
-/* Taking usual members off the walk must give the same members and the same end. */
-static const char *usual_difference(struct slice text, enum json_kind kind)
+/* A quick walk must give the same members and the same end. */
+static const char *quick_difference(struct slice text, enum json_kind kind)
 {
     struct json_walk w[2];
     struct json_member m[2];
@@ -211,12 +211,12 @@ static const char *usual_difference(struct slice text, enum json_kind kind)
     (void)json_walk_begin(&w[1], text, kind);
     do {
         status = json_walk_next(&w[0], &m[0]);
-        if (!json_walk_usual(&w[1], &m[1]) && json_walk_next(&w[1], &m[1]) != status) {
-            return "verdict with usual members";
+        if (json_walk_quick(&w[1], &m[1]) != status) {
+            return "verdict of a quick walk";
         }
         if (w[0].pos != w[1].pos || w[0].error_pos != w[1].error_pos ||
             w[0].status != w[1].status || (status == JSON_OK && !same_member(&m[0], &m[1]))) {
-            return "a usual member";
+            return "a member of a quick walk";
         }
     } while (status == JSON_OK);
     return NULL;
@@ -240,7 +240,7 @@ static const char *walk_difference(struct slice text, enum json_kind kind, enum 
     if (status != wanted || json_walk_next(&w, &m) != wanted || w.error_pos > text.len) {
         return "verdict of a walk";
     }
-    return usual_difference(text, kind);
+    return quick_difference(text, kind);
 }
 
 const char *json_oracle_difference(struct slice text)
