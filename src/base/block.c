@@ -95,14 +95,11 @@ void *block_get_zeroed(size_t size)
     return ptr;
 }
 
-void block_put(void *ptr, size_t size)
+void block_take_back(void *ptr, size_t size)
 {
     size_t index = class_of(size);
     struct kept *k = ptr;
 
-    if (ptr == NULL) {
-        return;
-    }
     if (index == CLASS_COUNT || !keeping ||
         classes[index].count >= ((size_t)BLOCK_CLASS_KEPT_BYTES / BLOCK_BYTES_MIN) >> index) {
         free(ptr);

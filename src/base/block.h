@@ -18,7 +18,14 @@ enum {
 /* NULL: out of memory. Give it back with the same size. */
 void *block_get(size_t size);
 void *block_get_zeroed(size_t size);
-void block_put(void *ptr, size_t size);
+void block_take_back(void *ptr, size_t size); /* not NULL */
+/* Half of what is given back on the way of a request is nothing. */
+static inline void block_put(void *ptr, size_t size)
+{
+    if (ptr != NULL) {
+        block_take_back(ptr, size);
+    }
+}
 /* How much block_get(size) really gives; also a size that it may be given back with. */
 size_t block_room(size_t size);
 
