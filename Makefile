@@ -3,7 +3,7 @@
 JOBS ?= $(shell nproc)
 SOURCES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
 
-.PHONY: help build test test-threads demo bench fuzz check format format-check clean
+.PHONY: help build test test-threads test-ollama demo bench fuzz check format format-check clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -29,6 +29,12 @@ test-threads: build ## the unit tests and the system tests that race most, under
 	cmake --build --preset tsan -j $(JOBS)
 	ctest --preset tsan -L unit -j $(JOBS)
 	ctest --preset tsan -R '^($(RACY))$$' -j $(JOBS)
+
+test-ollama: ## a real Ollama, asked directly and through the gateway (built once, 10 minutes)
+	@tools/deps ollama
+	cmake --preset asan
+	cmake --build --preset asan -j $(JOBS) --target mcpgate
+	MCPGATE_BIN=build/asan/mcpgate timeout -k 10 1200 .cache/venv-test/bin/python -m pytest -q tests/ollama
 
 demo: ## a real model answers through the gateway: installs, builds, runs
 	@tools/deps demo
