@@ -34,10 +34,11 @@ static inline bool slice_eq(struct slice a, struct slice b)
     return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
 }
 
-/* ASCII letters compared without case. */
+/* ASCII letters compared without case. Most differ in the first, which spares the call. */
 static inline bool slice_eq_case(struct slice a, struct slice b)
 {
-    return a.len == b.len && (a.len == 0 || strncasecmp(a.ptr, b.ptr, a.len) == 0);
+    return a.len == b.len && (a.len == 0 || (((a.ptr[0] ^ b.ptr[0]) & ~0x20) == 0 &&
+                                             strncasecmp(a.ptr, b.ptr, a.len) == 0));
 }
 
 static inline bool slice_starts(struct slice s, struct slice prefix)

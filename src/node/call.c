@@ -227,10 +227,7 @@ static bool build_head(struct node_call *c, const struct node_call_request *r)
     for (size_t i = 0; i < r->header_count; i++) {
         if (!header_is_ours(r->headers[i].name) &&
             !header_is_nodes(c->node->spec->extra_headers, r->headers[i].name)) {
-            buf_append(b, r->headers[i].name);
-            buf_append(b, SLICE(": "));
-            buf_append(b, r->headers[i].value);
-            buf_append(b, SLICE("\r\n"));
+            http_header_append(b, r->headers[i].name, r->headers[i].value);
         }
     }
     buf_append_str(b, c->node->spec->extra_headers);

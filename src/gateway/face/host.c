@@ -55,10 +55,34 @@ bool host_is_local(struct slice host)
            is_below(name, SLICE(".internal")) || is_numeric(name) || is_own_name(name);
 }
 
-bool host_is_foreign(const struct config *c, const struct addr *listener,
-                     const struct http_head *head)
+static bool is_local_as_before(struct slice host, struct host_known *known)
+{
+    if (slice_eq(host, slice_of(known->text, known->len))) {
+        return true;
+    }
+    if (!host_is_local(host)) {
+        return false;
+    }
+    if (host.len > 0 && host.len <= sizeof(known->text)) {
+        memcpy(known->text, host.ptr, host.len);
+        known->len = host.len;
+    }
+    return true;
+}
+
+bool host_is_foreign_now(const struct config *c, const struct addr *listener,
+                         const struct http_head *head, struct host_known *known)
 {
     bool is_loopback = addr_is_local(listener) && addr_port(listener) != 0; /* no unix socket */
 
-    return c->key_count == 0 && is_loopback && !host_is_local(http_head_find(head, SLICE("Host")));
+    return c->key_count == 0 && is_loopback &&
+           !is_local_as_before(http_head_find(head, SLICE("Host")), known);
+}
+
+bool host_is_foreign(const struct config *c, const struct addr *listener,
+                     const struct http_head *head)
+{
+    struct host_known none = {.len = 0};
+
+    return host_is_foreign_now(c, listener, head, &none);
 }

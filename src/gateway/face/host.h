@@ -17,9 +17,18 @@
  * anything below .localhost, .local and .internal; and every numeric address, which no name server
  * can make another one. */
 bool host_is_local(struct slice host);
+/* The last Host that was this machine's: most clients name it alike. Zero-initialised: none. */
+struct host_known {
+    char text[64];
+    size_t len;
+};
+
 /* Whether a request that came to `listener` is to be refused for its Host: not where a key is asked
  * for, which such a page has not got, nor where other machines may come. */
 bool host_is_foreign(const struct config *c, const struct addr *listener,
                      const struct http_head *head);
+/* The same, quickly. */
+bool host_is_foreign_now(const struct config *c, const struct addr *listener,
+                         const struct http_head *head, struct host_known *known);
 
 #endif

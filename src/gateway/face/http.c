@@ -35,6 +35,7 @@ enum {
 struct http_face {
     struct sub *sub;
     struct http_server *server;
+    struct host_known host_known;
 };
 
 static void reply_plain(struct http_request *q, unsigned status, struct slice text)
@@ -118,7 +119,7 @@ static bool reply_at_once(struct http_face *f, struct http_request *q, const str
         reply_to_itself(q, probe);
         return true;
     }
-    if (host_is_foreign(f->sub->config, f->sub->http_addr, head)) {
+    if (host_is_foreign_now(f->sub->config, f->sub->http_addr, head, &f->host_known)) {
         char client[ADDR_TEXT_MAX];
 
         addr_format_host(http_request_peer(q), client);
@@ -166,17 +167,16 @@ static bool header_stays_here(const struct http_head *head, struct slice name)
            slice_eq_case(name, SLICE("accept-encoding"));
 }
 
-/* Copies a slice to the end of `b`, which has room; memory that is already handed out must not
- * move. */
-static struct slice keep(struct buf *b, struct slice s)
+/* Copies a slice to `at`, where there is room, and goes on behind it. */
+static struct slice keep(char **at, struct slice s)
 {
-    char *at = buf_reserve(b, s.len);
+    char *kept = *at;
 
     if (s.len > 0) {
-        memcpy(at, s.ptr, s.len);
-        buf_commit(b, s.len);
+        memcpy(kept, s.ptr, s.len);
+        *at += s.len;
     }
-    return slice_of(at, s.len);
+    return slice_of(kept, s.len);
 }
 
 /* The head belongs to the connection's parser; what the exchange needs of it is copied into one
@@ -184,23 +184,25 @@ static struct slice keep(struct buf *b, struct slice s)
 static bool keep_head(struct exchange *x, const struct http_head *head)
 {
     size_t bytes = head->method.len + head->target.len + 1;
+    char *at;
 
     for (size_t i = 0; i < head->header_count; i++) {
         bytes += head->headers[i].name.len + head->headers[i].value.len;
     }
     x->headers_bytes = (head->header_count + 1) * sizeof(*x->headers);
     x->headers = block_get(x->headers_bytes);
-    if (x->headers == NULL || buf_reserve(&x->http, bytes) == NULL) {
+    at = buf_reserve(&x->http, bytes);
+    if (x->headers == NULL || at == NULL) {
         return false;
     }
-    x->method = keep(&x->http, head->method);
-    x->path = keep(&x->http, head->target);
+    x->method = keep(&at, head->method);
+    x->path = keep(&at, head->target);
     for (size_t i = 0; i < head->header_count; i++) {
         const struct http_header *h = &head->headers[i];
 
         if (!header_stays_here(head, h->name)) {
-            x->headers[x->header_count].name = keep(&x->http, h->name);
-            x->headers[x->header_count++].value = keep(&x->http, h->value);
+            x->headers[x->header_count].name = keep(&at, h->name);
+            x->headers[x->header_count++].value = keep(&at, h->value);
         }
     }
     return true;

@@ -149,12 +149,14 @@ static void on_head(void *owner, const struct http_head *head)
 {
     struct http_exchange *h = owner;
     struct http_header headers[REPLY_HEADERS_MAX];
+    struct slice type;
     size_t count = 0;
 
     OBJ_CHECK(h, HTTP_EXCHANGE_MAGIC);
-    if (http_head_has_type(head, SLICE("text/event-stream"))) {
+    type = http_head_type(head);
+    if (slice_eq_case(type, SLICE("text/event-stream"))) {
         h->stream = SHAPE_STREAM_SSE;
-    } else if (http_head_has_type(head, SLICE("application/x-ndjson"))) {
+    } else if (slice_eq_case(type, SLICE("application/x-ndjson"))) {
         h->stream = SHAPE_STREAM_NDJSON;
     }
     for (size_t i = 0; i < head->header_count && count < HTTP_HEADERS_MAX; i++) {

@@ -5,14 +5,16 @@
 
 #define NATIVE(method, path, op, body, end, translated, needs_model, once)                         \
     {                                                                                              \
-        method, path, OP_##op, SHAPE_OLLAMA, ROUTE_BODY_##body, STREAM_END_##end, translated,      \
-            false, needs_model, once, false                                                        \
+        method, {path, sizeof(path) - 1}, OP_##op, SHAPE_OLLAMA, ROUTE_BODY_##body,                \
+            STREAM_END_##end, translated, false, needs_model, once, false                          \
     }
 #define V1(method, path, op, shape, body, end, needs_model)                                        \
     {                                                                                              \
-        method, path, OP_##op, SHAPE_##shape, ROUTE_BODY_##body, STREAM_END_##end, false, true,    \
-            needs_model, false, false                                                              \
+        method, {path, sizeof(path) - 1}, OP_##op, SHAPE_##shape, ROUTE_BODY_##body,               \
+            STREAM_END_##end, false, true, needs_model, false, false                               \
     }
+
+typedef bool (*path_match_fn)(struct slice pattern, struct slice path);
 
 static const struct route routes[] = {
     NATIVE("GET", ROUTE_LIVENESS, NONE, NONE, FRAMING, false, false, false),
@@ -46,8 +48,17 @@ static const struct route routes[] = {
     V1("POST", "/v1/completions", GENERATE, OPENAI, JSON, SSE_DONE, true),
     V1("POST", "/v1/embeddings", EMBED, OPENAI, JSON, FRAMING, true),
     V1("GET", "/v1/models", NONE, OPENAI, NONE, FRAMING, false),
-    {"GET", ROUTE_RETRIEVE "*model", OP_NONE, SHAPE_OPENAI, ROUTE_BODY_NONE, STREAM_END_FRAMING,
-     false, true, false, false, true},
+    {"GET",
+     {ROUTE_RETRIEVE "*model", sizeof(ROUTE_RETRIEVE "*model") - 1},
+     OP_NONE,
+     SHAPE_OPENAI,
+     ROUTE_BODY_NONE,
+     STREAM_END_FRAMING,
+     false,
+     true,
+     false,
+     false,
+     true},
     V1("POST", "/v1/responses", CHAT, OPENAI, JSON, SSE_RESPONSE, true),
     V1("POST", "/v1/audio/transcriptions", NONE, OPENAI, RAW, FRAMING, false),
     V1("POST", "/v1/messages", CHAT, ANTHROPIC, JSON, SSE_MESSAGE, true),
@@ -81,12 +92,13 @@ static bool path_matches(struct slice pattern, struct slice path)
     return pattern.len == 0 && path.len == 0;
 }
 
-enum route_match route_find(struct slice method, struct slice path, const struct route **route)
+static enum route_match find(struct slice method, struct slice path, path_match_fn matches,
+                             const struct route **route)
 {
     enum route_match match = ROUTE_NO_PATH;
 
     for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
-        if (!path_matches(slice_str(routes[i].path), path)) {
+        if (!matches(routes[i].path, path)) {
             continue;
         }
         match = ROUTE_NO_METHOD;
@@ -98,12 +110,20 @@ enum route_match route_find(struct slice method, struct slice path, const struct
     return match;
 }
 
+/* Nearly all are asked for word by word, and no pattern fits such a path. */
+enum route_match route_find(struct slice method, struct slice path, const struct route **route)
+{
+    enum route_match match = find(method, path, slice_eq, route);
+
+    return match == ROUTE_NO_PATH ? find(method, path, path_matches, route) : match;
+}
+
 bool route_allow(struct slice path, struct buf *out)
 {
     bool ok = true;
 
     for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
-        if (path_matches(slice_str(routes[i].path), path)) {
+        if (path_matches(routes[i].path, path)) {
             ok = ok && (buf_len(out) == 0 || buf_append(out, SLICE(", "))) &&
                  buf_append_str(out, routes[i].method);
         }

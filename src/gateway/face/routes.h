@@ -24,8 +24,8 @@ enum route_body {
 
 struct route {
     const char *method;
-    const char *path; /* a segment ":x" stands for any one, "*x" at the end for any rest */
-    enum op op;       /* whose counterpart it is; OP_NONE */
+    struct slice path; /* a segment ":x" stands for any one, "*x" at the end for any rest */
+    enum op op;        /* whose counterpart it is; OP_NONE */
     enum shape shape;
     enum route_body body;
     enum stream_end end;

@@ -66,14 +66,6 @@ static void begin_head(struct http_server *s, unsigned status)
                                  : buf_append(&s->head, SLICE("\r\n")));
 }
 
-static void add_header(struct buf *b, struct slice name, struct slice value)
-{
-    (void)buf_append(b, name);
-    (void)buf_append(b, SLICE(": "));
-    (void)buf_append(b, value);
-    (void)buf_append(b, SLICE("\r\n"));
-}
-
 /* False: out of memory somewhere since begin_head. */
 static bool end_head(struct http_conn *c)
 {
@@ -98,7 +90,7 @@ void reply_bad(struct http_conn *c, unsigned status, const char *reason)
         (void)buf_printf(&body, "%u %s: %s", status, http_status_reason(status), reason);
     }
     begin_head(s, status);
-    add_header(&s->head, SLICE("Content-Type"), type);
+    (void)http_header_append(&s->head, SLICE("Content-Type"), type);
     (void)buf_printf(&s->head, "Content-Length: %zu\r\nConnection: close\r\n", buf_len(&body));
     if (end_head(c)) {
         write_out(c, buf_slice(&body));
@@ -150,7 +142,7 @@ void http_reply_head(struct http_request *q, unsigned status, const struct http_
     choose_framing(q, length);
     begin_head(s, status);
     for (size_t i = 0; i < count; i++) {
-        add_header(&s->head, headers[i].name, headers[i].value);
+        (void)http_header_append(&s->head, headers[i].name, headers[i].value);
     }
     if (q->framing == REPLY_LENGTH) {
         (void)buf_append(&s->head, SLICE("Content-Length: "));

@@ -19,11 +19,11 @@ enum state {
 
 enum { LOOK_BACK = 7 }; /* a byte, a space, "HTTP/" */
 
-enum { FIRST_FIELDS = 16 };
+enum { FIRST_FIELDS = 21 }; /* as many as a block of 1 KiB takes */
 
 enum found { FOUND_NOTHING, FOUND_HEAD, FOUND_BODY, FOUND_END };
 
-/* Offsets, since `text` moves while it grows. */
+/* Offsets, since `text` moves while it grows, and has what is being looked at only afterwards. */
 struct field {
     uint32_t name_at;
     uint32_t name_len;
@@ -39,21 +39,21 @@ struct http_parser {
     struct err error;  /* of the message; repeats */
 
     struct http_head head;
-    struct buf text; /* target or reason, names, values */
+    struct buf text;   /* the head as it came, from its first line on */
+    uint32_t first_at; /* target or reason */
     uint32_t first_len;
     struct field *fields;
-    struct http_header *headers; /* `fields` resolved; both have `field_cap` places */
+    struct http_header *headers; /* `fields` resolved; both have `field_cap` places of one block */
     size_t field_count;
     size_t field_cap;
     bool in_name;
     const char *fault; /* in the first line, to be told when its item is complete */
 
-    size_t head_bytes;    /* of this head, empty lines and 1xx responses before it included */
-    size_t frame_bytes;   /* since the last body byte */
-    const char *base;     /* start of the input llhttp is working on */
-    char tail[LOOK_BACK]; /* last bytes before `base` */
-    bool blank_cr;        /* an empty line before the request has begun */
-    bool protocol_known;  /* "HTTP/" was found */
+    size_t head_bytes;   /* of this head, empty lines and 1xx responses before it included */
+    size_t frame_bytes;  /* since the last body byte */
+    const char *base;    /* start of the input llhttp is working on: it will be the end of `text` */
+    bool blank_cr;       /* an empty line before the request has begun */
+    bool protocol_known; /* "HTTP/" was found */
     bool no_body;
     bool until_close;
 };
@@ -77,22 +77,34 @@ static bool reads_requests(const struct http_parser *p)
 /* --- callbacks of llhttp
  * --------------------------------------------------------------------------- */
 
-static int add_text(struct http_parser *p, uint32_t *len, const char *at, size_t n)
+/* A piece of an item: where all of it will stand in `text`. */
+static int add_piece(struct http_parser *p, uint32_t *at, uint32_t *len, const char *piece,
+                     size_t n)
 {
-    if (!buf_append(&p->text, slice_of(at, n))) {
-        return fail(p, MCP_ENOMEM, "out of memory");
+    /* At most HTTP_HEAD_BYTES_MAX in all. */
+    uint32_t offset = (uint32_t)(buf_len(&p->text) + (size_t)(piece - p->base));
+
+    if (*len == 0) {
+        *at = offset;
+    } else if (offset != *at + *len) {
+        return fail(p, MCP_EBAD_REQUEST, "a header on more than one line");
     }
-    *len += (uint32_t)n; /* at most HTTP_HEAD_BYTES_MAX in all */
+    *len += (uint32_t)n;
     return 0;
 }
 
-/* The bytes before `at`, of which the first may be from earlier inputs. */
+/* The bytes before `at`, of which the first may be from earlier inputs; 0 before the head. */
 static void look_back(const struct http_parser *p, const char *at, char *out, size_t n)
 {
+    struct slice before = buf_slice(&p->text);
     size_t here = (size_t)(at - p->base);
 
     for (size_t back = n; back > 0; back--) {
-        *out++ = back <= here ? at[-(ptrdiff_t)back] : p->tail[LOOK_BACK - (back - here)];
+        if (back <= here) {
+            *out++ = at[-(ptrdiff_t)back];
+        } else {
+            *out++ = back - here <= before.len ? before.ptr[before.len - (back - here)] : '\0';
+        }
     }
 }
 
@@ -108,7 +120,7 @@ static int on_first(llhttp_t *ll, const char *at, size_t n)
             p->fault = "more than one space before the target";
         }
     }
-    return add_text(p, &p->first_len, at, n);
+    return add_piece(p, &p->first_at, &p->first_len, at, n);
 }
 
 /* llhttp also reads RTSP/1.0 and ICE/1.0 and does not tell. */
@@ -140,10 +152,11 @@ static int on_item_complete(llhttp_t *ll)
     return p->fault == NULL ? 0 : fail(p, MCP_EBAD_REQUEST, p->fault);
 }
 
+enum { FIELD_BYTES = sizeof(struct http_header) + sizeof(struct field) };
+
 static void release_fields(struct http_parser *p)
 {
-    block_put(p->fields, p->field_cap * sizeof(*p->fields));
-    block_put(p->headers, p->field_cap * sizeof(*p->headers));
+    block_put(p->headers, p->field_cap * FIELD_BYTES);
     p->fields = NULL;
     p->headers = NULL;
     p->field_cap = 0;
@@ -152,14 +165,13 @@ static void release_fields(struct http_parser *p)
 static bool grow_fields(struct http_parser *p)
 {
     size_t cap = p->field_cap == 0 ? FIRST_FIELDS : p->field_cap * 2;
-    struct field *fields = block_get(cap * sizeof(*fields));
-    struct http_header *headers = block_get(cap * sizeof(*headers));
+    struct http_header *headers = block_get(cap * FIELD_BYTES);
+    struct field *fields;
 
-    if (fields == NULL || headers == NULL) {
-        block_put(fields, cap * sizeof(*fields));
-        block_put(headers, cap * sizeof(*headers));
+    if (headers == NULL) {
         return false;
     }
+    fields = (struct field *)(void *)(headers + cap);
     if (p->field_count > 0) {
         memcpy(fields, p->fields, p->field_count * sizeof(*fields));
     }
@@ -173,6 +185,7 @@ static bool grow_fields(struct http_parser *p)
 static int on_field(llhttp_t *ll, const char *at, size_t n)
 {
     struct http_parser *p = parser_of(ll);
+    struct field *f;
 
     if (p->state == STATE_BODY) {
         return 0; /* trailers are dropped */
@@ -181,11 +194,11 @@ static int on_field(llhttp_t *ll, const char *at, size_t n)
         if (p->field_count == p->field_cap && !grow_fields(p)) {
             return fail(p, MCP_ENOMEM, "out of memory");
         }
-        p->fields[p->field_count] = (struct field){.name_at = (uint32_t)buf_len(&p->text)};
-        p->field_count++;
+        p->fields[p->field_count++] = (struct field){0};
         p->in_name = true;
     }
-    return add_text(p, &p->fields[p->field_count - 1].name_len, at, n);
+    f = &p->fields[p->field_count - 1];
+    return add_piece(p, &f->name_at, &f->name_len, at, n);
 }
 
 static int on_field_complete(llhttp_t *ll)
@@ -197,7 +210,6 @@ static int on_field_complete(llhttp_t *ll)
             return fail(p, MCP_ETOO_LARGE, "too many headers");
         }
         p->in_name = false;
-        p->fields[p->field_count - 1].value_at = (uint32_t)buf_len(&p->text);
     }
     return 0;
 }
@@ -205,9 +217,13 @@ static int on_field_complete(llhttp_t *ll)
 static int on_value(llhttp_t *ll, const char *at, size_t n)
 {
     struct http_parser *p = parser_of(ll);
+    struct field *f;
 
-    return p->state == STATE_BODY ? 0
-                                  : add_text(p, &p->fields[p->field_count - 1].value_len, at, n);
+    if (p->state == STATE_BODY) {
+        return 0;
+    }
+    f = &p->fields[p->field_count - 1];
+    return add_piece(p, &f->value_at, &f->value_len, at, n);
 }
 
 static int on_headers_complete(llhttp_t *ll)
@@ -296,8 +312,7 @@ static void forget_head(struct http_parser *p)
 {
     llhttp_reset(&p->ll);
     buf_clear(&p->text);
-    memset(p->tail, 0, sizeof(p->tail));
-    p->first_len = 0;
+    p->first_at = p->first_len = 0;
     p->field_count = 0;
     p->in_name = false;
     p->protocol_known = false;
@@ -330,9 +345,8 @@ static size_t count_of(const struct http_head *head, struct slice name)
 static void resolve_head(struct http_parser *p)
 {
     const char *text = buf_slice(&p->text).ptr;
-    struct slice first = slice_of(text, p->first_len);
+    struct slice first = slice_of(text + p->first_at, p->first_len);
     struct http_head *head = &p->head;
-
     uint64_t names = 0;
 
     for (size_t i = 0; i < p->field_count; i++) {
@@ -469,16 +483,6 @@ static ptrdiff_t begin_message(struct http_parser *p, struct slice in)
     return (ptrdiff_t)at;
 }
 
-static void remember_tail(struct http_parser *p, struct slice used)
-{
-    if (used.len >= sizeof(p->tail)) {
-        memcpy(p->tail, used.ptr + used.len - sizeof(p->tail), sizeof(p->tail));
-    } else {
-        memmove(p->tail, p->tail + used.len, sizeof(p->tail) - used.len);
-        memcpy(p->tail + sizeof(p->tail) - used.len, used.ptr, used.len);
-    }
-}
-
 /* Lets llhttp work until it has found something, or to the end of `in`. Returns bytes consumed or
  * an error. */
 static ptrdiff_t execute(struct http_parser *p, struct slice in)
@@ -513,7 +517,9 @@ static ptrdiff_t feed_head(struct http_parser *p, struct slice in, struct http_e
         return used;
     }
     p->head_bytes += (size_t)used;
-    remember_tail(p, slice_first(in, (size_t)used));
+    if (!buf_append(&p->text, slice_first(in, (size_t)used))) {
+        return err_set(&p->error, MCP_ENOMEM, "out of memory");
+    }
     if (p->found == FOUND_HEAD) {
         int rv = finish_head(p, ev);
 

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/check.h"
 #include "base/err.h"
 #include "base/slice.h"
@@ -46,10 +47,15 @@ struct http_head {
 struct slice http_head_find(const struct http_head *head, struct slice name);
 /* Whether a comma-separated list header holds `token` (without case). */
 bool http_head_has_token(const struct http_head *head, struct slice name, struct slice token);
-/* Whether Content-Type is that media type, whatever its parameters. */
+/* The media type of Content-Type without its parameters; empty: none. */
+struct slice http_head_type(const struct http_head *head);
+/* Whether it is that one. */
 bool http_head_has_type(const struct http_head *head, struct slice type);
 /* Hop-by-hop: the fixed ones of RFC 9110 7.6.1 and those that Connection names. */
 bool http_header_is_hop_by_hop(const struct http_head *head, struct slice name);
+
+/* Appends it as a line. False: out of memory. */
+bool http_header_append(struct buf *b, struct slice name, struct slice value);
 
 enum http_role { HTTP_PARSE_REQUESTS, HTTP_PARSE_RESPONSES };
 

@@ -70,6 +70,37 @@ static bool is_foreign(const char *listener, size_t keys)
     return host_is_foreign(&c, &at, &head);
 }
 
+static bool is_foreign_now(const char *host, size_t keys, struct host_known *known)
+{
+    const struct http_header header = {SLICE("Host"), slice_str(host)};
+    const struct http_head head = {.headers = &header, .header_count = 1};
+    const struct config c = {.key_count = keys};
+    struct addr at;
+
+    assert_int_equal(addr_parse(&at, SLICE("127.0.0.1:1"), NULL), 0);
+    return host_is_foreign_now(&c, &at, &head, known);
+}
+
+/* What was let in for another reason than its name is not known. */
+static void the_last_own_name_is_known(void **state)
+{
+    struct host_known known = {.len = 0};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        assert_true(is_foreign_now("evil.example", 0, &known));
+        assert_false(is_foreign_now("", 0, &known));
+        assert_false(is_foreign_now("evil.example", 1, &known));
+        assert_true(is_foreign_now("evil.example", 0, &known));
+        assert_false(is_foreign_now("localhost:80", 0, &known));
+        assert_false(is_foreign_now("localhost:80", 0, &known));
+        assert_true(is_foreign_now("localhost.evil.example", 0, &known));
+        assert_false(is_foreign_now("127.0.0.1", 0, &known));
+        assert_false(is_foreign_now("127.0.0.1", 0, &known));
+    }
+    assert_int_equal(known.len, 9);
+}
+
 static void only_loopback_without_keys_asks(void **state)
 {
     (void)state;
@@ -85,6 +116,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_of_this_machine),
         cmocka_unit_test(only_loopback_without_keys_asks),
+        cmocka_unit_test(the_last_own_name_is_known),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
