@@ -38,33 +38,40 @@ void cli_ask_fini(struct cli_ask *ask)
     yyjson_mut_doc_free(ask->doc);
 }
 
-static void set_option(struct cli_ask *ask, yyjson_mut_val *key, yyjson_mut_val *value)
+void cli_ask_set_option(struct cli_ask *ask, struct slice name, yyjson_mut_val *value)
 {
     yyjson_mut_val *all = yyjson_mut_obj_get(ask->root, "options");
 
     if (all == NULL) {
         all = yyjson_mut_obj_add_obj(ask->doc, ask->root, "options");
     }
-    if (!yyjson_mut_obj_put(all, key, value)) { /* the last one wins */
+    if (!yyjson_mut_obj_put(all, yyjson_mut_strncpy(ask->doc, name.ptr, name.len), value)) {
         cli_no_memory();
     }
 }
 
-/* A value that is JSON is taken as such, anything else as text. */
+yyjson_mut_val *cli_ask_value(struct cli_ask *ask, struct slice text)
+{
+    yyjson_doc *json = yyjson_read(text.ptr, text.len, YYJSON_READ_NUMBER_AS_RAW);
+    yyjson_mut_val *value = json == NULL ? yyjson_mut_strncpy(ask->doc, text.ptr, text.len)
+                                         : yyjson_val_mut_copy(ask->doc, yyjson_doc_get_root(json));
+
+    yyjson_doc_free(json);
+    if (value == NULL) {
+        cli_no_memory();
+    }
+    return value;
+}
+
 static void parse_setting(struct cli_ask *ask, const char *text, struct argp_state *state)
 {
     const char *equals = strchr(text, '=');
-    yyjson_mut_val *value;
-    yyjson_doc *json;
 
     if (equals == NULL || equals == text) {
         cli_usage(state, "--option: expected NAME=VALUE, not '%s'", text);
     }
-    json = yyjson_read(equals + 1, strlen(equals + 1), YYJSON_READ_NUMBER_AS_RAW);
-    value = json == NULL ? yyjson_mut_str(ask->doc, equals + 1)
-                         : yyjson_val_mut_copy(ask->doc, yyjson_doc_get_root(json));
-    yyjson_doc_free(json);
-    set_option(ask, yyjson_mut_strn(ask->doc, text, (size_t)(equals - text)), value);
+    cli_ask_set_option(ask, slice_of(text, (size_t)(equals - text)), /* the last one wins */
+                       cli_ask_value(ask, slice_str(equals + 1)));
 }
 
 static error_t parse_ask(int key, char *arg, struct argp_state *state)
@@ -79,8 +86,9 @@ static error_t parse_ask(int key, char *arg, struct argp_state *state)
         ask->model = arg;
         return 0;
     case OPTION_MAX_TOKENS:
-        set_option(ask, yyjson_mut_str(ask->doc, "num_predict"),
-                   yyjson_mut_uint(ask->doc, cli_parse_number(state, "max-tokens", arg, INT_MAX)));
+        cli_ask_set_option(
+            ask, SLICE("num_predict"),
+            yyjson_mut_uint(ask->doc, cli_parse_number(state, "max-tokens", arg, INT_MAX)));
         return 0;
     case OPTION_SET:
         parse_setting(ask, arg, state);

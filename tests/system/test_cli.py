@@ -11,68 +11,15 @@ import threading
 
 import pytest
 
-from http_bytes import DEADLINE_S, wait_until
+from cli import BIN, MODELS, answers, bad, environment, good, run, says
+from http_bytes import DEADLINE_S
 from mcp_server import McpServer
 from terminal import Terminal
 
-BIN = os.path.abspath(os.environ.get("MCPGATE_BIN", "build/asan/mcpgate"))
 CLIENTS = ["generate", "chat", "embed", "list", "ps", "show", "ping", "nodes", "version"]
 COMMANDS = ["serve", "check-config", "sim", *CLIENTS]
-MODELS = {"models": [
-    {"name": "bert:latest", "model": "bert:latest", "size": 45960996, "digest": "c" * 64,
-     "modified_at": "2020-01-01T00:00:00Z", "capabilities": ["embedding"]},
-    {"name": "llama3:8b", "model": "llama3:8b", "size": 4661224676, "digest": "365c0bd3c000" + "0" * 52,
-     "modified_at": "2020-01-01T00:00:00.123456789+02:00", "capabilities": ["completion"]}]}
 NUMBERS = {"total_duration": 4648158209, "load_duration": 71084875, "prompt_eval_count": 26,
            "prompt_eval_duration": 109779333, "eval_count": 31, "eval_duration": 467061458}
-
-
-def environment(**more):
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("MCPGATE_") and k != "NO_COLOR"}
-    return kept | {"TERM": "xterm", "LC_ALL": "C"} | more
-
-
-def run(*args, server=None, stdin="", **env):
-    if server:
-        env["MCPGATE_HOST"] = server.address
-    return subprocess.run([BIN, *args], input=stdin, env=environment(**env), text=True,
-                          capture_output=True, timeout=DEADLINE_S, check=False)
-
-
-def good(*args, **options):
-    """Standard output of a run that ends well and says nothing else."""
-    result = run(*args, **options)
-    assert (result.returncode, result.stderr) == (0, "")
-    return result.stdout
-
-
-def bad(status, *args, **options):
-    """The error line of a run that fails."""
-    result = run(*args, **options)
-    assert result.returncode == status, result
-    assert result.stderr.startswith("mcpgate") and result.stderr.endswith("\n"), result
-    return result.stderr.removesuffix("\n")
-
-
-def op_of(request):
-    return request.get("mcp", {}).get("op", "")
-
-
-def answers(*parts, **by_op):
-    """A handler: `parts` for a request without an op, one part for each op."""
-    by_op = {"list": MODELS} | by_op
-
-    def answer(exchange):
-        for part in [by_op[op_of(exchange.request)]] if op_of(exchange.request) else parts:
-            exchange.part(part)
-    return answer
-
-
-def says(*words, chat=False):
-    """Parts of a streamed answer."""
-    parts = [{"message": {"role": "assistant", "content": word}} if chat else {"response": word}
-             for word in words]
-    return [part | {"done": False} for part in parts] + [{"done": True, "done_reason": "stop"}]
 
 
 # --- help and usage ---------------------------------------------------------------------------------
@@ -366,115 +313,6 @@ def test_full_disk():
                                 timeout=DEADLINE_S, text=True, check=False)
     assert (result.returncode, result.stderr) == (
         1, "mcpgate: standard output: No space left on device\n")
-
-
-# --- chat -------------------------------------------------------------------------------------------
-
-def test_chat_line_by_line():
-    def answer(exchange):
-        said = exchange.request["messages"][-1]["content"]
-        for part in says(said.upper(), "!", chat=True):
-            exchange.part(part)
-
-    with McpServer(answer) as server:
-        assert good("chat", "-m", "m", "-s", "be", "-n", "3", server=server,
-                    stdin="one\n\n  two  \n/bye\nthree\n") == "ONE!\nTWO!\n"
-        assert good("chat", "-m", "m", server=server, stdin="/slash") == "/SLASH!\n"
-    options = {"options": {"num_predict": 3}, "model": "m"}
-    first = [{"role": "system", "content": "be"}, {"role": "user", "content": "one"}]
-    assert server.requests[0] == options | {"messages": first}
-    assert server.requests[1] == options | {"messages": [
-        *first, {"role": "assistant", "content": "ONE!"}, {"role": "user", "content": "two"}]}
-    assert len(server.connections) == 2
-
-
-def test_chat_without_a_terminal_ends_at_the_first_error():
-    with McpServer(lambda exchange: exchange.error("internal", "no")) as server:
-        assert bad(1, "chat", "-m", "m", server=server, stdin="a\nb\n") == "mcpgate: internal: no"
-    assert len(server.requests) == 1
-
-
-def test_chat_after_an_idle_connection_was_closed():
-    def answer(exchange):
-        for part in says("x", chat=True):
-            exchange.part(part)
-
-    with McpServer(answer) as server:
-        with Terminal([BIN, "chat", "-m", "m"], environment(MCPGATE_HOST=server.address)) as terminal:
-            terminal.expect(">>>")
-            terminal.type("a\n")
-            terminal.expect("x\n")
-            terminal.expect(">>>")
-            server.connections[0].close()
-            assert server.connections[0].gone.wait(DEADLINE_S)
-            terminal.type("b\n")
-            terminal.expect("x\n")
-            terminal.expect(">>>")
-            terminal.type("\x04")
-            assert terminal.wait() == 0
-    assert [len(request["messages"]) for request in server.requests] == [1, 3]
-
-
-def test_chat_on_a_terminal():
-    """Ctrl-C breaks the answer off and keeps the prompt; the gateway sees the connection close."""
-    broken_off = threading.Event()
-
-    def answer(exchange):
-        said = exchange.request["messages"][-1]["content"]
-        if said == "forever":
-            exchange.part(says("some words", chat=True)[0])
-            exchange.wait_gone()
-            broken_off.set()
-        elif said == "silent":
-            exchange.wait_gone()
-        elif said == "wrong":
-            exchange.error("bad_request", "not that")
-        else:
-            for part in says("well", chat=True):
-                exchange.part(part)
-
-    with McpServer(answer) as server:
-        with Terminal([BIN, "chat", "-m", "m"], environment(MCPGATE_HOST=server.address,
-                                                            NO_COLOR="1")) as terminal:
-            assert terminal.expect(">>> ") == "m; /help lists the commands\n>>> "
-            terminal.type("forever\n")
-            terminal.expect("some words")
-            terminal.type("\x03")
-            assert broken_off.wait(DEADLINE_S)
-            assert terminal.expect(">>> ") == "^C\n>>> "
-            terminal.type("silent\n")
-            wait_until(lambda: len(server.requests) == 2, "the second request")
-            terminal.type("\x03")
-            assert terminal.expect(">>> ") == "silent\n^C\n>>> "
-            terminal.type("wrong\n")
-            assert terminal.expect(">>> ") == "wrong\nmcpgate: bad_request: not that\n>>> "
-            terminal.type("\x03")
-            terminal.expect("Use Ctrl-D or /bye to leave.\n>>> ")
-            terminal.type("/help\n")
-            terminal.expect("/bye ")
-            terminal.expect(">>> ")
-            terminal.type("/frob\n")
-            terminal.expect("mcpgate: no command '/frob'; see /help\n>>> ")
-            terminal.type("again\n")
-            assert terminal.expect(">>> ") == "again\nwell\n>>> "
-            terminal.type("\x04")
-            assert terminal.wait() == 0
-    # What was broken off is kept as far as it went; a line without any answer is forgotten.
-    assert server.requests[-1]["messages"] == [
-        {"role": "user", "content": "forever"}, {"role": "assistant", "content": "some words"},
-        {"role": "user", "content": "again"}]
-    assert len(server.connections) == 3
-
-
-def test_chat_when_the_gateway_goes_away():
-    with McpServer(answers(*says("x", chat=True))) as server:
-        terminal = Terminal([BIN, "chat", "-m", "m"], environment(MCPGATE_HOST=server.address))
-        with terminal:
-            terminal.expect(">>>")
-            server.__exit__(None)
-            terminal.type("a\n")
-            terminal.expect("no gateway there: ")
-            assert terminal.wait() == 4
 
 
 # --- terminals --------------------------------------------------------------------------------------
