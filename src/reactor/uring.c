@@ -37,7 +37,7 @@ static void uring_wait(struct backend *b, uint64_t timeout_us)
         io_uring_cq_ready(&u->ring) > 0) {
         timeout_us = 0;
     }
-    rv = uring_enter(u, timeout_us);
+    rv = uring_enter(u, uring_wait_limit(u, timeout_us));
     if (rv == -EBADR) {
         /* The kernel had no memory to keep what did not fit into the queue. Those whose completions
          * are lost have time limits. */
@@ -88,6 +88,8 @@ static void on_special(struct uring_backend *u, const struct io_uring_cqe *c)
 {
     if (c->user_data == URING_WAKE) {
         u->base.woken = true;
+    } else if (c->user_data == URING_ALARM) {
+        u->alarm_us = UINT64_MAX;
     } else if ((c->user_data & 0xff) == (URING_WAKE_FAILED & 0xff)) {
         uring_on_wake_failed(u, c);
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The io_uring backend as its files see it: uring_ring.c (made, probed, entered), uring_recv.c
- * (what arrives), uring_io.c (what is armed), uring_wake.c (other loops), uring.c (the turn and the
- * table of operations).
+ * (what arrives), uring_io.c (what is armed), uring_wake.c (other loops), uring_alarm.c (time),
+ * uring.c (the turn and the table of operations).
  *
  * An io has at most one request of each kind in the kernel, `armed`; a request's user_data is the
  * io's address and the kind. What should be armed follows from the io's state: whoever changes that
@@ -42,6 +42,7 @@ enum {
 #define URING_CANCELLED (URING_SPECIAL | 1)   /* a cancellation that found nothing */
 #define URING_WAKE (URING_SPECIAL | 2)        /* from another ring */
 #define URING_WAKE_FAILED (URING_SPECIAL | 3) /* and, above bit 8, that ring's descriptor */
+#define URING_ALARM (URING_SPECIAL | 4)
 #define URING_WAKE_FD(data) ((int)((data) >> 8 & 0x7fffffff))
 
 enum { URING_SENDS = 256, URING_IOVS = 1024, URING_CONNECTS = 32 };
@@ -70,7 +71,9 @@ struct uring_backend {
     pthread_t owner;     /* who may enter it, once it is enabled */
     atomic_bool enabled; /* read by other threads that want to wake it */
     uint32_t turn;
-    size_t in_flight; /* requests in the kernel or on their way */
+    size_t in_flight;  /* requests in the kernel or on their way */
+    uint64_t alarm_us; /* when it rings, by the loop's clock; UINT64_MAX: it is not set */
+    struct __kernel_timespec alarm_time;
     bool wakes_queued;
     size_t wakes_owed;
     size_t bell_count;
@@ -160,6 +163,10 @@ void uring_on_wake_failed(struct uring_backend *u, const struct io_uring_cqe *c)
 void uring_send_wakes(struct uring_backend *u);
 /* Queues those that are owed. */
 void uring_wake_again(struct uring_backend *u);
+
+/* uring_alarm.c */
+/* What to give the wait in place of this limit; also sees to it that it ends by then. */
+uint64_t uring_wait_limit(struct uring_backend *u, uint64_t timeout_us);
 
 /* uring_recv.c */
 void uring_on_recv(struct uring_backend *u, struct io *io, const struct io_uring_cqe *c);

@@ -104,6 +104,7 @@ static int check_kernel(struct uring_backend *u, char why[URING_WHY_MAX])
         {IORING_OP_CONNECT, "the kernel lacks IORING_OP_CONNECT"},
         {IORING_OP_POLL_ADD, "the kernel lacks IORING_OP_POLL_ADD"},
         {IORING_OP_SENDMSG, "the kernel lacks IORING_OP_SENDMSG"},
+        {IORING_OP_TIMEOUT, "the kernel lacks IORING_OP_TIMEOUT"},
     };
     const unsigned features = IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE |
                               IORING_FEAT_FAST_POLL | IORING_FEAT_EXT_ARG | IORING_FEAT_CQE_SKIP;
@@ -180,6 +181,7 @@ struct uring_backend *uring_open(const struct loop_sys *sys, char why[URING_WHY_
     u->sys = sys;
     u->uring = sys->uring == NULL ? &uring_sys_real : sys->uring;
     u->ring.ring_fd = -1;
+    u->alarm_us = UINT64_MAX;
     rv = set_up(u, IORING_SETUP_DEFER_TASKRUN);
     if (rv == -EINVAL) {
         rv = set_up(u, IORING_SETUP_COOP_TASKRUN); /* Linux 6.0 */

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is io_uring's own: queues and buffers that run out, what arrives while nobody wants it,
- * writes that go as a batch, what a message costs, and rings that wake each other. */
+ * writes that go as a batch, and what a message and a time limit cost. */
 #include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -21,13 +19,14 @@ enum { PAIRS = 40 };
 static struct uring_sys uring;
 static unsigned enter_calls;
 static unsigned send_calls;
-static atomic_uint poll_in_count; /* of all loops */
 static unsigned accept_calls;
 static uint64_t longest_us;
+static unsigned limited_calls;
 
 static int counted_enter(struct io_uring *ring, uint64_t timeout_us)
 {
     enter_calls++;
+    limited_calls += timeout_us > 0 && timeout_us != UINT64_MAX;
     if (timeout_us != UINT64_MAX && timeout_us > longest_us) {
         longest_us = timeout_us;
     }
@@ -46,28 +45,18 @@ static int counted_accept4(int fd, struct sockaddr *sa, socklen_t *len, int flag
     return accept4(fd, sa, len, flags);
 }
 
-static int counted_result(unsigned op, int res)
-{
-    if (op == URING_POLL_IN) {
-        atomic_fetch_add(&poll_in_count, 1);
-    }
-    return res;
-}
-
 static struct loop_sys sys;
 
 static int setup(void **state)
 {
     uring = uring_sys_real;
     uring.enter = counted_enter;
-    uring.result = counted_result;
     sys = loop_sys_real;
     sys.uring = &uring;
     sys.sendmsg = counted_sendmsg;
     sys.accept4 = counted_accept4;
     enter_calls = send_calls = accept_calls = 0;
-    atomic_store(&poll_in_count, 0);
-    longest_us = 0;
+    longest_us = limited_calls = 0;
     return fixture_setup(state);
 }
 
@@ -514,182 +503,66 @@ static void a_fraction_of_a_millisecond_is_no_whole_one(void **state)
     assert_in_range(longest_us, 1, 900);
 }
 
-/* --- several loops ------------------------------------------------------------------------------
- */
-
-enum { ROUNDS = 500 };
-
-static struct loop *other;
-static unsigned rounds;
-
-static void stop_other(void *owner)
+/* Many waits with a timer that is far away, which is still armed behind it. */
+static void exchange_below(struct timer *far)
 {
-    (void)owner;
-    loop_stop(other);
-}
+    struct end a = {.on_told = end_echo};
+    struct end b = {.on_told = end_echo};
 
-static void ping(void *owner);
-static void (*ping_next)(void *owner) = ping;
-
-static void pong(void *owner)
-{
-    rounds++;
-    if (rounds == ROUNDS) {
-        if (loop_post(other, stop_other, NULL) != 0) {
-            abort();
-        }
-        loop_stop(loop);
-    } else if (loop_post(other, ping_next, owner) != 0) {
-        abort();
-    }
-}
-
-static void ping(void *owner)
-{
-    if (loop_post(loop, pong, owner) != 0) {
-        abort();
-    }
-}
-
-static void *run_other(void *owner)
-{
-    (void)owner;
-    loop_run(other);
-    return NULL;
-}
-
-static void rings_wake_each_other(void **state)
-{
-    pthread_t thread;
-    struct task first;
-
-    (void)state;
-    uring.enter = uring_sys_real.enter;
     fixture_loop_again(&sys);
-    other = loop_new_on(&backend_uring, &sys);
-    assert_non_null(other);
-    rounds = 0;
-    assert_int_equal(pthread_create(&thread, NULL, run_other, NULL), 0);
-    task_init(&first, pong, NULL);
-    task_defer(loop, &first);
+    pair_open(&a, &b, AF_INET);
+    timer_init(far, stop, NULL);
+    timer_arm(loop, far, 60000);
+    assert_true(sock_write(a.sock, SLICE("first message")));
     loop_run(loop);
-    assert_int_equal(pthread_join(thread, NULL), 0);
-    assert_int_equal(rounds, ROUNDS);
-    /* An eventfd only as long as the other did not run. */
-    assert_true(atomic_load(&poll_in_count) <= 2);
-    /* A ring that the other did not live to hear. */
-    assert_true(backend_uring.wake(other->backend, loop->backend));
-    loop_free(&other); /* the thread that ran it has ended */
-    run_turns(3);
+    end_fini(&a);
+    end_fini(&b);
 }
 
-/* Spoils a ring under way: it goes nowhere. */
-static bool spoil_next;
-static unsigned spoiled;
-static unsigned submits_to_fail;
-
-static int spoiling_submit(struct io_uring *ring)
+/* The kernel's timer is not set for each wait. */
+static void a_long_limit_stands_over_many_waits(void **state)
 {
-    if (submits_to_fail > 0) {
-        submits_to_fail--;
-        return -EAGAIN;
-    }
-    for (unsigned i = *ring->sq.khead; spoil_next && i != ring->sq.sqe_tail; i++) {
-        struct io_uring_sqe *sqe = &ring->sq.sqes[i & ring->sq.ring_mask];
-
-        if (sqe->opcode == IORING_OP_MSG_RING) {
-            sqe->fd = -1;
-            spoil_next = false;
-        }
-    }
-    return io_uring_submit(ring);
-}
-
-/* That was for lack of memory, there is no free entry either, and none to be had for now. */
-static int spoiled_result(unsigned op, int res)
-{
-    struct io_uring_sqe *sqe;
-
-    if (op != URING_NO_IO || res != -EBADF) {
-        return res;
-    }
-    while ((sqe = io_uring_get_sqe(&backend()->ring)) != NULL) {
-        io_uring_prep_nop(sqe);
-        io_uring_sqe_set_data64(sqe, URING_CANCELLED);
-    }
-    submits_to_fail = 2;
-    spoiled++;
-    return -ENOMEM;
-}
-
-static void spoiled_pong(void *owner)
-{
-    spoil_next = rounds % 100 == 50;
-    pong(owner);
-}
-
-static void spoiled_ping(void *owner)
-{
-    if (loop_post(loop, spoiled_pong, owner) != 0) {
-        abort();
-    }
-}
-
-static void a_ring_that_finds_no_memory_and_no_entry_is_not_lost(void **state)
-{
-    struct timer limit;
-    pthread_t thread;
-    struct task first;
+    struct timer far;
 
     (void)state;
-    uring.entries = 2;
-    uring.submit = spoiling_submit;
-    uring.result = spoiled_result;
-    ping_next = spoiled_ping;
-    spoil_next = false;
-    spoiled = submits_to_fail = rounds = 0;
-    fixture_loop_again(&sys);
-    other = loop_new_on(&backend_uring, &loop_sys_real);
-    assert_non_null(other);
-    assert_int_equal(pthread_create(&thread, NULL, run_other, NULL), 0);
-    timer_init(&limit, stop, NULL);
-    timer_arm(loop, &limit, 10000);
-    task_init(&first, spoiled_pong, NULL);
-    task_defer(loop, &first);
-    loop_run(loop);
-    assert_int_equal(rounds, ROUNDS);
-    assert_int_equal(pthread_join(thread, NULL), 0);
-    assert_in_range(spoiled, ROUNDS / 100 - 1, ROUNDS / 100);
-    timer_cancel(loop, &limit);
-    loop_free(&other);
-    ping_next = ping;
+    exchange_below(&far);
+    assert_true(enter_calls > ECHO_COUNT);
+    assert_int_equal(limited_calls, 0);
+    timer_cancel(loop, &far);
 }
 
-/* With a socket in the kernel's hands. */
-static void freed_by_another_thread(void **state)
+static void run_to(struct timer *t, uint64_t since_us, uint64_t after_ms)
 {
-    struct end e = {0};
-    pthread_t thread;
-    int fds[2];
-    char in[8];
+    loop_run(loop);
+    assert_false(timer_armed(t));
+    assert_true(loop_clock_us(loop) - since_us >= after_ms * 1000);
+    assert_true(longest_us < 5000);
+}
+
+/* An alarm that is too late is set anew, one that is too early rings for nothing. */
+static void timers_are_due_whatever_the_alarm(void **state)
+{
+    struct timer far;
+    struct timer first;
+    struct timer second;
+    uint64_t since;
 
     (void)state;
-    other = loop_new_on(&backend_uring, &loop_sys_real);
-    assert_non_null(other);
-    pair_fds(fds, AF_UNIX);
-    e.sock = sock_adopt(other, fds[0], &end_ops, &e);
-    assert_non_null(e.sock);
-    assert_int_equal(pthread_create(&thread, NULL, run_other, NULL), 0);
-    run_for_ms(5);
-    assert_int_equal(loop_post(other, stop_other, NULL), 0);
-    assert_int_equal(pthread_join(thread, NULL), 0);
-    assert_true(sock_write(e.sock, SLICE("bye")));
-    sock_close_gently(&e.sock);
-    loop_free(&other);
-    assert_int_equal(read(fds[1], in, sizeof(in)), 3);
-    assert_int_equal(read(fds[1], in, sizeof(in)), 0);
-    assert_int_equal(close(fds[1]), 0);
-    end_fini(&e);
+    exchange_below(&far);
+    assert_true(backend()->alarm_us > loop_clock_us(loop) + 100000);
+    assert_true(backend()->alarm_us != UINT64_MAX);
+    timer_init(&first, stop, NULL);
+    timer_init(&second, stop, NULL);
+    since = loop_clock_us(loop);
+    timer_arm(loop, &first, 30);
+    run_to(&first, since, 30);
+    assert_true(timer_armed(&far));
+    since = loop_clock_us(loop);
+    timer_arm(loop, &second, 40);
+    assert_true(uring_wait_limit(backend(), 20000) == UINT64_MAX);
+    run_to(&second, since, 40);
+    assert_true(timer_armed(&far));
+    timer_cancel(loop, &far);
 }
 
 static void closed_with_everything_in_the_kernel(void **state)
@@ -730,9 +603,8 @@ int main(void)
         OWN_TEST(accepts_one_by_one_near_the_limit),
         OWN_TEST(a_message_costs_two_system_calls_and_no_memory),
         OWN_TEST(a_fraction_of_a_millisecond_is_no_whole_one),
-        OWN_TEST(rings_wake_each_other),
-        OWN_TEST(a_ring_that_finds_no_memory_and_no_entry_is_not_lost),
-        OWN_TEST(freed_by_another_thread),
+        OWN_TEST(a_long_limit_stands_over_many_waits),
+        OWN_TEST(timers_are_due_whatever_the_alarm),
         OWN_TEST(closed_with_everything_in_the_kernel),
     };
 
