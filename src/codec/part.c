@@ -51,6 +51,15 @@ static bool mentions_done(struct slice part)
     return false;
 }
 
+/* How nearly every part of a stream ends. If it is JSON, this is its last top-level member,
+ * whatever another one before it says. */
+static bool ends_not_done(struct slice part)
+{
+    static const struct slice end = SLICE(",\"done\":false}");
+
+    return part.len > end.len && memcmp(part.ptr + part.len - end.len, end.ptr, end.len) == 0;
+}
+
 /* An empty text is no error, as in Ollama's own client. */
 static bool is_error(const struct json_member *m)
 {
@@ -74,7 +83,10 @@ enum part_kind part_classify(struct slice part)
     if (!has_braces(part)) {
         return PART_INVALID;
     }
-    return starts_with_error(part) || mentions_done(part) ? part_classify_whole(part) : PART_MIDDLE;
+    if (!starts_with_error(part) && (ends_not_done(part) || !mentions_done(part))) {
+        return PART_MIDDLE;
+    }
+    return part_classify_whole(part);
 }
 
 enum part_kind part_classify_whole(struct slice part)

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -52,6 +53,8 @@ static const struct {
     /* What the quick reading does not look for. */
     {SLICE("{\"type\":\"error\",\"error\":{\"message\":\"boom\"}}"), PART_MIDDLE, PART_ERROR},
     {SLICE("{\"d\\u006fne\":true}"), PART_MIDDLE, PART_LAST},
+    {SLICE("{\"done\":true,\"error\":\"boom\",\"done\":false}"), PART_MIDDLE, PART_ERROR},
+    {SLICE("{\"response\":\"a,\"done\":false}"), PART_MIDDLE, PART_INVALID},
     {SLICE("{\"response\":\"a\""), PART_INVALID, PART_INVALID},
     {SLICE(""), PART_INVALID, PART_INVALID},
     {SLICE("<html>"), PART_INVALID, PART_INVALID},
@@ -73,6 +76,42 @@ static void cases_are_told(void **state)
             part_classify_whole(cases[i].part) != cases[i].whole) {
             fail_msg("%.*s: %d and %d", SLICE_ARG(cases[i].part), part_classify(cases[i].part),
                      part_classify_whole(cases[i].part));
+        }
+    }
+}
+
+/* Of valid parts without an error both readings say the same, in whatever order members come. */
+static void both_readings_agree(void **state)
+{
+    static const char *const members[] = {
+        "\"done\":true",
+        "\"done\":false",
+        "\"done\": true",
+        "\"done\": false",
+        "\"error\":\"\"",
+        "\"message\":{\"done\":true,\"error\":\"x\",\"done\":false}",
+        "\"response\":\"\\\",\\\"done\\\":false}\"",
+        "\"a\":[{\"b\":1,\"done\":false}]"};
+    enum { COUNT = sizeof(members) / sizeof(members[0]), LENGTH = 4 };
+    size_t combinations = 1;
+
+    (void)state;
+    for (int i = 0; i < LENGTH; i++) {
+        combinations *= COUNT;
+    }
+    for (size_t c = 0; c < combinations; c++) {
+        char part[512];
+        size_t rest = c;
+        int len = 0;
+
+        for (int i = 0; i < LENGTH; i++, rest /= COUNT) {
+            len += snprintf(part + len, sizeof(part) - (size_t)len, "%c%s", i == 0 ? '{' : ',',
+                            members[rest % COUNT]);
+        }
+        part[len++] = '}';
+        if (part_classify(slice_of(part, (size_t)len)) !=
+            part_classify_whole(slice_of(part, (size_t)len))) {
+            fail_msg("%.*s", len, part);
         }
     }
 }
@@ -115,6 +154,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cases_are_told),
+        cmocka_unit_test(both_readings_agree),
         cmocka_unit_test(every_cut),
         cmocka_unit_test(long_parts),
     };
