@@ -11,11 +11,13 @@ CREATED = "2026-11-22T12:00:00.123456789Z"
 TOKENS = ["The", " quick", " \u4f60\u597d", " \N{FOX FACE}."]
 COUNTS = {"total_duration": 4935886791, "load_duration": 534986708, "prompt_eval_count": 26,
           "prompt_eval_duration": 107345000, "eval_count": len(TOKENS), "eval_duration": 4289432000}
+USAGE = {"prompt_tokens": 26, "completion_tokens": 4, "total_tokens": 30}
 DETAILS = {"parent_model": "", "format": "gguf", "family": "llama", "families": ["llama"],
            "parameter_size": "8.0B", "quantization_level": "Q4_0"}
 PROGRESS = [{"status": "pulling manifest"},
             {"status": "pulling " + DIGEST[7:19], "digest": DIGEST, "total": 2142590208, "completed": 241970},
             {"status": "verifying sha256 digest"}, {"status": "writing manifest"}, {"status": "success"}]
+CREATION = [{"status": "using existing layer " + DIGEST}, {"status": "writing manifest"}, {"status": "success"}]
 PLAIN = "text/plain; charset=utf-8"
 
 
@@ -44,12 +46,23 @@ def openai_chat_events(model, tokens=TOKENS):
                      b"data: [DONE]"]
 
 
+def openai_text_chunk(model, *choices):
+    return {"id": "cmpl-42", "object": "text_completion", "created": 1795348800, "choices": list(choices),
+            "model": model, "system_fingerprint": "fp_ollama"}
+
+
 def openai_text_events(model, tokens=TOKENS):
     def event(text, reason):
-        return {"id": "cmpl-42", "object": "text_completion", "created": 1795348800,
-                "choices": [{"text": text, "index": 0, "finish_reason": reason}],
-                "model": model, "system_fingerprint": "fp_ollama"}
+        return openai_text_chunk(model, {"text": text, "index": 0, "finish_reason": reason})
     return [event(t, None) for t in tokens] + [event("", "stop"), b"data: [DONE]"]
+
+
+def with_usage(body, events, last, in_each=False):
+    """Where the request asks for it, the counts in an event of their own before [DONE]."""
+    if not body.get("stream_options", {}).get("include_usage"):
+        return events
+    parts = [{**event, "usage": dict.fromkeys(USAGE, 0)} for event in events[:-1]] if in_each else events[:-1]
+    return [*parts, {**last, "usage": USAGE}, events[-1]]
 
 
 def typed(kind, **members):
@@ -69,10 +82,25 @@ def anthropic_events(model, tokens=TOKENS):
             typed("message_stop")]
 
 
+def responses_response(model, status="completed", output=(), usage=None):
+    """What /v1/responses answers, and its first and last events carry."""
+    return {"id": "resp_42", "object": "response", "created_at": 1795348800,
+            "completed_at": 1795348801 if usage else None, "status": status, "incomplete_details": None, "model": model,
+            "previous_response_id": None, "instructions": None, "output": list(output), "error": None, "tools": [],
+            "tool_choice": "auto", "truncation": "disabled", "parallel_tool_calls": True,
+            "text": {"format": {"type": "text"}}, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0,
+            "top_logprobs": 0, "temperature": 1, "reasoning": None, "usage": usage, "max_output_tokens": None,
+            "max_tool_calls": None, "store": False, "background": False, "service_tier": "default", "metadata": {},
+            "safety_identifier": None, "prompt_cache_key": None}
+
+
+RESPONSES_USAGE = {"input_tokens": 26, "output_tokens": 4, "total_tokens": 30,
+                   "input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
+
+
 def responses_events(model, tokens=TOKENS):
-    response = {"id": "resp_42", "object": "response", "created_at": 1795348800, "model": model,
-                "status": "in_progress", "output": []}
-    part = {"type": "output_text", "text": "", "annotations": []}
+    response = responses_response(model, "in_progress")
+    part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
     done = {**part, "text": "".join(tokens)}
     item = {"id": "msg_42", "type": "message", "role": "assistant", "status": "in_progress", "content": []}
     whole = {**item, "status": "completed", "content": [done]}
@@ -81,11 +109,11 @@ def responses_events(model, tokens=TOKENS):
         ("response.created", {"response": response}), ("response.in_progress", {"response": response}),
         ("response.output_item.added", {"output_index": 0, "item": item}),
         ("response.content_part.added", {**where, "part": part}),
-        *[("response.output_text.delta", {**where, "delta": t}) for t in tokens],
-        ("response.output_text.done", {**where, "text": done["text"]}),
+        *[("response.output_text.delta", {**where, "delta": t, "logprobs": []}) for t in tokens],
+        ("response.output_text.done", {**where, "text": done["text"], "logprobs": []}),
         ("response.content_part.done", {**where, "part": done}),
         ("response.output_item.done", {"output_index": 0, "item": whole}),
-        ("response.completed", {"response": {**response, "status": "completed", "output": [whole]}})]
+        ("response.completed", {"response": responses_response(model, output=[whole], usage=RESPONSES_USAGE)})]
     return [typed(kind, **members, sequence_number=i) for i, (kind, members) in enumerate(events)]
 
 
@@ -121,6 +149,8 @@ class OllamaNode(Node):
         if exact is not None:
             return exact
         if path.startswith("/v1/models/"):
+            if not self.has(path[11:]):
+                return missing(path, path[11:])
             return v1({"id": path[11:], "object": "model", "created": 1795348800, "owned_by": "library"})
         if path.startswith("/api/blobs/"):
             return [head_of(content_type=None)] if method == "HEAD" else answer(
@@ -129,6 +159,9 @@ class OllamaNode(Node):
             return answer({"error": "unauthorized", "signin_url": "https://example.com/connect"}, 401)
         if method == "POST" and path in MODEL_ANSWERS:
             return self.model_answer(request)
+        if path in MODEL_ANSWERS:
+            return answer(b"405 method not allowed", 405, "text/plain", headers=[("Allow", "POST")],
+                          reason="Method Not Allowed")
         return answer(b"404 page not found", 404, "text/plain", reason="Not Found")
 
     def plain_answer(self, method, path):
@@ -220,27 +253,35 @@ def answer_progress(model, body, streams):
     return ndjson(*PROGRESS) if streams else answer(PROGRESS[-1], content_type="application/json")
 
 
+def answer_create(model, body, streams):
+    return ndjson(*CREATION) if streams else answer(CREATION[-1], content_type="application/json")
+
+
 def answer_v1_chat(model, body, streams):
     if streams:
-        return sse(*openai_chat_events(model))
+        last = {**openai_chunk(model), "choices": []}
+        return sse(*with_usage(body, openai_chat_events(model), last))
     return v1({"id": "chatcmpl-42", "object": "chat.completion", "created": 1795348800, "model": model,
                "system_fingerprint": "fp_ollama",
                "choices": [{"index": 0, "message": {"role": "assistant", "content": "".join(TOKENS)},
                             "finish_reason": "stop"}],
-               "usage": {"prompt_tokens": 26, "completion_tokens": 4, "total_tokens": 30}})
+               "usage": USAGE})
 
 
 def answer_v1_text(model, body, streams):
     if streams:
-        return sse(*openai_text_events(model))
+        return sse(*with_usage(body, openai_text_events(model), openai_text_chunk(model), in_each=True))
     return v1({"id": "cmpl-42", "object": "text_completion", "created": 1795348800, "model": model,
                "system_fingerprint": "fp_ollama",
                "choices": [{"text": "".join(TOKENS), "index": 0, "finish_reason": "stop"}],
-               "usage": {"prompt_tokens": 26, "completion_tokens": 4, "total_tokens": 30}})
+               "usage": USAGE})
 
 
 def answer_v1_embeddings(model, body, streams):
-    return v1({"object": "list", "data": [{"object": "embedding", "embedding": [0.1, -0.25], "index": 0}],
+    inputs = body["input"] if isinstance(body["input"], list) else [body["input"]]
+    vector = "zczMPQAAgL4=" if body.get("encoding_format") == "base64" else [0.1, -0.25]
+    return v1({"object": "list", "data": [{"object": "embedding", "embedding": vector, "index": i}
+                                          for i in range(len(inputs))],
                "model": model, "usage": {"prompt_tokens": 8, "total_tokens": 8}})
 
 
@@ -258,16 +299,15 @@ def answer_v1_messages(model, body, streams):
 def answer_v1_responses(model, body, streams):
     if streams:
         return sse(*responses_events(model), headers=EVENTS_HEADERS)
-    return v1({"id": "resp_42", "object": "response", "created_at": 1795348800, "model": model,
-               "status": "completed", "error": None, "output": [
-                   {"id": "msg_42", "type": "message", "role": "assistant", "status": "completed",
-                    "content": [{"type": "output_text", "text": "".join(TOKENS), "annotations": []}]}]})
+    content = [{"type": "output_text", "text": "".join(TOKENS), "annotations": [], "logprobs": []}]
+    message = {"id": "msg_42", "type": "message", "status": "completed", "role": "assistant", "content": content}
+    return v1(responses_response(model, output=[message], usage=RESPONSES_USAGE))
 
 
 MODEL_ANSWERS = {
     "/api/generate": answer_generate, "/api/chat": answer_chat, "/api/embed": answer_embed,
     "/api/embeddings": answer_embeddings, "/api/show": answer_show, "/api/pull": answer_progress,
-    "/api/push": answer_progress, "/api/create": answer_progress, "/v1/chat/completions": answer_v1_chat,
+    "/api/push": answer_progress, "/api/create": answer_create, "/v1/chat/completions": answer_v1_chat,
     "/v1/completions": answer_v1_text, "/v1/embeddings": answer_v1_embeddings,
     "/v1/messages": answer_v1_messages, "/v1/responses": answer_v1_responses,
 }

@@ -7,7 +7,7 @@ import pytest
 from http_bytes import wait_until
 from mcp_client import RESPONSE
 from node import CLOSE, LAST_CHUNK, NDJSON, Gate, answer, chunk, head_of, in_writes_of, ndjson, rechunked, stream
-from ollama_node import PROGRESS, chat_parts, generate_parts
+from ollama_node import CREATION, PROGRESS, chat_parts, generate_parts
 
 GENERATE = {"model": "m", "prompt": "a"}
 
@@ -148,7 +148,8 @@ def test_a_true_done_at_the_top_is_the_end(mcp, node, line):
 
 @pytest.mark.parametrize("op", ["pull", "push", "create"])
 def test_pull_push_and_create_get_a_done_behind_a_clean_end(mcp, node, op):
-    assert mcp.ask({"model": "m", "mcp": {"op": op}}) == [*PROGRESS, {"done": True}]
+    steps = CREATION if op == "create" else PROGRESS
+    assert mcp.ask({"model": "m", "mcp": {"op": op}}) == [*steps, {"done": True}]
     assert node.wait_request(f"/api/{op}").json() == {"model": "m"}
 
 
