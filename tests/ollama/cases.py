@@ -8,6 +8,7 @@ import hashlib
 import cases_answers
 from asks import EMBED, GENERATING, MODEL, PROMPT, case, named, post
 from compare import Case
+from http_bytes import encode_json
 from real import CACHE
 
 LOCAL_PAGE = (("Origin", "http://localhost:3000"),)
@@ -18,6 +19,19 @@ NEVER = "sha256:" + hashlib.sha256(b"never").hexdigest()
 MIB = 1 << 20
 
 
+def zstd_of(body):
+    """One frame of one raw block."""
+    data = encode_json(body)
+    assert len(data) < 256
+    return b"\x28\xb5\x2f\xfd\x20" + bytes([len(data)]) + (len(data) << 3 | 1).to_bytes(3, "little") + data
+
+
+def multipart(**fields):
+    begin = "--edge\r\nContent-Disposition: form-data; name="
+    parts = [f'{begin}"{name}"\r\n\r\n{value}\r\n' for name, value in fields.items()]
+    return "".join([*parts, f'{begin}"file"; filename="a.wav"\r\n\r\nRIFF\r\n--edge--\r\n']).encode()
+
+
 # --- routes and methods -------------------------------------------------------------------------------
 ROUTES = [Case(f"{method} {path}", method, path) for method, path in (
     ("GET", "/"), ("HEAD", "/"), ("GET", "/api/version"), ("HEAD", "/api/version"), ("GET", "/api/status"),
@@ -25,7 +39,8 @@ ROUTES = [Case(f"{method} {path}", method, path) for method, path in (
     ("GET", "/v1/models/" + MODEL), ("GET", "/v1/models/TINY"), ("GET", "/v1/models/gemma3%3A270m"),
     ("GET", "/v1/models/nope"), ("GET", "/v1/models/a/b"), ("POST", "/api/me"), ("POST", "/api/signout"),
     ("DELETE", "/api/user/keys/abc"), ("GET", "/api/experimental/model-recommendations"),
-    ("GET", "/api/experimental/aliases"),
+    ("GET", "/api/experimental/aliases"), ("POST", "/api/experimental/web_search"),
+    ("POST", "/api/experimental/web_fetch"),
     # no such method
     ("POST", "/"), ("POST", "/api/version"), ("PUT", "/api/tags"), ("DELETE", "/api/tags"), ("HEAD", "/api/ps"),
     ("GET", "/api/generate"), ("HEAD", "/api/generate"), ("PATCH", "/api/chat"), ("GET", "/api/delete"),
@@ -36,6 +51,25 @@ ROUTES = [Case(f"{method} {path}", method, path) for method, path in (
     # not written as they should be
     ("GET", "/api/tags/"), ("POST", "/api/generate/"), ("GET", "//api/tags"), ("GET", "/v1/models/"),
     ("GET", "/api/%74ags"), ("GET", "/api/./tags"), ("GET", "/api/../api/tags"))]
+
+GREETING = {"model": MODEL, "prompt": PROMPT, "options": {"temperature": 0, "seed": 1, "num_predict": 3}}
+HTTP = [
+    *(Case(f"HTTP/1.0: {what}", method, path, body, version="HTTP/1.0") for what, method, path, body in (
+        ("GET /", "GET", "/", None), ("GET /api/tags", "GET", "/api/tags", None),
+        ("HEAD /api/tags", "HEAD", "/api/tags", None), ("stream", "POST", "/api/generate", GREETING),
+        ("no stream", "POST", "/api/generate", GREETING | {"stream": False}),
+        ("unknown model", "POST", "/api/chat", {"model": "nope"}))),
+    *(Case(f"Connection: close, {what}", "POST", "/api/generate", body, (("Connection", "close"),)) for what, body in (
+        ("stream", GREETING), ("no stream", GREETING | {"stream": False}), ("unknown model", {"model": "nope"}))),
+    Case("Expect", "POST", "/api/generate", GREETING, (("Expect", "100-continue"),)),
+    Case("absolute form", "GET", "http://localhost/api/tags"),
+    Case("zstd", "POST", "/v1/responses",
+         zstd_of({"model": MODEL, "input": PROMPT, "temperature": 0, "max_output_tokens": 3}),
+         (("Content-Encoding", "zstd"),)),
+    Case("gzip that is none", "POST", "/api/generate", GREETING, (("Content-Encoding", "gzip"),)),
+    *(Case(f"multipart, {model}", "POST", "/v1/audio/transcriptions", multipart(model=model, language="en"),
+           (("Content-Type", "multipart/form-data; boundary=edge"),)) for model in (MODEL, "nope")),
+]
 
 BROWSER = [
     Case("preflight", "OPTIONS", "/api/generate", headers=LOCAL_PAGE + PREFLIGHT),
@@ -178,4 +212,4 @@ def single(cases):
     return found
 
 
-SCENARIOS = single(ROUTES + BROWSER + BODY_CASES + cases_answers.CASES) | changes()
+SCENARIOS = single(ROUTES + HTTP + BROWSER + BODY_CASES + cases_answers.CASES) | changes()

@@ -26,6 +26,7 @@ class Case(typing.NamedTuple):
     body: object = None  # bytes as they are, anything else as JSON; None: no body
     headers: tuple = ()
     host: str = None  # instead of the address that is asked
+    version: str = "HTTP/1.1"
 
 
 # --- what is never the same ---------------------------------------------------------------------------
@@ -108,7 +109,7 @@ def body_of(response):
 def observe(address, case):
     """All the fields of the answer at `address`."""
     with HttpClient(address, timeout_s=120) as client:
-        data = client.bytes_of(case.method, case.path, case.body, case.headers)
+        data = client.bytes_of(case.method, case.path, case.body, case.headers, case.version)
         if case.host is not None:
             data = re.sub(rb"\r\nHost: [^\r]*", b"\r\nHost: " + case.host.encode(), data, count=1)
         client.method = case.method

@@ -34,7 +34,8 @@ def plain(text):
     """Without what moves on a terminal, times and rates."""
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", text)
     text = re.sub(r"[\u2800-\u28ff]\s*", "", text)  # what turns while one waits
-    text = re.sub(r"Less than a second|About a(n)? (minute|hour)|\d+ (second|minute|hour|day|week|month)s?", "<time>", text)
+    units = "(second|minute|hour|day|week|month)s?"
+    text = re.sub(rf"Less than a second|About an? {units}|\d+ {units}", "<time>", text)
     text = re.sub(r"[\d.]+(\u00b5s|ms|s)\b", "<duration>", text)
     return re.sub(r"[\d.]+ tokens/s", "<rate>", text)
 
@@ -56,8 +57,9 @@ SAME = {
     "run, verbose": ["run", "cli", "Once upon a time", "--verbose"],
     "run, for a while": ["run", "cli", "Once upon a time", "--keepalive", "10m", "--nowordwrap"],
     "run, embedding": ["run", "tinyembed", "a cat"],
-    "run none": ["run", NOWHERE, "x", "--insecure"], "ps": ["ps"], "stop none": ["stop", "nope"], "rm none": ["rm", "nope"],
-    "cp none": ["cp", "nope", "x"], "pull": ["pull", NOWHERE, "--insecure"], "push": ["push", NOWHERE, "--insecure"],
+    "run none": ["run", NOWHERE, "x", "--insecure"], "ps": ["ps"], "stop none": ["stop", "nope"],
+    "rm none": ["rm", "nope"], "cp none": ["cp", "nope", "x"], "pull": ["pull", NOWHERE, "--insecure"],
+    "push": ["push", NOWHERE, "--insecure"],
     "no such command": ["walk"],
 }
 FAILING = {"show none", "run none", "stop none", "rm none", "cp none", "pull", "push", "no such command"}
