@@ -19,7 +19,8 @@ static const struct argp_option options[] = {
     {"option", OPTION_SET, "NAME=VALUE", 0,
      "An option of the model, such as temperature=0; may be repeated", 0},
     {"system", OPTION_SYSTEM, "TEXT", 0, "The system prompt", 0},
-    {"verbose", 'v', NULL, 0, "Show counts and times after the answer", 0},
+    {"verbose", 'v', NULL, 0,
+     "Show what was negotiated, where the request stands, then counts and times", 0},
     {0},
 };
 
@@ -97,7 +98,7 @@ static error_t parse_ask(int key, char *arg, struct argp_state *state)
         ask->system = arg;
         return 0;
     case 'v':
-        ask->verbose = true;
+        ask->verbose = ask->common.verbose = true;
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;

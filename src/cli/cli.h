@@ -26,6 +26,7 @@ struct cli_common {
     const char *host_from; /* the option or variable that gave it */
     const char *key;       /* NULL: none */
     bool json;
+    bool verbose; /* of those commands that have it: says what was agreed on, and where it stands */
 };
 
 /* As a child of a command's parser, whose input is then a struct cli_common; it also sets the

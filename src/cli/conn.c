@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/conn.h"
 
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,8 +12,9 @@
 #include "base/check.h"
 #include "cli/text.h"
 #include "mcp/client.h"
+#include "wire/hello.h"
 
-enum { SESSION = 1, REFRESH_MS = 2000, GREETING_MS = 5000 };
+enum { SESSION = 1, REFRESH_MS = 2000, CANCEL_MS = 2000 };
 
 /* The signal handler's view: what to wake. */
 static struct mcp_client *volatile waiting;
@@ -137,9 +139,34 @@ static int set_options(const struct cli_common *common, struct mcp_options *opti
         cli_error("the key is not UTF-8");
         return CLI_EXIT_USAGE;
     }
-    /* A person waits: say at once that nothing is there. */
-    (void)mcp_options_set_retries(options, 0); /* 0 is in range */
+    /* A person waits: say at once that nothing is there. Both are in range. */
+    (void)mcp_options_set_retries(options, 0);
+    (void)mcp_options_set_features(options,
+                                   MCP_FEATURES_DEFAULT | (common->verbose ? MCP_FEATURE_ACK : 0));
     return CLI_EXIT_OK;
+}
+
+/* What --verbose shows of the connection. */
+static void say_agreement(const struct cli_conn *c)
+{
+    struct mcp_agreement agreement;
+
+    if (!mcp_client_agreement(c->client, &agreement)) {
+        (void)fprintf(stderr, "connected to %s: base profile\n", c->common->host);
+        return;
+    }
+    (void)fprintf(stderr, "connected to %s: ", c->common->host);
+    cli_put(stderr, slice_str(agreement.server));
+    if (agreement.connection != 0) {
+        (void)fprintf(stderr, ", connection %" PRIu64, agreement.connection);
+    }
+    (void)fprintf(stderr, ", %s", agreement.codec);
+    for (unsigned bit = 1; bit != 0; bit <<= 1) {
+        if ((agreement.features & bit) != 0) {
+            (void)fprintf(stderr, " %s", wire_feature_name(bit));
+        }
+    }
+    (void)fputc('\n', stderr);
 }
 
 static int connect_client(struct cli_conn *c)
@@ -149,7 +176,14 @@ static int connect_client(struct cli_conn *c)
     do {
         rc = mcp_client_connect(c->client);
     } while (rc == MCP_ECANCELLED && !cli_interrupted());
-    return rc == MCP_OK ? CLI_EXIT_OK : say_client_error(c, rc);
+    if (rc != MCP_OK) {
+        return say_client_error(c, rc);
+    }
+    c->heard = true; /* it has answered HELLO, one way or another */
+    if (c->common->verbose) {
+        say_agreement(c);
+    }
+    return CLI_EXIT_OK;
 }
 
 int cli_conn_open(struct cli_conn *c, const struct cli_common *common)
@@ -177,8 +211,27 @@ int cli_conn_open(struct cli_conn *c, const struct cli_common *common)
     return rc;
 }
 
+/* Asks for the end of what runs, and waits for it. False: the connection has to go. */
+static bool cancel(struct cli_conn *c)
+{
+    const struct mcp_part *part;
+
+    if (mcp_client_in_flight(c->client) == 0 || mcp_client_cancel(c->client, SESSION) != MCP_OK) {
+        return false;
+    }
+    do {
+        if (mcp_client_receive(c->client, CANCEL_MS, &part) != MCP_OK) {
+            return false;
+        }
+    } while (!mcp_part_last(part));
+    return mcp_part_error(part) == MCP_OK || mcp_part_error(part) == MCP_ECANCELLED;
+}
+
 int cli_conn_reopen(struct cli_conn *c)
 {
+    if (cancel(c)) {
+        return CLI_EXIT_OK;
+    }
     mcp_client_close(c->client);
     return connect_client(c);
 }
@@ -212,11 +265,7 @@ int cli_conn_heartbeat(struct cli_conn *c, int timeout_ms, uint64_t *round_trip_
 {
     int rc = send_heartbeat(c, timeout_ms, round_trip_us);
 
-    if (rc == MCP_OK) {
-        c->heard = true;
-        return CLI_EXIT_OK;
-    }
-    return say_client_error(c, rc);
+    return rc == MCP_OK ? CLI_EXIT_OK : say_client_error(c, rc);
 }
 
 /* --- exchanges -------------------------------------------------------------------------------- */
@@ -243,7 +292,6 @@ static int take_part(struct cli_conn *c, const struct mcp_part *part, cli_part_f
         return say_error(c, mcp_part_error(part), mcp_part_error_text(part),
                          mcp_part_retry_after_ms(part));
     }
-    c->heard = true;
     doc = yyjson_read(text.ptr, text.len, YYJSON_READ_NOFLAG);
     if (doc == NULL) {
         cli_error("the gateway's answer is not JSON");
@@ -252,6 +300,26 @@ static int take_part(struct cli_conn *c, const struct mcp_part *part, cli_part_f
     fn(owner, yyjson_doc_get_root(doc), text);
     yyjson_doc_free(doc);
     return CLI_EXIT_OK;
+}
+
+/* Only --verbose asks for them. */
+static void say_ack(const struct mcp_ack *ack)
+{
+    (void)fputs(ack->running ? "running" : "queued", stderr);
+    if (ack->node[0] != '\0') {
+        (void)fputs(" on ", stderr);
+        cli_put(stderr, slice_str(ack->node));
+    }
+    if (ack->attempt > 1) {
+        (void)fprintf(stderr, ", attempt %" PRIu32, ack->attempt);
+    }
+    if (!ack->running && ack->position != MCP_ACK_UNKNOWN) {
+        (void)fprintf(stderr, ", position %" PRIu64, ack->position);
+    }
+    if (!ack->running && ack->eta_ms != MCP_ACK_UNKNOWN) {
+        (void)fprintf(stderr, ", in about %" PRIu64 " ms", ack->eta_ms);
+    }
+    (void)fputc('\n', stderr);
 }
 
 static int receive_parts(struct cli_conn *c, cli_part_fn fn, void *owner)
@@ -267,30 +335,15 @@ static int receive_parts(struct cli_conn *c, cli_part_fn fn, void *owner)
         if (rc != MCP_OK) {
             return say_client_error(c, rc);
         }
+        if (mcp_part_ack(part) != NULL) {
+            say_ack(mcp_part_ack(part));
+            continue;
+        }
         rc = take_part(c, part, fn, owner);
         if (rc != CLI_EXIT_OK || mcp_part_last(part)) {
             return rc;
         }
     }
-}
-
-/* Before the first exchange: a heartbeat is answered at once where MCP is spoken, while an answer
- * may take as long as a model takes to load. llama.cpp's server, on the same default port, says
- * nothing. */
-static int greet(struct cli_conn *c)
-{
-    int rc = c->heard ? MCP_OK : send_heartbeat(c, GREETING_MS, NULL);
-
-    if (rc == MCP_ETIMEOUT) {
-        cli_error("what answers at %s does not speak MCP (a heartbeat had no answer in %d s)",
-                  c->common->host, GREETING_MS / 1000);
-        return CLI_EXIT_NO_SERVER;
-    }
-    if (rc != MCP_OK) {
-        return say_client_error(c, rc);
-    }
-    c->heard = true;
-    return CLI_EXIT_OK;
 }
 
 int cli_conn_exchange(struct cli_conn *c, yyjson_mut_doc *request, cli_part_fn fn, void *owner)
@@ -307,11 +360,8 @@ int cli_conn_exchange(struct cli_conn *c, yyjson_mut_doc *request, cli_part_fn f
         cli_error("the text is not UTF-8");
         return CLI_EXIT_USAGE;
     }
-    rc = greet(c);
-    if (rc == CLI_EXIT_OK) {
-        rc = mcp_client_request(c->client, SESSION, text, len);
-        rc = rc == MCP_OK ? receive_parts(c, fn, owner) : say_client_error(c, rc);
-    }
+    rc = mcp_client_request(c->client, SESSION, text, len);
+    rc = rc == MCP_OK ? receive_parts(c, fn, owner) : say_client_error(c, rc);
     free(text);
     return rc;
 }

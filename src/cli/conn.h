@@ -26,7 +26,7 @@ struct cli_conn {
 /* CLI_EXIT_OK with a connection, or the exit status; cli_conn_close in any case. */
 int cli_conn_open(struct cli_conn *c, const struct cli_common *common);
 void cli_conn_close(struct cli_conn *c);
-/* Drops what runs and connects anew; the server cancels it. */
+/* Cancels what runs; where that is not possible, connects anew, which has the server do so. */
 int cli_conn_reopen(struct cli_conn *c);
 /* After a pause: connects anew where the connection has ended meanwhile. */
 int cli_conn_refresh(struct cli_conn *c);

@@ -24,6 +24,7 @@ struct ping {
 static const struct argp_option options[] = {
     {"count", 'c', "N", 0, "Stop after N heartbeats (else at Ctrl-C)", 0},
     {"interval", 'i', "SECONDS", 0, "Wait so long between two (1); may be a fraction", 0},
+    {"verbose", 'v', NULL, 0, "Show what was negotiated", 0},
     {0},
 };
 
@@ -54,6 +55,9 @@ static error_t parse_ping(int key, char *arg, struct argp_state *state)
         return 0;
     case 'i':
         p->interval_ms = parse_seconds(state, arg);
+        return 0;
+    case 'v':
+        p->common.verbose = true;
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;

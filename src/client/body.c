@@ -2,7 +2,6 @@
 #include "client/body.h"
 
 #include "codec/request.h"
-#include "wire/conn.h"
 
 /* Writes `json` with `"auth":KEY` inside `mcp`, made where it is missing. */
 static void append_with_auth(struct buf *out, const struct request *r, struct slice auth_json)
@@ -27,7 +26,7 @@ static void append_with_auth(struct buf *out, const struct request *r, struct sl
 }
 
 int client_body_make(struct client_body *body, struct buf *out, struct slice json,
-                     struct slice auth_json, struct err *e)
+                     struct slice auth_json, size_t most_bytes, struct err *e)
 {
     struct request r;
     enum op op;
@@ -53,9 +52,9 @@ int client_body_make(struct client_body *body, struct buf *out, struct slice jso
     if (buf_failed(out)) {
         return err_set(e, MCP_ENOMEM, "out of memory");
     }
-    if (buf_len(out) > WIRE_MAX_FRAME_BYTES) {
-        return err_set(e, MCP_ETOO_LARGE, "a request of %zu bytes, at most %d", buf_len(out),
-                       WIRE_MAX_FRAME_BYTES);
+    if (buf_len(out) > most_bytes) {
+        return err_set(e, MCP_ETOO_LARGE, "a request of %zu bytes, at most %zu", buf_len(out),
+                       most_bytes);
     }
     return 0;
 }

@@ -15,8 +15,9 @@ struct client_body {
 };
 
 /* Appends `json` to `out`, with the key (a JSON string; empty: none) put into `mcp` where it has
- * none of its own. 0, MCP_EBAD_REQUEST, MCP_EUNSUPPORTED_OP, MCP_ETOO_LARGE, MCP_ENOMEM. */
+ * none of its own. 0, MCP_EBAD_REQUEST, MCP_EUNSUPPORTED_OP, MCP_ETOO_LARGE (over `most_bytes`),
+ * MCP_ENOMEM. */
 int client_body_make(struct client_body *body, struct buf *out, struct slice json,
-                     struct slice auth_json, struct err *e);
+                     struct slice auth_json, size_t most_bytes, struct err *e);
 
 #endif

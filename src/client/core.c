@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/core.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/check.h"
 #include "client/body.h"
+#include "client/core_internal.h"
 
-enum { BEAT_BYTES = 8, BACKOFF_SHIFT_MAX = 20 };
+enum { BACKOFF_SHIFT_MAX = 20 };
 
 /* --- life ---------------------------------------------------------------------------------------
  */
@@ -16,7 +19,8 @@ static void set_state(struct client_core *c, enum client_state state)
 #define TO(state) (1u << CLIENT_##state)
     static const unsigned ALLOWED[] = {
         [CLIENT_START] = TO(START) | TO(CONNECT),
-        [CLIENT_CONNECT] = TO(START) | TO(READY) | TO(RETRY) | TO(FAILED),
+        [CLIENT_CONNECT] = TO(START) | TO(NEGOTIATE) | TO(READY) | TO(RETRY) | TO(FAILED),
+        [CLIENT_NEGOTIATE] = TO(START) | TO(READY) | TO(RETRY) | TO(FAILED),
         [CLIENT_READY] = TO(START) | TO(RETRY) | TO(FAILED),
         [CLIENT_RETRY] = TO(START) | TO(CONNECT),
         [CLIENT_FAILED] = TO(START) | TO(CONNECT),
@@ -27,11 +31,76 @@ static void set_state(struct client_core *c, enum client_state state)
     c->state = state;
 }
 
+static int hold_pieces(void *arg, size_t bytes, struct err *e)
+{
+    struct client_core *c = arg;
+
+    if (bytes > CLIENT_PIECES_BYTES_MAX - c->pieces_bytes) {
+        return err_set(e, MCP_ETOO_LARGE, "unfinished answers are over the limit of %d bytes",
+                       CLIENT_PIECES_BYTES_MAX);
+    }
+    c->pieces_bytes += bytes;
+    return 0;
+}
+
+static void let_go_of_pieces(void *arg, size_t bytes)
+{
+    struct client_core *c = arg;
+
+    c->pieces_bytes -= bytes;
+}
+
+/* What belongs to one connection, as it is before anything was agreed on. */
 static void init_conn(struct client_core *c)
 {
-    const struct wire_config config = {WIRE_CLIENT, WIRE_MAX_FRAME_BYTES, 0};
+    const struct wire_config config = {WIRE_CLIENT, c->config.max_frame_bytes, 0};
+    const struct wire_chunks_config chunks = {
+        .max_payload_bytes = CLIENT_RESPONSE_BYTES_MAX,
+        .hold = hold_pieces,
+        .let_go = let_go_of_pieces,
+        .arg = c,
+        .no_memory = MCP_ENOMEM,
+        .hash_seed = c->config.seed,
+    };
 
     wire_conn_init(&c->conn, &config);
+    wire_chunks_init(&c->chunks, &chunks);
+    c->agreed = (struct wire_welcome){
+        .features = WIRE_SINCE_BASE,
+        .heartbeat_ms = WIRE_HEARTBEAT_MS,
+        .max_frame_bytes = WIRE_MAX_FRAME_BYTES,
+        .max_sessions = WIRE_SESSIONS_MAX,
+    };
+    c->negotiated = false;
+    c->going_away = false;
+}
+
+/* Nothing more is read or written; what a part borrows stays until the next call. */
+static void leave_conn(struct client_core *c)
+{
+    struct client_exchange *x;
+
+    while ((x = client_send_list_pop(&c->sending)) != NULL) {
+    }
+    wire_conn_close(&c->conn);
+    wire_chunks_fini(&c->chunks);
+    buf_release(&c->out);
+}
+
+static void fill_in_defaults(struct client_config *config)
+{
+    if (config->heartbeat_ms == 0) {
+        config->heartbeat_ms = WIRE_HEARTBEAT_MS;
+    }
+    if (config->window_bytes == 0) {
+        config->window_bytes = WIRE_WINDOW_BYTES;
+    }
+    if (config->negotiate_ms == 0) {
+        config->negotiate_ms = CLIENT_NEGOTIATE_MS;
+    }
+    if (config->max_frame_bytes == 0) {
+        config->max_frame_bytes = WIRE_MAX_FRAME_BYTES;
+    }
 }
 
 void client_core_init(struct client_core *c, const struct client_config *config)
@@ -43,14 +112,18 @@ void client_core_init(struct client_core *c, const struct client_config *config)
     };
 
     *c = (struct client_core){.config = *config, .rng = config->seed};
+    fill_in_defaults(&c->config);
     init_conn(c);
     wire_session_table_init(&c->sessions, &sessions);
 }
 
-static void end_exchange(struct client_core *c, struct client_exchange *x, uint64_t now_ms)
+void client_exchange_end(struct client_core *c, struct client_exchange *x, uint64_t now_ms)
 {
     wire_session_end(&c->sessions, x->session, now_ms);
     client_exchange_list_remove(&c->exchanges, x);
+    if (client_send_list_has(x)) {
+        client_send_list_remove(&c->sending, x);
+    }
     buf_fini(&x->body);
     free(x);
 }
@@ -61,15 +134,14 @@ void client_core_close(struct client_core *c)
     struct mcp_part *part;
 
     while ((x = client_exchange_list_first(&c->exchanges)) != NULL) {
-        end_exchange(c, x, 0);
+        client_exchange_end(c, x, 0);
     }
     while ((part = client_part_list_pop(&c->kept)) != NULL) {
         client_part_fini(part);
         free(part);
     }
     c->failures = 0;
-    buf_release(&c->out);
-    wire_conn_close(&c->conn);
+    leave_conn(c);
     set_state(c, CLIENT_START);
 }
 
@@ -79,6 +151,13 @@ void client_core_fini(struct client_core *c)
     wire_conn_fini(&c->conn);
     wire_session_table_fini(&c->sessions);
     buf_fini(&c->out);
+    buf_fini(&c->whole);
+    buf_fini(&c->server_name);
+}
+
+bool client_core_is_up(const struct client_core *c)
+{
+    return c->state == CLIENT_NEGOTIATE || c->state == CLIENT_READY;
 }
 
 /* --- connecting ---------------------------------------------------------------------------------
@@ -94,37 +173,55 @@ void client_core_connect(struct client_core *c, bool again)
     set_state(c, CLIENT_CONNECT);
 }
 
-static bool may_be_sent_again(const struct client_core *c, const struct client_exchange *x)
+bool client_may_be_sent_again(const struct client_core *c, const struct client_exchange *x)
 {
-    return x->progress == CLIENT_WAITING && x->repeatable && x->repeats < c->config.retries;
-}
-
-static void send_request(struct client_core *c, struct client_exchange *x, uint64_t now_ms)
-{
-    wire_frame_append(&c->out, WIRE_OP_REQUEST, x->session->id, buf_slice(&x->body));
-    c->sent_ms = now_ms;
-    if (!may_be_sent_again(c, x)) {
-        buf_release(&x->body);
-    }
+    return x->progress == CLIENT_WAITING && x->repeatable && !x->cancelled &&
+           x->repeats < c->config.retries;
 }
 
 void client_core_connected(struct client_core *c, uint64_t now_ms)
 {
-    struct client_exchange *x;
-
-    set_state(c, CLIENT_READY);
     wire_conn_fini(&c->conn);
     init_conn(c);
     buf_clear(&c->out);
-    c->sent_ms = now_ms;
+    c->connected_ms = c->sent_ms = now_ms;
     c->unanswered_ms = 0;
-    for (x = client_exchange_list_first(&c->exchanges); x != NULL;
+    if (c->config.features == 0) {
+        client_core_ready(c, now_ms);
+        return;
+    }
+    set_state(c, CLIENT_NEGOTIATE);
+    wire_conn_greeted(&c->conn);
+    if (!client_send_hello(c, now_ms)) {
+        client_core_lost(c, MCP_ENOMEM, "out of memory", now_ms);
+    }
+}
+
+/* What was too long is found out when it is known with whom we speak. */
+static bool begin_to_send(struct client_core *c, struct client_exchange *x, uint64_t now_ms)
+{
+    if (buf_len(&x->body) > client_send_most(c)) {
+        client_core_fail(c, x, MCP_ETOO_LARGE);
+        return true;
+    }
+    return client_send_request(c, x, now_ms);
+}
+
+void client_core_ready(struct client_core *c, uint64_t now_ms)
+{
+    struct client_exchange *x;
+    bool ok = true;
+
+    set_state(c, CLIENT_READY);
+    c->sessions.config.max_in_flight =
+        c->agreed.max_sessions < WIRE_SESSIONS_MAX ? c->agreed.max_sessions : WIRE_SESSIONS_MAX;
+    for (x = client_exchange_list_first(&c->exchanges); x != NULL && ok;
          x = client_exchange_list_next(&c->exchanges, x)) {
         if (x->progress == CLIENT_WAITING) {
-            send_request(c, x, now_ms);
+            ok = begin_to_send(c, x, now_ms);
         }
     }
-    if (buf_failed(&c->out)) {
+    if (!ok) {
         client_core_lost(c, MCP_ENOMEM, "out of memory", now_ms);
     }
 }
@@ -149,7 +246,7 @@ static void back_off(struct client_core *c, uint64_t now_ms)
     set_state(c, CLIENT_RETRY);
 }
 
-static void fail_exchange(struct client_core *c, struct client_exchange *x, int code)
+void client_core_fail(struct client_core *c, struct client_exchange *x, int code)
 {
     x->progress = CLIENT_ENDED;
     x->failure = code;
@@ -160,7 +257,6 @@ static void fail_exchange(struct client_core *c, struct client_exchange *x, int 
  * go on. */
 static bool fail_exchanges(struct client_core *c, int code, bool may_repeat)
 {
-    bool sent = c->state == CLIENT_READY;
     bool some_go_on = false;
     struct client_exchange *x;
 
@@ -169,13 +265,14 @@ static bool fail_exchanges(struct client_core *c, int code, bool may_repeat)
         if (x->progress == CLIENT_ENDED) {
             continue;
         }
-        if (may_repeat && !sent) {
+        if (may_repeat && !x->sent) {
             some_go_on = true;
-        } else if (may_repeat && may_be_sent_again(c, x)) {
+        } else if (may_repeat && client_may_be_sent_again(c, x)) {
+            x->sent = false;
             x->repeats++;
             some_go_on = true;
         } else {
-            fail_exchange(c, x, code);
+            client_core_fail(c, x, x->cancelled ? MCP_ECANCELLED : code);
         }
     }
     return some_go_on;
@@ -183,22 +280,50 @@ static bool fail_exchanges(struct client_core *c, int code, bool may_repeat)
 
 void client_core_lost(struct client_core *c, int code, const char *text, uint64_t now_ms)
 {
-    bool stood = c->state == CLIENT_READY;
+    bool ready = c->state == CLIENT_READY;
     bool may_repeat = mcp_error_retryable(code);
 
     err_set(&c->err, code, "%s", text);
-    wire_conn_close(&c->conn);
-    buf_release(&c->out);
-    if (stood) {
+    leave_conn(c);
+    if (ready) {
         c->attempt = 0;
         c->attempts_left = c->config.retries > 0 ? CLIENT_RECONNECTS : 0;
     }
     may_repeat = may_repeat && c->attempts_left > 0;
-    if (fail_exchanges(c, code, may_repeat) || (may_repeat && !stood)) {
+    if (fail_exchanges(c, code, may_repeat) || (may_repeat && !ready)) {
         back_off(c, now_ms);
     } else {
         set_state(c, CLIENT_FAILED);
     }
+}
+
+/* After GOAWAY: what is unsent waits for a new connection, and nothing holds this one any more. */
+static bool may_leave(const struct client_core *c)
+{
+    const struct client_exchange *x;
+    bool unsent = false;
+
+    if (c->state != CLIENT_READY || !c->going_away) {
+        return false;
+    }
+    for (x = client_exchange_list_first(&c->exchanges); x != NULL;
+         x = client_exchange_list_next(&c->exchanges, x)) {
+        if (x->progress != CLIENT_ENDED && x->sent) {
+            return false;
+        }
+        unsent |= x->progress != CLIENT_ENDED;
+    }
+    return unsent;
+}
+
+/* No failure: the next connection is made when the server said, and counts anew. */
+static void leave(struct client_core *c, uint64_t now_ms)
+{
+    leave_conn(c);
+    c->attempt = 0;
+    c->attempts_left = c->config.retries > 0 ? CLIENT_RECONNECTS : 0;
+    c->retry_ms = c->return_ms > now_ms ? c->return_ms : now_ms;
+    set_state(c, CLIENT_RETRY);
 }
 
 /* --- sending ------------------------------------------------------------------------------------
@@ -214,7 +339,7 @@ int client_core_request(struct client_core *c, uint32_t session, struct slice js
     if (x == NULL) {
         return err_set(e, MCP_ENOMEM, "out of memory");
     }
-    rv = client_body_make(&body, &x->body, json, c->config.auth_json, e);
+    rv = client_body_make(&body, &x->body, json, c->config.auth_json, client_send_most(c), e);
     if (rv != 0) {
         goto fail;
     }
@@ -225,26 +350,64 @@ int client_core_request(struct client_core *c, uint32_t session, struct slice js
     }
     x->streams = body.streams;
     x->repeatable = body.repeatable;
-    if (c->state == CLIENT_READY) {
-        send_request(c, x, now_ms);
-        if (buf_failed(&c->out)) {
-            c->out.failed = false; /* the frame is not in it, what is before is whole */
-            rv = err_set(e, MCP_ENOMEM, "out of memory");
-            goto fail_session;
-        }
-    } else if (c->state == CLIENT_FAILED) {
+    if (c->state == CLIENT_READY && !c->going_away && !client_send_request(c, x, now_ms)) {
+        rv = err_set(e, MCP_ENOMEM, "out of memory");
+        goto fail_session;
+    }
+    if (c->state == CLIENT_FAILED) {
         client_core_connect(c, true);
     }
     x->session->exchange = x;
     client_exchange_list_push(&c->exchanges, x);
     return 0;
 fail_session:
+    if (client_send_list_has(x)) {
+        client_send_list_remove(&c->sending, x);
+    }
     wire_session_end(&c->sessions, x->session, now_ms);
 fail:
     ASSERT(rv < 0);
     buf_fini(&x->body);
     free(x);
     return rv;
+}
+
+struct client_exchange *client_exchange_find(const struct client_core *c, uint32_t session,
+                                             uint64_t now_ms)
+{
+    struct wire_session *s = wire_session_find(&c->sessions, session, now_ms);
+    struct client_exchange *x = s == NULL ? NULL : s->exchange;
+
+    return x == NULL || x->progress == CLIENT_ENDED ? NULL : x;
+}
+
+int client_core_cancel(struct client_core *c, uint32_t session, uint64_t now_ms, struct err *e)
+{
+    struct wire_session *s = wire_session_find(&c->sessions, session, now_ms);
+    struct client_exchange *x = s == NULL ? NULL : s->exchange;
+    bool ok = true;
+
+    if (x == NULL) {
+        return err_set(e, MCP_EARGUMENT, "nothing runs on session %u", session);
+    }
+    if (x->progress == CLIENT_ENDED || x->cancelled) {
+        return 0;
+    }
+    if (x->sent && !client_has(c, WIRE_SINCE_CANCEL)) {
+        return err_set(e, MCP_EUNSUPPORTED_OP,
+                       "cancel was not agreed on with this server; closing the connection is");
+    }
+    if (client_send_list_has(x)) { /* no exchange yet, so nothing would answer a CANCEL */
+        ok = client_send_stop(c, x, now_ms);
+        client_core_fail(c, x, MCP_ECANCELLED);
+    } else if (x->sent) {
+        ok = client_send_frame(c, WIRE_OP_CANCEL, session, SLICE(""), now_ms);
+        x->cancelled = ok;
+        buf_release(&x->body);
+    } else {
+        client_core_fail(c, x, MCP_ECANCELLED);
+    }
+    return ok ? 0 : err_set(e, MCP_ENOMEM, "out of memory");
 }
 
 size_t client_core_in_flight(const struct client_core *c)
@@ -254,191 +417,26 @@ size_t client_core_in_flight(const struct client_core *c)
 
 uint64_t client_core_heartbeat(struct client_core *c, uint64_t now_ms)
 {
-    uint8_t number[BEAT_BYTES];
+    uint8_t number[CLIENT_BEAT_BYTES];
 
-    for (size_t i = 0; i < BEAT_BYTES; i++) {
-        number[i] = (uint8_t)((c->beats_sent + 1) >> (8 * (BEAT_BYTES - 1 - i)));
+    for (size_t i = 0; i < CLIENT_BEAT_BYTES; i++) {
+        number[i] = (uint8_t)((c->beats_sent + 1) >> (8 * (CLIENT_BEAT_BYTES - 1 - i)));
     }
-    if (!wire_frame_append(&c->out, WIRE_OP_HEARTBEAT, 0, slice_of(number, BEAT_BYTES))) {
-        c->out.failed = false;
+    if (!client_send_frame(c, WIRE_OP_HEARTBEAT, 0, slice_of(number, CLIENT_BEAT_BYTES), now_ms)) {
         return 0;
     }
-    c->sent_ms = now_ms;
     if (c->unanswered_ms == 0) {
         c->unanswered_ms = now_ms;
     }
     return ++c->beats_sent;
 }
 
-void client_core_wrote(struct client_core *c, size_t n)
+void client_core_wrote(struct client_core *c, size_t n, uint64_t now_ms)
 {
     buf_consume(&c->out, n);
-}
-
-/* --- receiving ----------------------------------------------------------------------------------
- */
-
-static void read_echo(struct client_core *c, struct slice payload)
-{
-    uint64_t number = 0;
-
-    if (payload.len != BEAT_BYTES) {
-        return; /* not one of ours */
-    }
-    for (size_t i = 0; i < BEAT_BYTES; i++) {
-        number = number << 8 | (uint8_t)payload.ptr[i];
-    }
-    if (number <= c->beats_sent && number > c->beat_echoed) {
-        c->beat_echoed = number;
-    }
-}
-
-/* True: `part` is for the caller. */
-static bool read_response(struct client_core *c, const struct wire_event *ev, uint64_t now_ms,
-                          struct mcp_part *part)
-{
-    struct wire_session *session = wire_session_find(&c->sessions, ev->session, now_ms);
-    struct client_exchange *x = session == NULL ? NULL : session->exchange;
-
-    if (ev->session == 0) { /* never ends an exchange */
-        client_part_read(part, 0, ev->payload, true);
-        part->last = false;
-        return part->error != 0;
-    }
-    if (x == NULL || x->progress == CLIENT_ENDED) {
-        return false;
-    }
-    client_part_read(part, ev->session, ev->payload, !x->streams);
-    if (x->progress == CLIENT_WAITING) {
-        x->progress = CLIENT_ANSWERING;
-        buf_release(&x->body); /* never sent again */
-    }
-    if (part->last) {
-        x->progress = CLIENT_ENDED;
-    }
-    return true;
-}
-
-static bool handle_event(struct client_core *c, const struct wire_event *ev, uint64_t now_ms,
-                         struct mcp_part *part)
-{
-    switch (ev->kind) {
-    case WIRE_EVENT_RESPONSE:
-        return read_response(c, ev, now_ms, part);
-    case WIRE_EVENT_HEARTBEAT:
-        read_echo(c, ev->payload);
-        break;
-    case WIRE_EVENT_REFUSE:
-        if (ev->code == MCP_ENOMEM) { /* the part is lost, and whether it was the last one */
-            client_core_lost(c, MCP_ENOMEM, "out of memory", now_ms);
-        } else if (ev->close) {
-            client_core_lost(c, MCP_EPROTOCOL, ev->text, now_ms);
-        }
-        break;
-    case WIRE_EVENT_HTTP:
-        client_core_lost(c, MCP_EPROTOCOL, "the server speaks HTTP there, not MCP", now_ms);
-        break;
-    case WIRE_EVENT_TLS:
-        client_core_lost(c, MCP_EPROTOCOL, "the server speaks TLS there", now_ms);
-        break;
-    case WIRE_EVENT_HELLO: /* to a server, or of what was not negotiated: they do not come */
-    case WIRE_EVENT_WELCOME:
-    case WIRE_EVENT_ACK:
-    case WIRE_EVENT_CREDIT:
-    case WIRE_EVENT_CANCEL:
-    case WIRE_EVENT_GOAWAY:
-    case WIRE_EVENT_CHUNK:
-    case WIRE_EVENT_CORRUPT:
-    case WIRE_EVENT_NONE:
-    case WIRE_EVENT_REQUEST:
-    case WIRE_EVENT_CLOSE:
-        break;
-    }
-    return false;
-}
-
-ptrdiff_t client_core_recv(struct client_core *c, struct slice in, uint64_t now_ms,
-                           struct mcp_part *part)
-{
-    struct wire_event ev;
-    ptrdiff_t used = 0, n;
-
-    c->unanswered_ms = 0;
-    while (c->state == CLIENT_READY &&
-           (n = wire_conn_recv(&c->conn, slice_skip(in, (size_t)used), now_ms, &ev)) > 0) {
-        used += n;
-        if (handle_event(c, &ev, now_ms, part)) {
-            return used;
-        }
-    }
-    return 0;
-}
-
-void client_core_keep(struct client_core *c, struct mcp_part *part, uint64_t now_ms)
-{
-    struct mcp_part *kept = calloc(1, sizeof(*kept));
-    struct wire_session *session;
-
-    if (kept != NULL && client_part_keep(part)) {
-        *kept = *part;
-        client_part_list_push(&c->kept, kept);
-        client_part_init(part);
-        return;
-    }
-    free(kept);
-    session = wire_session_find(&c->sessions, part->session, now_ms);
-    if (session != NULL) {
-        fail_exchange(c, session->exchange, MCP_ENOMEM);
+    if (!client_send_fill(c, now_ms)) {
         client_core_lost(c, MCP_ENOMEM, "out of memory", now_ms);
     }
-}
-
-static bool pop_kept(struct client_core *c, struct mcp_part *part)
-{
-    struct mcp_part *kept = client_part_list_pop(&c->kept);
-
-    if (kept == NULL) {
-        return false;
-    }
-    client_part_fini(part);
-    *part = *kept;
-    free(kept);
-    return true;
-}
-
-bool client_core_part(struct client_core *c, struct mcp_part *part)
-{
-    struct client_exchange *x;
-
-    if (pop_kept(c, part)) {
-        return true;
-    }
-    if (c->failures == 0) {
-        return false;
-    }
-    for (x = client_exchange_list_first(&c->exchanges); x->failure == 0;
-         x = client_exchange_list_next(&c->exchanges, x)) {
-    }
-    client_part_make_error(part, x->session->id, x->failure,
-                           x->failure == c->err.code ? c->err.text : mcp_error_text(x->failure));
-    return true;
-}
-
-void client_core_seen(struct client_core *c, const struct mcp_part *part, uint64_t now_ms)
-{
-    struct wire_session *session;
-    struct client_exchange *x;
-
-    if (!part->last) {
-        return;
-    }
-    session = wire_session_find(&c->sessions, part->session, now_ms);
-    ASSERT(session != NULL && session->exchange != NULL);
-    x = session->exchange;
-    if (x->failure != 0) {
-        c->failures--;
-    }
-    end_exchange(c, x, now_ms);
 }
 
 /* --- time ---------------------------------------------------------------------------------------
@@ -447,17 +445,26 @@ void client_core_seen(struct client_core *c, const struct mcp_part *part, uint64
 /* In the base profile a connection with an exchange in flight is not closed for silence. */
 static bool silence_counts(const struct client_core *c)
 {
-    return c->unanswered_ms != 0 && c->exchanges.count == 0;
+    return c->unanswered_ms != 0 && (c->negotiated || c->exchanges.count == 0);
+}
+
+static uint64_t silence_end_ms(const struct client_core *c)
+{
+    return c->unanswered_ms + (uint64_t)WIRE_MISSED_HEARTBEATS * c->agreed.heartbeat_ms;
 }
 
 uint64_t client_core_deadline_ms(const struct client_core *c)
 {
-    uint64_t beat_ms = c->sent_ms + CLIENT_HEARTBEAT_MS;
-    uint64_t silence_ms = c->unanswered_ms + CLIENT_SILENCE_MS;
+    uint64_t beat_ms = c->sent_ms + c->agreed.heartbeat_ms;
 
     switch (c->state) {
+    case CLIENT_NEGOTIATE:
+        return c->connected_ms + c->config.negotiate_ms;
     case CLIENT_READY:
-        return silence_counts(c) && silence_ms < beat_ms ? silence_ms : beat_ms;
+        if (may_leave(c)) {
+            return c->connected_ms; /* long since */
+        }
+        return silence_counts(c) && silence_end_ms(c) < beat_ms ? silence_end_ms(c) : beat_ms;
     case CLIENT_RETRY:
         return c->retry_ms;
     case CLIENT_START:
@@ -466,6 +473,15 @@ uint64_t client_core_deadline_ms(const struct client_core *c)
         break;
     }
     return 0;
+}
+
+static void lose_for(struct client_core *c, int code, const char *what, uint64_t ms,
+                     uint64_t now_ms)
+{
+    char text[80];
+
+    (void)snprintf(text, sizeof(text), "%s in %" PRIu64 " ms", what, ms);
+    client_core_lost(c, code, text, now_ms);
 }
 
 void client_core_tick(struct client_core *c, uint64_t now_ms)
@@ -477,8 +493,13 @@ void client_core_tick(struct client_core *c, uint64_t now_ms)
     }
     if (c->state == CLIENT_RETRY) {
         set_state(c, CLIENT_CONNECT);
-    } else if (silence_counts(c) && now_ms >= c->unanswered_ms + CLIENT_SILENCE_MS) {
-        client_core_lost(c, MCP_ETIMEOUT, "no sign of life from the server for 90 s", now_ms);
+    } else if (c->state == CLIENT_NEGOTIATE) {
+        lose_for(c, MCP_ECLOSED, "no answer to HELLO", c->config.negotiate_ms, now_ms);
+    } else if (may_leave(c)) {
+        leave(c, now_ms);
+    } else if (silence_counts(c) && now_ms >= silence_end_ms(c)) {
+        lose_for(c, MCP_ETIMEOUT, "no sign of life from the server",
+                 (uint64_t)WIRE_MISSED_HEARTBEATS * c->agreed.heartbeat_ms, now_ms);
     } else if (client_core_heartbeat(c, now_ms) == 0) {
         client_core_lost(c, MCP_ENOMEM, "out of memory", now_ms);
     }

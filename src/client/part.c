@@ -4,6 +4,9 @@
 #include "base/json_scan.h"
 #include "codec/error_body.h"
 #include "codec/part.h"
+#include "wire/hello.h"
+
+_Static_assert(MCP_ACK_UNKNOWN == WIRE_ACK_UNKNOWN, "an unknown number is the same in both");
 
 void client_part_init(struct mcp_part *part)
 {
@@ -23,6 +26,7 @@ static void clear(struct mcp_part *part, uint32_t session)
     part->last = false;
     part->error = 0;
     part->retry_after_ms = 0;
+    part->is_ack = false;
     buf_clear(&part->text);
     buf_clear(&part->own);
 }
@@ -55,6 +59,33 @@ void client_part_read(struct mcp_part *part, uint32_t session, struct slice payl
     if (kind == PART_ERROR) {
         read_error(part);
     }
+}
+
+int client_part_read_ack(struct mcp_part *part, uint32_t session, struct slice payload,
+                         struct err *e)
+{
+    struct wire_ack ack;
+    int rv;
+
+    clear(part, session);
+    rv = wire_ack_read(&ack, payload, &part->text, e);
+    if (rv == 0 && !buf_append_byte(&part->text, '\0')) {
+        rv = err_set(e, MCP_ENOMEM, "out of memory");
+    }
+    if (rv != 0) {
+        return rv;
+    }
+    part->data = payload;
+    part->is_ack = true;
+    part->ack = (struct mcp_ack){
+        .running = ack.running,
+        .position = ack.position,
+        .depth = ack.depth,
+        .eta_ms = ack.eta_ms,
+        .node = buf_slice(&part->text).ptr,
+        .attempt = ack.attempt,
+    };
+    return 0;
 }
 
 void client_part_make_error(struct mcp_part *part, uint32_t session, int code, const char *text)
@@ -114,6 +145,11 @@ const char *mcp_part_error_text(const struct mcp_part *part)
         return "";
     }
     return buf_len(&part->text) > 0 ? buf_slice(&part->text).ptr : mcp_error_text(part->error);
+}
+
+const struct mcp_ack *mcp_part_ack(const struct mcp_part *part)
+{
+    return part->is_ack ? &part->ack : NULL;
 }
 
 uint64_t mcp_part_retry_after_ms(const struct mcp_part *part)

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/err.h"
 #include "base/list.h"
 #include "base/slice.h"
 #include "mcp/client.h"
@@ -18,8 +19,10 @@ struct mcp_part {
     bool last;
     int error; /* MCP_E... of an error part, else 0 */
     uint64_t retry_after_ms;
-    struct buf text; /* the error's, terminated; empty: the code's own */
-    struct buf own;  /* what `data` points to, where it is not borrowed */
+    bool is_ack;
+    struct mcp_ack ack; /* its node is in `text` */
+    struct buf text;    /* the error's, terminated; empty: the code's own */
+    struct buf own;     /* what `data` points to, where it is not borrowed */
     struct list_link link;
 };
 
@@ -31,6 +34,9 @@ void client_part_fini(struct mcp_part *part);
 /* A payload as it came, borrowed. `whole`: the only part of its answer, so its end whatever it
  * says. */
 void client_part_read(struct mcp_part *part, uint32_t session, struct slice payload, bool whole);
+/* The payload of an ACK as it came, borrowed. 0, MCP_EPROTOCOL, MCP_ENOMEM. */
+int client_part_read_ack(struct mcp_part *part, uint32_t session, struct slice payload,
+                         struct err *e);
 /* An error found on this side; always the last part. Works without memory, with a plainer text. */
 void client_part_make_error(struct mcp_part *part, uint32_t session, int code, const char *text);
 /* Makes the data the part's own. False: out of memory. */

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An MCP server of the base profile that answers as it is told, for tests of clients.
+"""An MCP server that answers as it is told, for tests of clients: of the base profile, or one that takes
+the features `offers` (JSON, without a CRC).
 
     def answer(exchange):
         exchange.part({"response": "hi", "done": exchange.request["prompt"] != ""})
@@ -8,6 +9,7 @@
         server.address          # "127.0.0.1:PORT"
         server.requests         # all that came, as objects
         server.heartbeats       # (session, payload)
+        server.cancelled        # sessions of CANCEL frames
 """
 import contextlib
 import json
@@ -17,6 +19,8 @@ import threading
 
 from http_bytes import DEADLINE_S
 from mcp_client import HEADER, HEARTBEAT, REQUEST, RESPONSE, encode
+
+HELLO, WELCOME, ACK, CANCEL = 0x10, 0x11, 0x12, 0x14
 
 
 class Exchange:
@@ -29,6 +33,9 @@ class Exchange:
 
     def part(self, body):
         self.connection.send(encode(RESPONSE, self.session, json.dumps(body).encode()))
+
+    def ack(self, **body):
+        self.connection.send(encode(ACK, self.session, json.dumps(body).encode()))
 
     def error(self, code, text, **more):
         self.part({"error": text, "code": code, "retryable": False, "done": True} | more)
@@ -79,14 +86,33 @@ class Connection:
             exchange = Exchange(self, session, payload)
             self.server.requests.append(exchange.request)
             self.server.start(lambda: self.server.handler(exchange))
+        elif opcode == HELLO:
+            self.greet(json.loads(payload))
+        elif opcode == CANCEL:
+            self.server.cancelled.append(session)
+            body = {"error": "cancelled", "code": "cancelled", "retryable": False, "done": True}
+            self.send(encode(RESPONSE, session, json.dumps(body).encode()))
+
+    def greet(self, hello):
+        if self.server.offers is None:
+            body = {"error": "opcode 0x10 is not known here", "code": "bad_request", "retryable": False,
+                    "done": True}
+            self.send(encode(RESPONSE, 0, json.dumps(body).encode()))
+            return
+        body = {"version": 1, "codec": "json", "heartbeat_ms": 30000, "max_frame": 1 << 24,
+                "features": [f for f in hello["features"] if f in self.server.offers], "window": hello["window"],
+                "max_sessions": 100, "server": "a test", "connection": len(self.server.connections)}
+        self.send(encode(WELCOME, 0, json.dumps(body).encode()))
 
 
 class McpServer:
     """Gives each request to `handler(exchange)` in a thread of its own."""
 
-    def __init__(self, handler=lambda exchange: None, unix_path=None):
+    def __init__(self, handler=lambda exchange: None, unix_path=None, offers=None):
         self.handler = handler
+        self.offers = offers  # None: HELLO is not known
         self.requests, self.heartbeats, self.connections = [], [], []
+        self.cancelled = []
         self.threads, self.failures = [], []  # failures: what handlers raised
         if unix_path:
             self.listener = socket.socket(socket.AF_UNIX)

@@ -136,11 +136,11 @@ def test_somebody_who_does_not_speak_mcp():
 
 
 def test_somebody_who_says_nothing():
-    """An answer may take long, that to a heartbeat may not."""
+    """An answer may take long, that to HELLO may not."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = "127.0.0.1:%d" % listener.getsockname()[1]
         assert bad(4, "list", "--host", address) == \
-            f"mcpgate: what answers at {address} does not speak MCP (a heartbeat had no answer in 5 s)"
+            f"mcpgate: what answers at {address} does not speak MCP (no answer to HELLO in 5000 ms)"
 
 
 def test_somebody_who_closes():
@@ -214,7 +214,8 @@ def test_generate_verbose():
     with McpServer(answers(*says("x")[:-1], {"done": True} | NUMBERS)) as server:
         result = run("generate", "-m", "m", "-v", "hi", server=server)
     assert result.stdout == "x\n"
-    assert result.stderr == ("total duration:       4.648158209s\n"
+    assert result.stderr == (f"connected to {server.address}: base profile\n"
+                             "total duration:       4.648158209s\n"
                              "load duration:        71.084875ms\n"
                              "prompt eval count:    26 token(s)\n"
                              "prompt eval duration: 109.779333ms\n"
@@ -222,6 +223,22 @@ def test_generate_verbose():
                              "eval count:           31 token(s)\n"
                              "eval duration:        467.061458ms\n"
                              "eval rate:            66.37 tokens/s\n")
+
+
+def test_generate_verbose_shows_where_it_stands():
+    def answer(exchange):
+        exchange.ack(state="queued", position=2, depth=5, eta_ms=300)
+        exchange.ack(state="running", node="n1", attempt=1)
+        exchange.ack(state="running", node="n2", attempt=2)
+        exchange.part({"model": "m", "response": "x", "done": True})
+
+    with McpServer(answer, offers=["ack", "cancel"]) as server:
+        result = run("generate", "-m", "m", "-v", "hi", server=server)
+        assert result.stdout == "x\n"
+        assert result.stderr == (f"connected to {server.address}: a test, connection 1, json ack cancel\n"
+                                 "queued, position 2, in about 300 ms\n"
+                                 "running on n1\n"
+                                 "running on n2, attempt 2\n")
 
 
 def test_generate_sends_the_key():
@@ -470,6 +487,13 @@ def test_ping():
     assert rows[2].keys() == {"sent", "answered", "min_us", "avg_us", "max_us"}
     assert rows[2]["min_us"] <= rows[2]["avg_us"] <= rows[2]["max_us"]
     assert len(server.heartbeats) == 5
+
+
+def test_ping_verbose():
+    with McpServer(offers=["cancel", "chunk"]) as server:
+        result = run("ping", "-v", "-c1", server=server)
+        assert result.stderr == f"connected to {server.address}: a test, connection 1, json cancel chunk\n"
+        assert result.returncode == 0
 
 
 def test_ping_until_interrupted():

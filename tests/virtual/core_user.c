@@ -8,6 +8,7 @@
 #include "client/core.h"
 #include "world.h"
 
+enum { FEATURES_MAX = 2 * WIRE_SINCE_CHUNK - 1 };
 enum { CONNECT_MS = 5000, KEEPALIVE_MS = 3 * 60 * 1000, PATIENCE_MS = 30 * 60 * 1000 };
 
 struct core_user {
@@ -88,7 +89,7 @@ static void take_part(struct core_user *u)
         p->session >= 1 && p->session <= SESSIONS_MAX ? u->deals[p->session - 1] : NULL;
 
     assert_non_null(d); /* nobody asked, or it has ended */
-    if (p->error == 0) {
+    if (mcp_part_ack(p) == NULL && p->error == 0) {
         assert_int_equal(p->last, deal_part(d, p->data));
     }
     if (p->last) {
@@ -129,7 +130,7 @@ static void follow(struct core_user *u)
         return;
     }
     client_core_tick(&u->core, now_ms());
-    if (u->core.state != CLIENT_READY && u->connected) {
+    if (!client_core_is_up(&u->core) && u->connected) {
         sock_close(&u->s, false);
         u->connected = false;
         timer_cancel(world.loop, &u->keepalive);
@@ -137,9 +138,9 @@ static void follow(struct core_user *u)
     if (u->core.state == CLIENT_CONNECT && u->s == NULL) {
         open_socket(u);
     }
-    if (u->core.state == CLIENT_READY && buf_len(&u->core.out) > 0) {
+    while (client_core_is_up(&u->core) && buf_len(&u->core.out) > 0) {
         assert_true(sock_write(u->s, buf_slice(&u->core.out)));
-        client_core_wrote(&u->core, buf_len(&u->core.out));
+        client_core_wrote(&u->core, buf_len(&u->core.out), now_ms());
     }
     deadline_ms = client_core_deadline_ms(&u->core);
     if (u->core.failures > 0 || (deadline_ms != 0 && deadline_ms <= now_ms())) {
@@ -191,7 +192,7 @@ static void on_data(void *owner, struct slice in)
     struct core_user *u = owner;
 
     timer_arm(world.loop, &u->keepalive, KEEPALIVE_MS);
-    while (in.len > 0 && u->core.state == CLIENT_READY) {
+    while (in.len > 0 && client_core_is_up(&u->core)) {
         ptrdiff_t n = client_core_recv(&u->core, in, now_ms(), &u->part);
 
         if (n <= 0) {
@@ -224,7 +225,13 @@ static const struct sock_ops core_ops = {
 struct core_user *core_user_new(void)
 {
     struct core_user *u = xcalloc(1, sizeof(*u));
-    const struct client_config config = {.retries = (unsigned)pick(4), .seed = pick(UINT64_MAX)};
+    const struct client_config config = {
+        .retries = (unsigned)pick(4),
+        .seed = pick(UINT64_MAX),
+        /* The base profile, or any of what can be negotiated. */
+        .features = one_in(3) ? 0 : (uint32_t)pick(FEATURES_MAX + 1) & ~(uint32_t)WIRE_SINCE_BASE,
+        .window_bytes = one_in(2) ? 0 : (uint32_t)pick(2000) + 1,
+    };
 
     client_core_init(&u->core, &config);
     client_part_init(&u->part);

@@ -80,9 +80,15 @@ struct mcp_client *mcp_client_new(const struct mcp_options *options)
     if (c->wake_fd < 0) {
         goto fail_options;
     }
-    config.retries = c->options.retries;
-    config.auth_json = buf_slice(&c->options.auth_json);
-    config.seed = random_seed();
+    config = (struct client_config){
+        .retries = c->options.retries,
+        .auth_json = buf_slice(&c->options.auth_json),
+        .seed = random_seed(),
+        .features = c->options.features,
+        .heartbeat_ms = c->options.heartbeat_ms,
+        .window_bytes = c->options.window_bytes,
+        .negotiate_ms = c->options.timeout_ms,
+    };
     client_core_init(&c->core, &config);
     return c;
 fail_options:
@@ -142,6 +148,26 @@ const char *mcp_client_address(const struct mcp_client *client)
     return client->options.address.text;
 }
 
+bool mcp_client_agreement(const struct mcp_client *client, struct mcp_agreement *agreement)
+{
+    const struct client_core *core = &client->core;
+
+    if (core->state != CLIENT_READY || !core->negotiated) {
+        return false;
+    }
+    *agreement = (struct mcp_agreement){
+        .features = core->agreed.features & ~(unsigned)WIRE_SINCE_BASE,
+        .codec = wire_codec_name(core->agreed.codec),
+        .heartbeat_ms = core->agreed.heartbeat_ms,
+        .max_frame_bytes = core->agreed.max_frame_bytes,
+        .window_bytes = core->agreed.window_bytes,
+        .max_sessions = core->agreed.max_sessions,
+        .server = buf_slice(&core->server_name).ptr,
+        .connection = core->agreed.connection,
+    };
+    return true;
+}
+
 size_t mcp_client_in_flight(const struct mcp_client *client)
 {
     return client_core_in_flight(&client->core);
@@ -162,7 +188,6 @@ static void connect_went(struct mcp_client *c, int rv, const struct err *e)
     if (rv != 0) {
         lost(c, e);
     } else if (!c->stream.connecting) {
-        c->stood = true;
         client_core_connected(&c->core, now_ms());
     }
 }
@@ -173,7 +198,7 @@ static void follow_core(struct mcp_client *c)
     struct err e;
     int rv;
 
-    if (c->core.state != CLIENT_READY && c->stream.fd >= 0 && !c->stream.connecting) {
+    if (!client_core_is_up(&c->core) && c->stream.fd >= 0 && !c->stream.connecting) {
         close_stream(c);
     }
     client_core_tick(&c->core, now_ms());
@@ -186,13 +211,13 @@ static void follow_core(struct mcp_client *c)
 
 static void flush(struct mcp_client *c)
 {
-    while (c->core.state == CLIENT_READY && buf_len(&c->core.out) > 0) {
+    while (client_core_is_up(&c->core) && buf_len(&c->core.out) > 0) {
         size_t n = client_stream_write(&c->stream, buf_slice(&c->core.out));
 
         if (n == 0) {
             return;
         }
-        client_core_wrote(&c->core, n);
+        client_core_wrote(&c->core, n, now_ms());
     }
 }
 
@@ -213,15 +238,25 @@ static void pull(struct mcp_client *c)
 /* Finds out whether an idle connection was closed from the other side. */
 static void pull_if_ready(struct mcp_client *c)
 {
-    if (c->core.state == CLIENT_READY && c->in_start == c->in_end) {
+    if (client_core_is_up(&c->core) && c->in_start == c->in_end) {
         pull(c);
     }
+}
+
+/* A caller that was away for long has not read for long: what has come meanwhile counts before the
+ * time does. True: something has. */
+static bool look_before_time_is_up(struct mcp_client *c)
+{
+    if (client_core_is_up(&c->core) && now_ms() >= client_core_deadline_ms(&c->core)) {
+        pull_if_ready(c);
+    }
+    return client_core_is_up(&c->core) && c->in_start < c->in_end;
 }
 
 /* Uses what was read, up to a part. True: it is in c->part. */
 static bool feed(struct mcp_client *c)
 {
-    while (c->core.state == CLIENT_READY && c->in_start < c->in_end) {
+    while (client_core_is_up(&c->core) && c->in_start < c->in_end) {
         struct slice in = slice_of(c->in + c->in_start, c->in_end - c->in_start);
         ptrdiff_t n = client_core_recv(&c->core, in, now_ms(), &c->part);
 
@@ -231,6 +266,14 @@ static bool feed(struct mcp_client *c)
         }
     }
     return false;
+}
+
+/* For a call that waits for something else. */
+static void keep_parts(struct mcp_client *c)
+{
+    while (feed(c)) {
+        client_core_keep(&c->core, &c->part, now_ms());
+    }
 }
 
 static uint64_t earlier(uint64_t a_ms, uint64_t b_ms)
@@ -258,7 +301,7 @@ static void handle_socket(struct mcp_client *c, short revents)
 
     if (c->core.state == CLIENT_CONNECT) {
         connect_went(c, client_stream_go_on(&c->stream, revents != 0, now_ms(), &e), &e);
-    } else if (c->core.state == CLIENT_READY && (revents & ~POLLOUT) != 0) {
+    } else if (client_core_is_up(&c->core) && (revents & ~POLLOUT) != 0) {
         pull(c);
     }
 }
@@ -272,6 +315,9 @@ static int step(struct mcp_client *c, uint64_t end_ms)
     uint64_t until_ms, woken;
     int n;
 
+    if (look_before_time_is_up(c)) {
+        return 0;
+    }
     follow_core(c);
     flush(c);
     if (c->core.state != before) {
@@ -313,7 +359,9 @@ static int until_ready(struct mcp_client *c, uint64_t end_ms)
         if (rv != 0) {
             return rv;
         }
+        keep_parts(c);
     }
+    c->stood = true;
     return 0;
 }
 
@@ -356,6 +404,16 @@ int mcp_client_request(struct mcp_client *client, uint32_t session, const void *
     return rv;
 }
 
+int mcp_client_cancel(struct mcp_client *client, uint32_t session)
+{
+    int rv = client_core_cancel(&client->core, session, now_ms(), &client->err);
+
+    if (rv == 0) {
+        flush(client);
+    }
+    return rv;
+}
+
 int mcp_client_receive(struct mcp_client *client, int timeout_ms, const struct mcp_part **part)
 {
     uint64_t end_ms = end_of(timeout_ms);
@@ -386,9 +444,7 @@ static int await_echo(struct mcp_client *c, uint64_t number, uint64_t end_ms)
     int rv;
 
     for (;;) {
-        while (feed(c)) {
-            client_core_keep(&c->core, &c->part, now_ms());
-        }
+        keep_parts(c);
         if (c->core.beat_echoed >= number) {
             return 0;
         }

@@ -4,14 +4,29 @@
 #include <stdlib.h>
 
 #include "base/json_scan.h"
+#include "wire/hello.h"
 
 enum { TIMEOUT_MS_DEFAULT = 5000, RETRIES_DEFAULT = 3, RETRIES_MAX = 30 };
+
+enum { FEATURES_ALL = MCP_FEATURES_DEFAULT | MCP_FEATURE_ACK };
+
+/* The public header has numbers of its own, as it shows nothing of ours. */
+#define WIRE_FEATURE(name, text, bit)                                                              \
+    _Static_assert((int)MCP_FEATURE_##name == (int)WIRE_SINCE_##name, text);
+#include "wire/feature.def"
+#undef WIRE_FEATURE
 
 static const char ADDRESS_DEFAULT[] = "127.0.0.1:8080";
 
 void client_options_init(struct mcp_options *o)
 {
-    *o = (struct mcp_options){.timeout_ms = TIMEOUT_MS_DEFAULT, .retries = RETRIES_DEFAULT};
+    *o = (struct mcp_options){
+        .timeout_ms = TIMEOUT_MS_DEFAULT,
+        .retries = RETRIES_DEFAULT,
+        .features = MCP_FEATURES_DEFAULT,
+        .window_bytes = WIRE_WINDOW_BYTES,
+        .heartbeat_ms = WIRE_HEARTBEAT_MS,
+    };
     (void)client_address_parse(&o->address, ADDRESS_DEFAULT, NULL); /* a constant that parses */
 }
 
@@ -72,6 +87,33 @@ int mcp_options_set_retries(struct mcp_options *options, unsigned retries)
         return MCP_EARGUMENT;
     }
     options->retries = retries;
+    return 0;
+}
+
+int mcp_options_set_features(struct mcp_options *options, unsigned features)
+{
+    if ((features & ~(unsigned)FEATURES_ALL) != 0) {
+        return MCP_EARGUMENT;
+    }
+    options->features = features;
+    return 0;
+}
+
+int mcp_options_set_window_bytes(struct mcp_options *options, uint32_t window_bytes)
+{
+    if (window_bytes == 0 || window_bytes > WIRE_WINDOW_BYTES_MAX) {
+        return MCP_EARGUMENT;
+    }
+    options->window_bytes = window_bytes;
+    return 0;
+}
+
+int mcp_options_set_heartbeat_ms(struct mcp_options *options, uint32_t heartbeat_ms)
+{
+    if (heartbeat_ms == 0) {
+        return MCP_EARGUMENT;
+    }
+    options->heartbeat_ms = heartbeat_ms;
     return 0;
 }
 

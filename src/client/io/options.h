@@ -3,6 +3,8 @@
 #ifndef MCP_CLIENT_IO_OPTIONS_H
 #define MCP_CLIENT_IO_OPTIONS_H
 
+#include <stdint.h>
+
 #include "base/buf.h"
 #include "client/io/address.h"
 #include "mcp/client.h"
@@ -11,6 +13,9 @@ struct mcp_options {
     struct client_address address;
     unsigned timeout_ms;
     unsigned retries;
+    unsigned features;
+    uint32_t window_bytes;
+    uint32_t heartbeat_ms;
     struct buf auth_json; /* the key as a JSON string; empty: none */
 };
 

@@ -12,6 +12,8 @@
 
 #include "alloc_fault.h"
 
+enum { MOST = 16 * 1024 * 1024 };
+
 struct row {
     const char *json;
     const char *sent; /* with the key "k"; NULL: refused */
@@ -72,14 +74,15 @@ static void bodies_get_the_key_and_are_understood(void **state)
         struct err e = {0};
 
         print_message("  %s\n", row->json);
-        assert_int_equal(client_body_make(&body, &out, slice_str(row->json), SLICE("\"k\""), &e),
-                         row->rv);
+        assert_int_equal(
+            client_body_make(&body, &out, slice_str(row->json), SLICE("\"k\""), MOST, &e), row->rv);
         if (row->rv == 0) {
             assert_true(slice_eq(buf_slice(&out), slice_str(row->sent)));
             assert_int_equal(body.streams, row->streams);
             assert_int_equal(body.repeatable, row->repeatable);
             buf_clear(&out);
-            assert_int_equal(client_body_make(&body, &out, slice_str(row->json), SLICE(""), &e), 0);
+            assert_int_equal(
+                client_body_make(&body, &out, slice_str(row->json), SLICE(""), MOST, &e), 0);
             assert_true(slice_eq(buf_slice(&out), slice_str(row->json))); /* no key, no edit */
         } else {
             assert_int_equal(e.code, row->rv);
@@ -103,12 +106,12 @@ static void bodies_are_bounded(void **state)
     memset(json, 'a', most + 1);
     memcpy(json, head, strlen(head));
     memcpy(json + most - 2, "\"} ", 3);
-    assert_int_equal(client_body_make(&body, &out, slice_of(json, most), SLICE(""), &e), 0);
+    assert_int_equal(client_body_make(&body, &out, slice_of(json, most), SLICE(""), MOST, &e), 0);
     buf_clear(&out);
-    assert_int_equal(client_body_make(&body, &out, slice_of(json, most + 1), SLICE(""), &e),
+    assert_int_equal(client_body_make(&body, &out, slice_of(json, most + 1), SLICE(""), MOST, &e),
                      MCP_ETOO_LARGE);
     buf_clear(&out);
-    assert_int_equal(client_body_make(&body, &out, slice_of(json, most), SLICE("\"k\""), &e),
+    assert_int_equal(client_body_make(&body, &out, slice_of(json, most), SLICE("\"k\""), MOST, &e),
                      MCP_ETOO_LARGE);
     buf_fini(&out);
     free(json);
@@ -119,7 +122,7 @@ static void make_without_memory(void *arg)
     struct client_body body;
     struct buf out = {0};
     struct err e;
-    int rv = client_body_make(&body, &out, slice_str(ROWS[0].json), SLICE("\"k\""), &e);
+    int rv = client_body_make(&body, &out, slice_str(ROWS[0].json), SLICE("\"k\""), MOST, &e);
 
     (void)arg;
     assert_int_equal(rv, buf_failed(&out) ? MCP_ENOMEM : 0);

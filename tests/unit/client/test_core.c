@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "client/core.h"
+#include "core_fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,175 +12,45 @@
 
 #include "alloc_fault.h"
 
-#define GENERATE "{\"model\":\"m\",\"prompt\":\"a\"}"
-#define INHERITS "{\"prompt\":\"a\"}"
-#define PUSH "{\"model\":\"m\",\"mcp\":{\"op\":\"push\"}}"
-#define LIST "{\"mcp\":{\"op\":\"list\"}}"
-
-struct fixture {
-    struct client_core core;
-    struct mcp_part part;
-    struct buf log; /* of parts */
-    uint64_t now_ms;
-};
-
-static void set_up(struct fixture *f, unsigned retries)
-{
-    *f = (struct fixture){.now_ms = 1000};
-    client_core_init(&f->core, &(struct client_config){.retries = retries, .seed = 7});
-    client_part_init(&f->part);
-}
-
-static void tear_down(struct fixture *f)
-{
-    client_core_fini(&f->core);
-    client_part_fini(&f->part);
-    buf_fini(&f->log);
-}
-
-static void connect_now(struct fixture *f)
-{
-    client_core_connect(&f->core, false);
-    client_core_connected(&f->core, f->now_ms);
-    assert_int_equal(f->core.state, CLIENT_READY);
-}
-
-static int request(struct fixture *f, uint32_t session, const char *json)
-{
-    struct err e = {0};
-    int rv = client_core_request(&f->core, session, slice_str(json), f->now_ms, &e);
-
-    assert_int_equal(rv, e.code);
-    return rv;
-}
-
-/* "5 data last code; " for the part at hand, and it counts as seen. */
-static void see(struct fixture *f)
-{
-    size_t len;
-    const char *data = mcp_part_data(&f->part, &len);
-
-    buf_printf(&f->log, "%u %.*s%s %s; ", mcp_part_session(&f->part), (int)len, data,
-               mcp_part_last(&f->part) ? " last" : "",
-               mcp_part_error(&f->part) == 0 ? "-" : mcp_error_name(mcp_part_error(&f->part)));
-    client_core_seen(&f->core, &f->part, f->now_ms);
-}
-
-static void feed(struct fixture *f, struct slice in)
-{
-    ptrdiff_t n;
-
-    while ((n = client_core_recv(&f->core, in, f->now_ms, &f->part)) > 0) {
-        see(f);
-        in = slice_skip(in, (size_t)n);
-    }
-}
-
-static void respond(struct fixture *f, uint32_t session, const char *json)
-{
-    struct buf frame = {0};
-
-    assert_true(wire_frame_append(&frame, WIRE_OP_RESPONSE, session, slice_str(json)));
-    feed(f, buf_slice(&frame));
-    buf_fini(&frame);
-}
-
-static void collect(struct fixture *f)
-{
-    while (client_core_part(&f->core, &f->part)) {
-        see(f);
-    }
-}
-
-static void assert_log(struct fixture *f, const char *want)
-{
-    if (!slice_eq(buf_slice(&f->log), slice_str(want))) {
-        fail_msg("got: %.*s\nwant: %s", SLICE_ARG(buf_slice(&f->log)), want);
-    }
-    buf_clear(&f->log);
-}
-
-/* What is queued for the socket, as "opcode session payload; ", and it is written. */
-static void assert_sent(struct fixture *f, const char *want)
-{
-    struct slice out = buf_slice(&f->core.out);
-    struct buf got = {0};
-
-    while (out.len > 0) {
-        struct mcp_header h;
-
-        assert_true(out.len >= WIRE_HEADER_BYTES);
-        h = wire_header_decode((const uint8_t *)out.ptr);
-        buf_printf(&got, "%u %u %.*s; ", h.opcode, h.session_id,
-                   h.opcode == WIRE_OP_REQUEST ? (int)h.length : 0, out.ptr + WIRE_HEADER_BYTES);
-        out = slice_skip(out, WIRE_HEADER_BYTES + h.length);
-    }
-    if (!slice_eq(buf_slice(&got), slice_str(want))) {
-        fail_msg("sent: %.*s\nwant: %s", SLICE_ARG(buf_slice(&got)), want);
-    }
-    client_core_wrote(&f->core, buf_len(&f->core.out));
-    buf_fini(&got);
-}
-
-/* The back-off runs out: 2^exponent s + U(0,1) s. */
-static void wait_for_retry(struct fixture *f, unsigned exponent)
-{
-    uint64_t least = f->now_ms + (1000u << exponent);
-    uint64_t due = client_core_deadline_ms(&f->core);
-
-    assert_int_equal(f->core.state, CLIENT_RETRY);
-    assert_in_range(due, least, least + 999);
-    f->now_ms = due - 1;
-    client_core_tick(&f->core, f->now_ms);
-    assert_int_equal(f->core.state, CLIENT_RETRY);
-    f->now_ms = due;
-    client_core_tick(&f->core, f->now_ms);
-    assert_int_equal(f->core.state, CLIENT_CONNECT);
-}
-
-static void lose(struct fixture *f, int code)
-{
-    client_core_lost(&f->core, code, "gone", f->now_ms);
-}
-
 /* --- exchanges -----------------------------------------------------------------------------------
  */
 
 static void parts_come_until_the_last(void **state)
 {
-    struct fixture f;
+    struct core_fixture f;
 
     (void)state;
-    set_up(&f, 3);
-    connect_now(&f);
-    assert_int_equal(request(&f, 5, GENERATE), 0);
-    assert_int_equal(request(&f, 6, LIST), 0);
-    assert_sent(&f, "1 5 " GENERATE "; 1 6 " LIST "; ");
-    assert_int_equal(request(&f, 5, GENERATE), MCP_ESESSION_BUSY);
-    respond(&f, 5, "{\"response\":\"{\\\"done\\\":true}\",\"done\":false}");
-    respond(&f, 6, "{\"models\":[]}"); /* its one part */
-    respond(&f, 5, "{\"done\":true}");
-    assert_log(&f, "5 {\"response\":\"{\\\"done\\\":true}\",\"done\":false} -; "
-                   "6 {\"models\":[]} last -; 5 {\"done\":true} last -; ");
+    core_set_up(&f, 3);
+    core_connect_now(&f);
+    assert_int_equal(core_request(&f, 5, GENERATE), 0);
+    assert_int_equal(core_request(&f, 6, LIST), 0);
+    core_expect_sent(&f, "1 5 " GENERATE "; 1 6 " LIST "; ");
+    assert_int_equal(core_request(&f, 5, GENERATE), MCP_ESESSION_BUSY);
+    core_respond(&f, 5, "{\"response\":\"{\\\"done\\\":true}\",\"done\":false}");
+    core_respond(&f, 6, "{\"models\":[]}"); /* its one part */
+    core_respond(&f, 5, "{\"done\":true}");
+    core_expect_log(&f, "5 {\"response\":\"{\\\"done\\\":true}\",\"done\":false} -; "
+                        "6 {\"models\":[]} last -; 5 {\"done\":true} last -; ");
     assert_int_equal(client_core_in_flight(&f.core), 0);
-    assert_int_equal(request(&f, 5, GENERATE), 0);
-    tear_down(&f);
+    assert_int_equal(core_request(&f, 5, GENERATE), 0);
+    core_tear_down(&f);
 }
 
 static void errors_end_their_exchange_but_not_on_session_0(void **state)
 {
-    struct fixture f;
+    struct core_fixture f;
 
     (void)state;
-    set_up(&f, 3);
-    connect_now(&f);
-    assert_int_equal(request(&f, 5, GENERATE), 0);
-    respond(&f, 0, "{\"error\":\"busy\",\"code\":\"session_busy\",\"session\":5,\"done\":true}");
+    core_set_up(&f, 3);
+    core_connect_now(&f);
+    assert_int_equal(core_request(&f, 5, GENERATE), 0);
+    core_respond(&f, 0,
+                 "{\"error\":\"busy\",\"code\":\"session_busy\",\"session\":5,\"done\":true}");
     assert_int_equal(client_core_in_flight(&f.core), 1);
     buf_clear(&f.log);
-    respond(&f, 5,
-            "{\"error\":\"all \\\"full\\\"\",\"code\":\"queue_full\",\"retryable\":true,"
-            "\"retry_after_ms\":1500,\"done\":true}");
+    core_respond(&f, 5,
+                 "{\"error\":\"all \\\"full\\\"\",\"code\":\"queue_full\",\"retryable\":true,"
+                 "\"retry_after_ms\":1500,\"done\":true}");
     assert_int_equal(client_core_in_flight(&f.core), 0);
     assert_string_equal(mcp_part_error_text(&f.part), "all \"full\"");
     assert_int_equal(mcp_part_error(&f.part), MCP_EQUEUE_FULL);
@@ -188,37 +58,37 @@ static void errors_end_their_exchange_but_not_on_session_0(void **state)
     buf_clear(&f.log);
 
     /* Nobody waits there. */
-    respond(&f, 5, "{\"done\":true}");
-    respond(&f, 99, "{\"done\":true}");
-    respond(&f, 0, "{\"done\":true}");
-    assert_log(&f, "");
+    core_respond(&f, 5, "{\"done\":true}");
+    core_respond(&f, 99, "{\"done\":true}");
+    core_respond(&f, 0, "{\"done\":true}");
+    core_expect_log(&f, "");
     assert_int_equal(f.core.state, CLIENT_READY);
-    tear_down(&f);
+    core_tear_down(&f);
 }
 
 /* The stream cut behind `first` bytes, and from there on every `step` bytes. */
 static void check_cuts(struct slice rest, size_t first, size_t step)
 {
-    struct fixture f;
+    struct core_fixture f;
 
-    set_up(&f, 3);
-    connect_now(&f);
-    assert_int_equal(request(&f, 5, GENERATE), 0);
-    assert_int_equal(request(&f, 6, GENERATE), 0);
+    core_set_up(&f, 3);
+    core_connect_now(&f);
+    assert_int_equal(core_request(&f, 5, GENERATE), 0);
+    assert_int_equal(core_request(&f, 6, GENERATE), 0);
     for (size_t next = first; rest.len > 0; next = step) {
         struct slice piece = slice_first(rest, next);
 
-        feed(&f, piece);
+        core_feed(&f, piece);
         rest = slice_skip(rest, piece.len);
     }
-    assert_log(&f, "5 {\"response\":\"a\",\"done\":false} -; "
-                   "6 {\"response\":\"b\",\"done\":false} -; "
-                   "5 {\"response\":\"a\",\"done\":false} -; "
-                   "6 {\"response\":\"b\",\"done\":false} -; "
-                   "5 {\"response\":\"a\",\"done\":false} -; "
-                   "6 {\"response\":\"b\",\"done\":false} -; "
-                   "5 {\"done\":true} last -; 6 {\"done\":true} last -; ");
-    tear_down(&f);
+    core_expect_log(&f, "5 {\"response\":\"a\",\"done\":false} -; "
+                        "6 {\"response\":\"b\",\"done\":false} -; "
+                        "5 {\"response\":\"a\",\"done\":false} -; "
+                        "6 {\"response\":\"b\",\"done\":false} -; "
+                        "5 {\"response\":\"a\",\"done\":false} -; "
+                        "6 {\"response\":\"b\",\"done\":false} -; "
+                        "5 {\"done\":true} last -; 6 {\"done\":true} last -; ");
+    core_tear_down(&f);
 }
 
 static void pieces_make_no_difference(void **state)
@@ -245,26 +115,26 @@ static void pieces_make_no_difference(void **state)
 static void kept_parts_come_first_and_in_order(void **state)
 {
     struct buf frame = {0};
-    struct fixture f;
+    struct core_fixture f;
 
     (void)state;
-    set_up(&f, 0);
-    connect_now(&f);
-    assert_int_equal(request(&f, 5, LIST), 0);
-    assert_int_equal(request(&f, 6, LIST), 0);
+    core_set_up(&f, 0);
+    core_connect_now(&f);
+    assert_int_equal(core_request(&f, 5, LIST), 0);
+    assert_int_equal(core_request(&f, 6, LIST), 0);
     wire_frame_append(&frame, WIRE_OP_RESPONSE, 6, SLICE("{\"a\":1}"));
     assert_true(client_core_recv(&f.core, buf_slice(&frame), f.now_ms, &f.part) > 0);
     client_core_keep(&f.core, &f.part, f.now_ms);
     memset(frame.data, 'x', buf_len(&frame)); /* it was borrowed */
     assert_int_equal(client_core_in_flight(&f.core), 2);
-    assert_int_equal(request(&f, 6, LIST), MCP_ESESSION_BUSY); /* nobody has seen its end */
-    lose(&f, MCP_ECLOSED);
-    collect(&f);
-    assert_log(&f, "6 {\"a\":1} last -; 5 {\"error\":\"gone\",\"code\":\"connection_closed\","
-                   "\"retryable\":true,\"done\":true} last connection_closed; ");
+    assert_int_equal(core_request(&f, 6, LIST), MCP_ESESSION_BUSY); /* nobody has seen its end */
+    core_lose(&f, MCP_ECLOSED);
+    core_collect(&f);
+    core_expect_log(&f, "6 {\"a\":1} last -; 5 {\"error\":\"gone\",\"code\":\"connection_closed\","
+                        "\"retryable\":true,\"done\":true} last connection_closed; ");
     assert_int_equal(client_core_in_flight(&f.core), 0);
     buf_fini(&frame);
-    tear_down(&f);
+    core_tear_down(&f);
 }
 
 /* --- connections that fail or break
@@ -272,118 +142,119 @@ static void kept_parts_come_first_and_in_order(void **state)
 
 static void connecting_is_tried_again_with_back_off(void **state)
 {
-    struct fixture f;
+    struct core_fixture f;
 
     (void)state;
-    set_up(&f, 3);
+    core_set_up(&f, 3);
     client_core_connect(&f.core, false);
     for (unsigned i = 0; i < 3; i++) {
-        lose(&f, i == 1 ? MCP_ETIMEOUT : MCP_ECONNECT);
-        wait_for_retry(&f, i);
+        core_lose(&f, i == 1 ? MCP_ETIMEOUT : MCP_ECONNECT);
+        core_wait_for_retry(&f, i);
     }
-    lose(&f, MCP_ECONNECT);
+    core_lose(&f, MCP_ECONNECT);
     assert_int_equal(f.core.state, CLIENT_FAILED);
     assert_int_equal(f.core.err.code, MCP_ECONNECT);
     assert_int_equal(client_core_deadline_ms(&f.core), 0);
     client_core_connect(&f.core, false); /* a new call starts over */
-    lose(&f, MCP_ECONNECT);
-    wait_for_retry(&f, 0);
-    tear_down(&f);
+    core_lose(&f, MCP_ECONNECT);
+    core_wait_for_retry(&f, 0);
+    core_tear_down(&f);
 
-    set_up(&f, 0);
+    core_set_up(&f, 0);
     client_core_connect(&f.core, false);
-    lose(&f, MCP_ECONNECT);
+    core_lose(&f, MCP_ECONNECT);
     assert_int_equal(f.core.state, CLIENT_FAILED);
-    tear_down(&f);
+    core_tear_down(&f);
 }
 
 static void a_request_is_sent_again_where_that_is_safe(void **state)
 {
-    struct fixture f;
+    struct core_fixture f;
 
     (void)state;
-    set_up(&f, 2);
-    connect_now(&f);
-    assert_int_equal(request(&f, 1, GENERATE), 0); /* no part yet: again */
-    assert_int_equal(request(&f, 2, GENERATE), 0); /* a part was delivered */
-    assert_int_equal(request(&f, 3, PUSH), 0);     /* never sent twice */
-    assert_int_equal(request(&f, 4, INHERITS), 0); /* the session is gone */
-    respond(&f, 2, "{\"done\":false}");
+    core_set_up(&f, 2);
+    core_connect_now(&f);
+    assert_int_equal(core_request(&f, 1, GENERATE), 0); /* no part yet: again */
+    assert_int_equal(core_request(&f, 2, GENERATE), 0); /* a part was delivered */
+    assert_int_equal(core_request(&f, 3, PUSH), 0);     /* never sent twice */
+    assert_int_equal(core_request(&f, 4, INHERITS), 0); /* the session is gone */
+    core_respond(&f, 2, "{\"done\":false}");
     buf_clear(&f.log);
-    lose(&f, MCP_ECLOSED);
-    collect(&f);
+    core_lose(&f, MCP_ECLOSED);
+    core_collect(&f);
 #define GONE                                                                                       \
     "{\"error\":\"gone\",\"code\":\"connection_closed\",\"retryable\":true,\"done\":true} "        \
     "last connection_closed; "
-    assert_log(&f, "2 " GONE "3 " GONE "4 " GONE);
+    core_expect_log(&f, "2 " GONE "3 " GONE "4 " GONE);
     assert_int_equal(client_core_in_flight(&f.core), 1);
-    wait_for_retry(&f, 0);
+    core_wait_for_retry(&f, 0);
     client_core_connected(&f.core, f.now_ms);
-    assert_sent(&f, "1 1 " GENERATE "; ");
-    assert_int_equal(request(&f, 3, LIST), 0);
-    assert_sent(&f, "1 3 " LIST "; ");
-    respond(&f, 3, "{}");
+    core_expect_sent(&f, "1 1 " GENERATE "; ");
+    assert_int_equal(core_request(&f, 3, LIST), 0);
+    core_expect_sent(&f, "1 3 " LIST "; ");
+    core_respond(&f, 3, "{}");
     buf_clear(&f.log);
 
-    lose(&f, MCP_ECLOSED); /* its second and last repeat */
-    wait_for_retry(&f, 0);
+    core_lose(&f, MCP_ECLOSED); /* its second and last repeat */
+    core_wait_for_retry(&f, 0);
     client_core_connected(&f.core, f.now_ms);
-    assert_sent(&f, "1 1 " GENERATE "; ");
-    lose(&f, MCP_ECLOSED);
+    core_expect_sent(&f, "1 1 " GENERATE "; ");
+    core_lose(&f, MCP_ECLOSED);
     assert_int_equal(f.core.state, CLIENT_FAILED);
-    collect(&f);
-    assert_log(&f, "1 " GONE);
-    tear_down(&f);
+    core_collect(&f);
+    core_expect_log(&f, "1 " GONE);
+    core_tear_down(&f);
 }
 
 static void reconnecting_gives_up_after_five(void **state)
 {
-    struct fixture f;
+    struct core_fixture f;
 
     (void)state;
-    set_up(&f, 1);
-    connect_now(&f);
-    assert_int_equal(request(&f, 1, GENERATE), 0);
-    lose(&f, MCP_ECLOSED);
+    core_set_up(&f, 1);
+    core_connect_now(&f);
+    assert_int_equal(core_request(&f, 1, GENERATE), 0);
+    core_lose(&f, MCP_ECLOSED);
     for (unsigned i = 0; i < 5; i++) {
-        wait_for_retry(&f, i);
-        lose(&f, MCP_ECONNECT);
+        core_wait_for_retry(&f, i);
+        core_lose(&f, MCP_ECONNECT);
     }
     assert_int_equal(f.core.state, CLIENT_FAILED);
-    collect(&f);
-    assert_log(&f, "1 {\"error\":\"gone\",\"code\":\"connect_failed\",\"retryable\":true,"
-                   "\"done\":true} last connect_failed; ");
-    tear_down(&f);
+    core_collect(&f);
+    core_expect_log(&f, "1 {\"error\":\"gone\",\"code\":\"connect_failed\",\"retryable\":true,"
+                        "\"done\":true} last connect_failed; ");
+    core_tear_down(&f);
 }
 
 static void without_retries_nothing_is_repeated(void **state)
 {
-    struct fixture f;
+    struct core_fixture f;
 
     (void)state;
-    set_up(&f, 0);
-    connect_now(&f);
-    assert_int_equal(request(&f, 1, GENERATE), 0);
-    lose(&f, MCP_ECLOSED);
+    core_set_up(&f, 0);
+    core_connect_now(&f);
+    assert_int_equal(core_request(&f, 1, GENERATE), 0);
+    core_lose(&f, MCP_ECLOSED);
     assert_int_equal(f.core.state, CLIENT_FAILED);
-    collect(&f);
-    assert_log(&f, "1 " GONE);
+    core_collect(&f);
+    core_expect_log(&f, "1 " GONE);
 
-    assert_int_equal(request(&f, 1, GENERATE), 0); /* asks for a connection, at once, one try */
+    assert_int_equal(core_request(&f, 1, GENERATE),
+                     0); /* asks for a connection, at once, one try */
     assert_int_equal(f.core.state, CLIENT_CONNECT);
     assert_int_equal(client_core_in_flight(&f.core), 1);
     client_core_connected(&f.core, f.now_ms);
-    assert_sent(&f, "1 1 " GENERATE "; ");
-    lose(&f, MCP_ECLOSED);
-    collect(&f);
+    core_expect_sent(&f, "1 1 " GENERATE "; ");
+    core_lose(&f, MCP_ECLOSED);
+    core_collect(&f);
     buf_clear(&f.log);
-    assert_int_equal(request(&f, 1, GENERATE), 0);
-    lose(&f, MCP_ECONNECT);
+    assert_int_equal(core_request(&f, 1, GENERATE), 0);
+    core_lose(&f, MCP_ECONNECT);
     assert_int_equal(f.core.state, CLIENT_FAILED);
-    collect(&f);
-    assert_log(&f, "1 {\"error\":\"gone\",\"code\":\"connect_failed\",\"retryable\":true,"
-                   "\"done\":true} last connect_failed; ");
-    tear_down(&f);
+    core_collect(&f);
+    core_expect_log(&f, "1 {\"error\":\"gone\",\"code\":\"connect_failed\",\"retryable\":true,"
+                        "\"done\":true} last connect_failed; ");
+    core_tear_down(&f);
 }
 
 static void a_peer_that_is_no_mcp_server_ends_it(void **state)
@@ -401,33 +272,33 @@ static void a_peer_that_is_no_mcp_server_ends_it(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(PEERS) / sizeof(PEERS[0]); i++) {
-        struct fixture f;
+        struct core_fixture f;
 
-        set_up(&f, 3);
-        connect_now(&f);
-        assert_int_equal(request(&f, 5, GENERATE), 0);
-        feed(&f, PEERS[i].in);
+        core_set_up(&f, 3);
+        core_connect_now(&f);
+        assert_int_equal(core_request(&f, 5, GENERATE), 0);
+        core_feed(&f, PEERS[i].in);
         assert_int_equal(f.core.state, CLIENT_FAILED); /* trying again would not help */
         assert_true(client_core_part(&f.core, &f.part));
         assert_int_equal(mcp_part_error(&f.part), MCP_EPROTOCOL);
         assert_string_equal(mcp_part_error_text(&f.part), PEERS[i].text);
-        see(&f);
-        tear_down(&f);
+        core_see(&f);
+        core_tear_down(&f);
     }
 }
 
 static void unknown_frames_of_a_newer_server_are_skipped(void **state)
 {
-    struct fixture f;
+    struct core_fixture f;
 
     (void)state;
-    set_up(&f, 3);
-    connect_now(&f);
-    assert_int_equal(request(&f, 5, LIST), 0);
-    feed(&f, slice_of("\x01\x12\0\0\0\x05\0\0\0\x02{}", 12));
-    respond(&f, 5, "{}");
-    assert_log(&f, "5 {} last -; ");
-    tear_down(&f);
+    core_set_up(&f, 3);
+    core_connect_now(&f);
+    assert_int_equal(core_request(&f, 5, LIST), 0);
+    core_feed(&f, slice_of("\x01\x12\0\0\0\x05\0\0\0\x02{}", 12));
+    core_respond(&f, 5, "{}");
+    core_expect_log(&f, "5 {} last -; ");
+    core_tear_down(&f);
 }
 
 /* --- heartbeats
@@ -435,43 +306,43 @@ static void unknown_frames_of_a_newer_server_are_skipped(void **state)
 
 static void a_heartbeat_leaves_after_30_s_without_sending(void **state)
 {
-    struct fixture f;
+    struct core_fixture f;
 
     (void)state;
-    set_up(&f, 3);
-    connect_now(&f);
+    core_set_up(&f, 3);
+    core_connect_now(&f);
     f.now_ms = 20000;
-    assert_int_equal(request(&f, 5, GENERATE), 0);
-    assert_sent(&f, "1 5 " GENERATE "; ");
+    assert_int_equal(core_request(&f, 5, GENERATE), 0);
+    core_expect_sent(&f, "1 5 " GENERATE "; ");
     assert_int_equal(client_core_deadline_ms(&f.core), 50000);
     client_core_tick(&f.core, 49999);
-    assert_sent(&f, "");
+    core_expect_sent(&f, "");
     client_core_tick(&f.core, 50000);
-    assert_sent(&f, "3 0 ; ");
+    core_expect_sent(&f, "3 0 ; ");
     assert_int_equal(client_core_deadline_ms(&f.core), 80000);
 
     /* With an exchange in flight silence closes nothing. */
     for (f.now_ms = 80000; f.now_ms <= 500000; f.now_ms += 30000) {
         client_core_tick(&f.core, f.now_ms);
-        assert_sent(&f, "3 0 ; ");
+        core_expect_sent(&f, "3 0 ; ");
     }
     assert_int_equal(f.core.state, CLIENT_READY);
-    tear_down(&f);
+    core_tear_down(&f);
 }
 
 static void three_missed_heartbeats_close_an_idle_connection(void **state)
 {
     struct buf echo = {0};
-    struct fixture f;
+    struct core_fixture f;
 
     (void)state;
-    set_up(&f, 3);
-    connect_now(&f);
+    core_set_up(&f, 3);
+    core_connect_now(&f);
     client_core_tick(&f.core, 31000);
     assert_int_equal(f.core.beats_sent, 1);
     wire_frame_append(&echo, WIRE_OP_HEARTBEAT, 0, slice_of("\0\0\0\0\0\0\0\1", 8));
     f.now_ms = 32000;
-    feed(&f, buf_slice(&echo));
+    core_feed(&f, buf_slice(&echo));
     assert_int_equal(f.core.beat_echoed, 1);
     client_core_tick(&f.core, 61000);
     client_core_tick(&f.core, 91000);
@@ -482,26 +353,26 @@ static void three_missed_heartbeats_close_an_idle_connection(void **state)
     assert_int_equal(f.core.state, CLIENT_FAILED);
     assert_int_equal(f.core.err.code, MCP_ETIMEOUT);
     buf_fini(&echo);
-    tear_down(&f);
+    core_tear_down(&f);
 }
 
 static void foreign_heartbeats_are_ignored(void **state)
 {
     struct buf echo = {0};
-    struct fixture f;
+    struct core_fixture f;
 
     (void)state;
-    set_up(&f, 3);
-    connect_now(&f);
+    core_set_up(&f, 3);
+    core_connect_now(&f);
     assert_int_equal(client_core_heartbeat(&f.core, f.now_ms), 1);
     wire_frame_append(&echo, WIRE_OP_HEARTBEAT, 0, slice_of("\0\0\0\0\0\0\0\2", 8));
     wire_frame_append(&echo, WIRE_OP_HEARTBEAT, 0, SLICE("x"));
-    feed(&f, buf_slice(&echo));
+    core_feed(&f, buf_slice(&echo));
     assert_int_equal(f.core.beat_echoed, 0);
-    assert_sent(&f, "3 0 ; ");
+    core_expect_sent(&f, "3 0 ; ");
     assert_int_equal(f.core.state, CLIENT_READY);
     buf_fini(&echo);
-    tear_down(&f);
+    core_tear_down(&f);
 }
 
 /* --- memory
@@ -511,13 +382,13 @@ static void exchange_without_memory(void *arg)
 {
     static const char PART[] = "\x01\x02\0\0\0\x05\0\0\0\x0e{\"done\":false}";
     static const char LAST[] = "\x01\x02\0\0\0\x05\0\0\0\x0d{\"done\":true}";
-    struct fixture f;
+    struct core_fixture f;
     struct err e;
     size_t lasts = 0, begun = 0;
 
     (void)arg;
-    set_up(&f, 3);
-    connect_now(&f);
+    core_set_up(&f, 3);
+    core_connect_now(&f);
     begun += client_core_request(&f.core, 5, SLICE(GENERATE), f.now_ms, &e) == 0;
     begun += client_core_request(&f.core, 6, SLICE(LIST), f.now_ms, &e) == 0;
     client_core_lost(&f.core, MCP_ECLOSED, "gone", f.now_ms);
@@ -547,7 +418,7 @@ static void exchange_without_memory(void *arg)
     }
     assert_int_equal(lasts, begun); /* every exchange has its end */
     assert_int_equal(client_core_in_flight(&f.core), 0);
-    tear_down(&f);
+    core_tear_down(&f);
 }
 
 static void every_allocation_may_fail(void **state)

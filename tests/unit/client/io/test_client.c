@@ -23,7 +23,8 @@
 
 enum { PATIENCE_MS = 10000 };
 
-static struct mcp_client *client_to(const char *address, unsigned retries, const char *key)
+static struct mcp_client *client_offering(unsigned features, const char *address, unsigned retries,
+                                          const char *key)
 {
     struct mcp_options *options = mcp_options_new();
     struct mcp_client *c;
@@ -32,12 +33,19 @@ static struct mcp_client *client_to(const char *address, unsigned retries, const
     assert_int_equal(mcp_options_set_address(options, address), 0);
     assert_int_equal(mcp_options_set_retries(options, retries), 0);
     assert_int_equal(mcp_options_set_auth(options, key), 0);
+    assert_int_equal(mcp_options_set_features(options, features), 0);
     c = mcp_client_new(options);
     mcp_options_free(&options);
     assert_null(options);
     assert_non_null(c);
     assert_string_equal(mcp_client_address(c), address);
     return c;
+}
+
+/* The base profile. */
+static struct mcp_client *client_to(const char *address, unsigned retries, const char *key)
+{
+    return client_offering(0, address, retries, key);
 }
 
 static int request(struct mcp_client *c, uint32_t session, const char *json)
