@@ -14,7 +14,7 @@
 enum { OPTION_MODEL = 'm', OPTION_SET = 'o', OPTION_MAX_TOKENS = 'n', OPTION_SYSTEM = 's' };
 
 static const struct argp_option options[] = {
-    {"model", OPTION_MODEL, "NAME", 0, "The model (else the first of mcpgate list that can)", 0},
+    {"model", OPTION_MODEL, "MODEL", 0, "The model (else the first of mcpgate list that can)", 0},
     {"max-tokens", OPTION_MAX_TOKENS, "N", 0, "Stop after N tokens", 0},
     {"option", OPTION_SET, "NAME=VALUE", 0,
      "An option of the model, such as temperature=0; may be repeated", 0},

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/chat.h"
+#include "cli/models.h"
 #include "cli/text.h"
 
 /* The first word of a text, and what follows it; both without blanks around them. */
@@ -190,32 +191,13 @@ static bool run_save(struct chat *chat, struct slice arguments)
     return true;
 }
 
-/* The models of all nodes. */
-static void add_models(void *owner, yyjson_val *part, struct slice text)
-{
-    yyjson_val *node, *model;
-    size_t i, j, count, model_count;
-
-    (void)text;
-    yyjson_arr_foreach(yyjson_obj_get(part, "nodes"), i, count, node)
-    {
-        yyjson_arr_foreach(yyjson_obj_get(node, "models"), j, model_count, model)
-        {
-            if (yyjson_is_str(model)) {
-                cli_words_add(owner, slice_of(yyjson_get_str(model), yyjson_get_len(model)));
-            }
-        }
-    }
-}
-
 /* What goes wrong is said, and there are none then. */
 static void find_models(struct chat *chat, struct cli_words *models)
 {
     cli_interrupted_clear();
     if (cli_conn_refresh(&chat->conn) == CLI_EXIT_OK) {
-        (void)cli_conn_ask(&chat->conn, "health", add_models, models);
+        (void)cli_models(&chat->conn, models);
     }
-    cli_words_sort(models);
 }
 
 static bool run_model(struct chat *chat, struct slice arguments)

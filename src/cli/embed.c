@@ -16,7 +16,7 @@ struct embed {
 };
 
 static const struct argp_option options[] = {
-    {"model", 'm', "NAME", 0, "The model (else the first of mcpgate list that can)", 0},
+    {"model", 'm', "MODEL", 0, "The model (else the first of mcpgate list that can)", 0},
     {0},
 };
 

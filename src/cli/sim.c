@@ -45,7 +45,7 @@ enum {
 static const struct argp_option options[] = {
     /* The groups are only there to keep this order in the help. */
     {"http", OPTION_HTTP, "ADDR", 0, "Listen there: host:port or unix:PATH (127.0.0.1:11434)", 1},
-    {"profile", OPTION_PROFILE, "NAME", 0,
+    {"profile", OPTION_PROFILE, "echo|seed|llm", 0,
      "What things cost: echo (nothing), seed (one call at a time, 27.2 ms + 1.36 ms per item) or "
      "llm (loads, evicts, batches, caches) (echo)",
      2},
