@@ -75,7 +75,7 @@ static inline const char *json_skip_plain(const char *p, const char *end)
         unsigned mask = (unsigned)_mm_movemask_epi8(special);
 
         if (mask != 0) {
-            return p + __builtin_ctz(mask);
+            return p + (unsigned)__builtin_ctz(mask);
         }
         p += 16;
     }
@@ -90,7 +90,7 @@ static inline const char *json_skip_digits(const char *p, const char *end)
         unsigned mask = (unsigned)_mm_movemask_epi8(digit) ^ 0xFFFFU;
 
         if (mask != 0) {
-            return p + __builtin_ctz(mask);
+            return p + (unsigned)__builtin_ctz(mask);
         }
         p += 16;
     }

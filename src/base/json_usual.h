@@ -7,12 +7,12 @@
 #include "base/json_bytes.h"
 #include "base/json_scan.h"
 
-/* What stands behind a string, from a byte inside it; NULL where that is not a byte of the text, or
- * not all of the string is plain. */
-static inline const char *json_usual_string(const char *p, const char *end)
+/* What stands behind a string, from a byte inside it; NULL where that are less than `behind` bytes,
+ * or not all of the string is plain. */
+static inline const char *json_usual_string(const char *p, const char *end, ptrdiff_t behind)
 {
     p = json_skip_plain(p, end);
-    return end - p >= 2 && *p == '"' ? p + 1 : NULL;
+    return end - p > behind && *p == '"' ? p + 1 : NULL;
 }
 
 /* The same of a whole number. */
@@ -45,7 +45,7 @@ static inline const char *json_usual_value(const char *p, const char *end, enum 
 {
     if (*p == '"') {
         *kind = JSON_STRING;
-        return json_usual_string(p + 1, end);
+        return json_usual_string(p + 1, end, 1);
     }
     if (*p <= '9') {
         *kind = JSON_NUMBER;
@@ -79,8 +79,8 @@ static inline bool json_walk_usual(struct json_walk *w, struct json_member *m)
         }
         start++;
     }
-    p = *start == '"' ? json_usual_string(start + 1, end) : NULL;
-    if (p == NULL || *p != ':' || end - p < 2) {
+    p = *start == '"' ? json_usual_string(start + 1, end, 2) : NULL;
+    if (p == NULL || *p != ':') {
         return false;
     }
     value = p + 1;
