@@ -146,6 +146,10 @@ static int add_node(struct config_load *l, const struct config_yaml_entry *from,
 {
     struct config_node *node = &l->c->nodes[l->c->node_count++];
 
+    if (from->value[CONFIG_ITEM_NODE_API_KEY] != NULL &&
+        from->value[CONFIG_ITEM_NODE_API_KEY_FILE] != NULL) {
+        return config_fail(l, prefix, "expected api_key or api_key_file, not both");
+    }
     if (set_values(l, "nodes", from->value, node, prefix) != MCP_OK) {
         return MCP_EARGUMENT;
     }
@@ -214,6 +218,9 @@ static void warn_of_exposed_file(struct config_load *l, const struct config_yaml
     bool secret = false;
     struct stat st;
 
+    for (unsigned i = 0; i < values->node_count; i++) {
+        secret = secret || values->nodes[i].value[CONFIG_ITEM_NODE_API_KEY] != NULL;
+    }
     for (unsigned i = 0; i < values->key_count; i++) {
         secret = secret || values->keys[i].value[CONFIG_ITEM_KEY_KEY] != NULL;
     }

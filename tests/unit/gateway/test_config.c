@@ -355,8 +355,8 @@ static void test_structure(void **state)
          "c.yaml:1: mcp.listen: unknown key; expected one of node, nodes, mcp, http, admin, "
          "reactor, limits, timeouts, log, keys"},
         {"nodes:\n  - url: a\n  - url: b\n    knd: auto\n",
-         "c.yaml:4: nodes[1].knd: unknown key; expected one of url, kind, name, api_key_file, "
-         "headers"},
+         "c.yaml:4: nodes[1].knd: unknown key; expected one of url, kind, name, api_key, "
+         "api_key_file, headers"},
         {"node:\n  url: a\n  headers:\n    - nam: x\n",
          "c.yaml:4: node.headers[0].nam: unknown key; expected one of name, value"},
         {"keys:\n  - {name: a,\n     kee: b}\n",
@@ -377,9 +377,9 @@ static void test_structure(void **state)
          "c.yaml:3: mcp.listen: expected host:port, [v6]:port, unix:PATH or off, not a list"},
         {"nodes:\n  url: a\n",
          "c.yaml:2: nodes: expected a list of entries with the keys url, kind, name, "
-         "api_key_file, headers, not a mapping"},
+         "api_key, api_key_file, headers, not a mapping"},
         {"nodes:\n  - http://a\n", "c.yaml:2: nodes[0]: expected keys below it: url, kind, name, "
-                                   "api_key_file, headers, not a single value"},
+                                   "api_key, api_key_file, headers, not a single value"},
         {"node:\n  url: {a: b}\n",
          "c.yaml:2: node.url: expected http://host:port or unix:PATH, not a mapping"},
         {"nodes: []\n", "c.yaml:1: nodes: an empty list; give an entry or leave it out"},
@@ -472,6 +472,8 @@ static void test_rules(void **state)
          "c.yaml:3: keys[1]: has the name of keys[0]"},
         {"keys:\n  - {name: a, key: x}\n  - {name: b, key: x}\n",
          "c.yaml:3: keys[1]: has the key of keys[0]"},
+        {"nodes:\n  - {url: a, api_key: x, api_key_file: y}\n",
+         "c.yaml:2: nodes[0]: expected api_key or api_key_file, not both"},
         {"keys:\n  - {name: a, key: x, key_file: y}\n",
          "c.yaml:2: keys[0]: expected key or key_file, not both"},
         {"keys:\n  - {name: a}\n", "c.yaml:2: keys[0]: expected a name, and key or key_file"},
