@@ -135,7 +135,6 @@ struct backend_ops {
     int (*connect)(struct backend *b, struct io *io, const struct addr *to);
     /* 0 or -errno. Listens there; `bound` is where, port 0 resolved. */
     int (*listen)(struct backend *b, struct io *io, const struct addr *at, struct addr *bound);
-    void (*peer)(struct backend *b, const struct io *io, struct addr *peer);
     /* Receiving bytes, or accepting. */
     void (*recv_start)(struct backend *b, struct io *io);
     void (*recv_stop)(struct backend *b, struct io *io);

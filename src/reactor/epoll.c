@@ -229,13 +229,15 @@ static bool receive(struct epoll_backend *e, struct io *io, bool to_end)
 /* The first event of a connecting socket; false when it is not connected. */
 static bool finish_connect(struct epoll_backend *e, struct io *io, uint32_t events)
 {
-    int error;
+    int error = 0;
 
     if ((events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) == 0) {
         return false;
     }
     io->connecting = false;
-    error = net_error(io->fd);
+    if ((events & (EPOLLERR | EPOLLHUP)) != 0) {
+        error = net_error(io->fd);
+    }
     if (error != 0) {
         tell_failed(e, io, error);
         return false;
@@ -501,7 +503,6 @@ const struct backend_ops backend_epoll = {
     .open = epoll_open,
     .connect = epoll_connect,
     .listen = epoll_listen,
-    .peer = kernel_peer,
     .recv_start = epoll_recv_start,
     .recv_stop = epoll_recv_stop,
     .send = epoll_send,

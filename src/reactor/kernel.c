@@ -29,12 +29,6 @@ uint64_t kernel_wall_us(struct backend *b)
     return read_clock(CLOCK_REALTIME);
 }
 
-void kernel_peer(struct backend *b, const struct io *io, struct addr *peer)
-{
-    (void)b;
-    net_peer(io->fd, peer);
-}
-
 size_t kernel_unacked(struct backend *b, const struct io *io)
 {
     (void)b;

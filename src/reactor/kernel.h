@@ -8,7 +8,6 @@
 /* Of backend_ops. */
 uint64_t kernel_clock_us(struct backend *b);
 uint64_t kernel_wall_us(struct backend *b);
-void kernel_peer(struct backend *b, const struct io *io, struct addr *peer);
 size_t kernel_unacked(struct backend *b, const struct io *io);
 void kernel_shutdown(struct backend *b, struct io *io);
 

@@ -204,7 +204,6 @@ struct sock *sock_adopt(struct loop *loop, int fd, const struct sock_ops *ops, v
         return NULL;
     }
     s->state = SOCK_OPEN;
-    b->ops->peer(b, &s->io, &s->peer);
     b->ops->recv_start(b, &s->io);
     return s;
 }
@@ -233,7 +232,6 @@ struct sock *sock_connect(struct loop *loop, const struct addr *to, const struct
         return NULL;
     }
     s->state = SOCK_CONNECTING;
-    s->peer = *to;
     b->ops->recv_start(b, &s->io);
     return s;
 }
@@ -453,11 +451,6 @@ void sock_close(struct sock **sp, bool reset)
         sock_gentle_list_remove(&s->loop->gentle, s);
     }
     backend_of(s)->close(s->loop->backend, &s->io, reset);
-}
-
-const struct addr *sock_peer(const struct sock *s)
-{
-    return &s->peer;
 }
 
 int sock_fd(const struct sock *s)

@@ -108,7 +108,6 @@ void sock_close_gently(struct sock **s);
  * than 2 s (which is the least). */
 void sock_set_patience(struct sock *s, uint64_t patience_ms);
 
-const struct addr *sock_peer(const struct sock *s);
 int sock_fd(const struct sock *s);
 struct loop *sock_loop(const struct sock *s);
 

@@ -92,7 +92,11 @@ void sock_close_gently(struct sock **sp)
 {
     struct sock *s = *sp;
 
-    if (s == NULL || s->state != SOCK_OPEN) {
+    /* Behind the peer's FIN there is no input over which closing would reset the connection. */
+    if (s != NULL && s->ended) {
+        sock_flush(s);
+    }
+    if (s == NULL || s->state != SOCK_OPEN || (s->ended && s->out.len == 0)) {
         sock_close(sp, false);
         return;
     }

@@ -24,7 +24,6 @@ struct sock {
     struct loop *loop;
     const struct sock_ops *ops;
     void *owner;
-    struct addr peer;
 
     struct outq out;
     uint64_t written;

@@ -289,7 +289,6 @@ const struct backend_ops backend_uring = {
     .open = uring_open_io,
     .connect = uring_connect,
     .listen = uring_listen,
-    .peer = kernel_peer,
     .recv_start = uring_recv_start,
     .recv_stop = uring_recv_stop,
     .send = uring_send,

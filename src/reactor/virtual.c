@@ -347,14 +347,6 @@ static int virtual_listen(struct backend *b, struct io *io, const struct addr *a
     return virtual_listener_open(virtual_of(b), io, at, bound);
 }
 
-static void virtual_peer(struct backend *b, const struct io *io, struct addr *peer)
-{
-    int side = 0;
-    const struct virtual_conn *c = virtual_conn_of(virtual_of(b)->net, io->fd, &side);
-
-    *peer = c->ends[1 - side].addr;
-}
-
 static void virtual_recv_start(struct backend *b, struct io *io)
 {
     io->receiving = true;
@@ -480,7 +472,6 @@ const struct backend_ops backend_virtual = {
     .open = virtual_open,
     .connect = virtual_connect,
     .listen = virtual_listen,
-    .peer = virtual_peer,
     .recv_start = virtual_recv_start,
     .recv_stop = virtual_recv_stop,
     .send = virtual_send,

@@ -651,12 +651,10 @@ static void connects_and_talks(void **state)
         l = listener_new(loop, &at, keep_fd, &server, NULL);
         assert_non_null(l);
         end_connect(&client, listener_addr(l));
-        assert_true(addr_same(sock_peer(client.sock), listener_addr(l)));
         assert_true(sock_write(client.sock, SLICE("early"))); /* before it is connected */
         run_until(end_is_connected, &client);
         wait_bytes(&server, 5);
         assert_string_equal(client.told, "c");
-        assert_int_equal(sock_peer(server.sock)->ss.ss_family, families[f]);
         assert_true(sock_fd(client.sock) >= 0);
         assert_ptr_equal(sock_loop(client.sock), loop);
         assert_true(turns_in_ms(30) < 10);

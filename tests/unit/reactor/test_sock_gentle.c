@@ -113,6 +113,27 @@ static void with_the_fin_already_read(void **state)
     end_fini(&b);
 }
 
+/* Nothing is left to wait for where the kernel takes what there is. */
+static void behind_the_fin_it_is_closed_at_once(void **state)
+{
+    (void)state;
+    for (size_t n = 0; n <= 300; n += 300) {
+        struct end a = {0};
+        struct end b = {0};
+
+        pair_open(&a, &b, AF_INET);
+        sock_shutdown(a.sock);
+        run_until(end_has_eof, &b);
+        fill(b.sock, n);
+        sock_close_gently(&b.sock);
+        assert_int_equal(loop_gentle_count(loop), 0);
+        run_until(end_has_eof, &a);
+        assert_true(pattern_matches(buf_slice(&a.in), n));
+        end_fini(&a);
+        end_fini(&b);
+    }
+}
+
 static void nothing_queued_and_paused(void **state)
 {
     struct end a = {0};
@@ -385,6 +406,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         GENTLE_TEST(the_last_message_reaches_a_peer_still_sending),
         GENTLE_TEST(with_the_fin_already_read),
+        GENTLE_TEST(behind_the_fin_it_is_closed_at_once),
         GENTLE_TEST(nothing_queued_and_paused),
         GENTLE_TEST(a_peer_that_does_not_read_is_cut_after_2_s),
         GENTLE_TEST(one_that_is_owed_an_answer_may_stand_still_longer),
