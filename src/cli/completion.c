@@ -123,6 +123,9 @@ static bool offer_argument(const struct completion *c, const struct typed *typed
 {
     struct slice rest = slice_str(form);
 
+    if (rest.len > 1 && rest.ptr[0] == '[') { /* may be left out */
+        rest = slice_of(form + 1, rest.len - 2);
+    }
     if (strstr(form, "MODEL") != NULL) {
         offer_models(c, typed);
     } else if (strstr(form, "FILE") != NULL) {

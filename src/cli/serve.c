@@ -22,7 +22,7 @@ enum {
 
 const struct argp_option cli_serve_options[] = {
     /* The groups are only there to keep this order in the help. */
-    {"config", 'c', "FILE", 0, "The configuration, YAML (docs/configuration.md)", 1},
+    {"config", 'c', "FILE", 0, "The configuration, YAML; see mcpgate.yaml(5)", 1},
     {"node", OPTION_NODE, "URL", 0,
      "A node: http://host:port or unix:PATH; may be repeated (http://127.0.0.1:11434)", 2},
     {"mcp", OPTION_MCP, "ADDR", 0, "Listen for MCP: host:port, unix:PATH or off (127.0.0.1:8080)",

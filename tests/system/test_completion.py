@@ -41,7 +41,8 @@ def test_commands_and_options():
     (["serve", "--backend=e"], ["--backend=epoll"]), (["sim", "--profile", "x"], []),
     (["serve", "-c", ""], [":files"]), (["serve", "--config=/et"], [":files"]),
     (["serve", "--node", ""], []), (["list", "--json=x"], []), (["list", "--frob=x"], []),
-    (["list", "--json", "--ho"], ["--host"]), (["completion", ""], ["bash", "zsh", "fish"])])
+    (["list", "--json", "--ho"], ["--host"]), (["completion", ""], ["bash", "zsh", "fish"]),
+    (["manual", ""], ["mcpgate", "mcpgate.yaml"])])
 def test_values(line, found):
     assert words(*line) == found
 
