@@ -98,11 +98,17 @@ static void refuse(struct wire_conn *c, struct wire_event *ev, int code, bool cl
 /* The frame is skipped; the 17th in 60 s closes. */
 static void refuse_frame(struct wire_conn *c, uint64_t now_ms, struct wire_event *ev)
 {
-    uint64_t *oldest = &c->refused_ms[c->refused_count % WIRE_REFUSALS_MAX];
-    bool too_many =
-        c->refused_count >= WIRE_REFUSALS_MAX && now_ms < *oldest + WIRE_REFUSALS_SPAN_MS;
+    uint32_t *oldest;
+    bool too_many;
 
-    *oldest = now_ms;
+    if (now_ms - c->refused_last_ms >= WIRE_REFUSALS_SPAN_MS) {
+        c->refused_count = 0;
+    }
+    oldest = &c->refused_ms[c->refused_count % WIRE_REFUSALS_MAX];
+    too_many =
+        c->refused_count >= WIRE_REFUSALS_MAX && (uint32_t)now_ms - *oldest < WIRE_REFUSALS_SPAN_MS;
+    *oldest = (uint32_t)now_ms;
+    c->refused_last_ms = now_ms;
     c->refused_count++;
     c->state = WIRE_STATE_SKIP;
     ev->too_many = too_many;

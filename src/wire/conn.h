@@ -105,7 +105,8 @@ struct wire_conn {
     uint64_t begun_ms;    /* header: its first byte; payload: where the rate window begins */
     uint64_t byte_ms;     /* last byte inside the frame */
     uint64_t window_bytes;
-    uint64_t refused_ms[WIRE_REFUSALS_MAX]; /* ring of the last refusals that lived on */
+    uint32_t refused_ms[WIRE_REFUSALS_MAX]; /* ring of the last refusals, the clock's low bits: */
+    uint64_t refused_last_ms;               /* a minute without one begins anew */
     size_t refused_count;
 };
 

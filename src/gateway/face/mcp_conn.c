@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 
@@ -28,8 +29,6 @@ static void on_silence(void *owner);
 static void on_stall(void *owner);
 static void on_expiry(void *owner);
 static void on_frame_limit(void *owner);
-static void on_chunk_limit(void *owner);
-static void on_breaking(void *owner);
 static void on_lane_emptied(void *owner, struct mcp_lane *lane);
 static const struct sock_ops sock_ops;
 
@@ -69,26 +68,27 @@ static void init_sessions(struct mcp_conn *c)
 static void init_timers(struct mcp_conn *c)
 {
     timer_init(&c->frame_limit, on_frame_limit, c);
-    timer_init(&c->chunk_limit, on_chunk_limit, c);
     timer_init(&c->silence, on_silence, c);
     timer_init(&c->stall, on_stall, c);
     timer_init(&c->expiry, on_expiry, c);
-    task_init(&c->breaking, on_breaking, c);
 }
 
 struct mcp_conn *mcp_conn_new(struct sub *sub, int fd, uint64_t number, const struct addr *peer,
                               void (*closed)(void *owner, struct mcp_conn *c), void *owner)
 {
     struct mcp_conn *c = calloc(1, sizeof(*c));
+    char client[ADDR_TEXT_MAX];
 
     watch_peer(fd);
-    if (c != NULL) {
-        c->sock = sock_adopt(sub->loop, fd, &sock_ops, c);
+    addr_format_host(peer, client);
+    if (c == NULL || (c->client = strdup(client)) == NULL) {
+        sock_drop(sub->loop, fd);
+        free(c);
+        return NULL;
     }
-    if (c == NULL || c->sock == NULL) {
-        if (c == NULL) {
-            sock_drop(sub->loop, fd);
-        }
+    c->sock = sock_adopt(sub->loop, fd, &sock_ops, c);
+    if (c->sock == NULL) {
+        free(c->client);
         free(c);
         return NULL;
     }
@@ -100,7 +100,6 @@ struct mcp_conn *mcp_conn_new(struct sub *sub, int fd, uint64_t number, const st
     c->features = WIRE_SINCE_BASE;
     c->heard_ms = loop_now_ms(sub->loop);
     c->silence_ms = sub->config->heartbeat_ms * WIRE_MISSED_HEARTBEATS;
-    addr_format_host(peer, c->client);
     init_sessions(c);
     init_timers(c);
     mcp_input_init(c);
@@ -114,6 +113,7 @@ static void conn_destroy(void *ptr)
     struct mcp_conn *c = ptr;
 
     wire_conn_fini(&c->wire);
+    free(c->client);
     mcp_out_fini(&c->out);
     wire_session_table_fini(&c->sessions);
     free(c);
@@ -121,6 +121,9 @@ static void conn_destroy(void *ptr)
 
 static void count_forgotten(struct mcp_conn *c)
 {
+    if (c->sessions.expired == c->expired_counted && c->sessions.evicted == c->evicted_counted) {
+        return;
+    }
     counter_add(COUNTER_SESSIONS_EXPIRED, (int64_t)(c->sessions.expired - c->expired_counted));
     counter_add(COUNTER_SESSIONS_EVICTED, (int64_t)(c->sessions.evicted - c->evicted_counted));
     c->expired_counted = c->sessions.expired;
@@ -151,11 +154,9 @@ static void end_conn(struct mcp_conn *c, bool gently)
         sock_close(&c->sock, false);
     }
     timer_cancel(loop, &c->frame_limit);
-    timer_cancel(loop, &c->chunk_limit);
     timer_cancel(loop, &c->silence);
     timer_cancel(loop, &c->stall);
     timer_cancel(loop, &c->expiry);
-    task_cancel(loop, &c->breaking);
     c->closed(c->owner, c);
     c->magic = 0;
     loop_bury(loop, c, conn_destroy);
@@ -294,7 +295,7 @@ static void wrote(struct mcp_conn *c)
         timer_arm(loop_of(c), &c->stall, c->sub->config->client_stall_ms);
     }
     if (c->out.failed) {
-        task_defer(loop_of(c), &c->breaking);
+        timer_arm(loop_of(c), &c->stall, 0);
     }
     balance_reading(c);
 }
@@ -409,7 +410,10 @@ static void arm_limit(struct mcp_conn *c, struct timer *t, uint64_t deadline_ms)
 void mcp_conn_arm_limits(struct mcp_conn *c)
 {
     arm_limit(c, &c->frame_limit, wire_conn_deadline_ms(&c->wire));
-    arm_limit(c, &c->chunk_limit, c->reading_paused ? 0 : wire_chunks_deadline_ms(&c->chunks));
+    if (c->terms != NULL) {
+        arm_limit(c, &c->terms->chunk_limit,
+                  c->reading_paused ? 0 : wire_chunks_deadline_ms(&c->terms->chunks));
+    }
 }
 
 static void on_frame_limit(void *owner)
@@ -418,14 +422,6 @@ static void on_frame_limit(void *owner)
 
     OBJ_CHECK(c, MCP_CONN_MAGIC);
     mcp_input_frame_limit(c);
-}
-
-static void on_chunk_limit(void *owner)
-{
-    struct mcp_conn *c = owner;
-
-    OBJ_CHECK(c, MCP_CONN_MAGIC);
-    mcp_input_chunk_limit(c);
 }
 
 void mcp_conn_arm_silence(struct mcp_conn *c)
@@ -441,7 +437,7 @@ static void on_silence(void *owner)
     uint64_t silent_ms = loop_now_ms(loop_of(c)) - c->heard_ms;
 
     OBJ_CHECK(c, MCP_CONN_MAGIC);
-    if ((c->running.count > 0 && !c->negotiated) || c->reading_paused) {
+    if ((c->running.count > 0 && c->terms == NULL) || c->reading_paused) {
         mcp_conn_arm_silence(c);
     } else if (silent_ms < c->silence_ms) {
         timer_arm(loop_of(c), &c->silence, c->silence_ms - silent_ms);
@@ -468,6 +464,14 @@ static size_t abort_exchanges(struct mcp_conn *c)
     return count;
 }
 
+/* A frame is missing in what it would get. */
+static void close_without_memory(struct mcp_conn *c)
+{
+    LOG_INFO("mcp_close", "client=%s connection=%" PRIu64 " reason=internal text=\"out of memory\"",
+             c->client, c->number);
+    end_conn(c, false);
+}
+
 /* Output waits and nothing leaves: first the exchanges end, then, when that brought nothing either,
  * the connection. */
 static void on_stall(void *owner)
@@ -475,6 +479,10 @@ static void on_stall(void *owner)
     struct mcp_conn *c = owner;
 
     OBJ_CHECK(c, MCP_CONN_MAGIC);
+    if (c->out.failed) {
+        close_without_memory(c);
+        return;
+    }
     if (sock_unsent(c->sock) == 0) {
         return;
     }
@@ -489,16 +497,6 @@ static void on_stall(void *owner)
     }
     c->stall_delivered = sock_delivered(c->sock);
     timer_arm(loop_of(c), &c->stall, c->sub->config->client_stall_ms);
-}
-
-static void on_breaking(void *owner)
-{
-    struct mcp_conn *c = owner;
-
-    OBJ_CHECK(c, MCP_CONN_MAGIC);
-    LOG_INFO("mcp_close", "client=%s connection=%" PRIu64 " reason=internal text=\"out of memory\"",
-             c->client, c->number);
-    end_conn(c, false);
 }
 
 static void on_expiry(void *owner)

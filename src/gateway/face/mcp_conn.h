@@ -28,7 +28,7 @@
 struct sub;
 struct mcp_conn;
 
-enum { MCP_CONN_MAGIC = 0x6d637063, MCP_KEY_NAME_MAX = 64 };
+enum { MCP_CONN_MAGIC = 0x6d637063 };
 
 /* What is in flight on a session of the connection.
  *
@@ -53,41 +53,44 @@ struct mcp_exchange {
 
 LIST_DECLARE(mcp_exchange_list, struct mcp_exchange, link);
 
+/* What only a connection has that negotiated. */
+struct mcp_terms {
+    uint32_t window_bytes;
+    struct buf key; /* of HELLO; for requests without one */
+    struct wire_chunks chunks;
+    size_t unshared_bytes;    /* of unfinished requests, from before it was authenticated */
+    struct timer chunk_limit; /* wire_chunks_deadline_ms */
+};
+
 struct mcp_conn {
     uint32_t magic;
     struct list_link link;
     struct sub *sub;
     void (*closed)(void *owner, struct mcp_conn *c);
     void *owner;
-    struct sock *sock; /* NULL: closed */
-    uint64_t number;   /* in WELCOME and the log */
-    char client[ADDR_TEXT_MAX];
-    char key_name[MCP_KEY_NAME_MAX]; /* of HELLO's key; "": none */
+    struct sock *sock;       /* NULL: closed */
+    uint64_t number;         /* in WELCOME and the log */
+    char *client;            /* its address */
+    struct mcp_terms *terms; /* NULL: the base profile */
     struct wire_conn wire;
-    struct wire_chunks chunks;
     struct wire_session_table sessions;
     struct mcp_exchange_list running;
     struct mcp_out out;
-    bool negotiated;
     uint32_t features; /* bits of enum wire_feature */
-    uint32_t window_bytes;
     bool draining;
-    bool over_high;        /* exchanges are paused until output drains */
-    bool reading_paused;   /* too many unsent control frames */
-    size_t held_bytes;     /* of an unfinished frame, taken from the memory for request bodies */
-    size_t unshared_bytes; /* of unfinished requests, from before it was authenticated */
-    uint64_t heard_ms;     /* last byte from the client */
-    uint64_t silence_ms;   /* without one it is closed */
-    uint64_t unsent_us; /* when the oldest bytes not yet written were read from a node; 0: none */
+    bool over_high;      /* exchanges are paused until output drains */
+    bool reading_paused; /* too many unsent control frames */
+    size_t held_bytes;   /* of an unfinished frame, taken from the memory for request bodies */
+    uint64_t heard_ms;   /* last byte from the client */
+    uint64_t silence_ms; /* without one it is closed */
+    uint64_t unsent_us;  /* when the oldest bytes not yet written were read from a node; 0: none */
     int64_t stall_delivered; /* sock_delivered when the stall timer was armed */
     uint64_t expired_counted;
     uint64_t evicted_counted;
     struct timer frame_limit; /* wire_conn_deadline_ms */
-    struct timer chunk_limit; /* wire_chunks_deadline_ms */
     struct timer silence;
     struct timer stall;
     struct timer expiry;
-    struct task breaking; /* out of memory */
 };
 
 LIST_DECLARE(mcp_conn_list, struct mcp_conn, link);
@@ -133,13 +136,14 @@ void mcp_conn_authenticated(struct mcp_conn *c);
 void mcp_input_init(struct mcp_conn *c);
 /* Gives back what is held of shared memory. */
 void mcp_input_fini(struct mcp_conn *c);
+/* Makes room for what is to be negotiated. False: out of memory. */
+bool mcp_input_negotiates(struct mcp_conn *c);
 /* An unfinished REQUEST is answered so, the rest of it discarded. */
 void mcp_input_refuse_arriving(struct mcp_conn *c, uint32_t session, int code);
 /* Bytes came. */
 void mcp_input_data(struct mcp_conn *c, struct slice in);
-/* The time of a frame is over, of a piece. */
+/* The time of a frame is over. */
 void mcp_input_frame_limit(struct mcp_conn *c);
-void mcp_input_chunk_limit(struct mcp_conn *c);
 
 /* --- mcp_hello.c */
 

@@ -53,7 +53,7 @@ static struct mcp_exchange *exchange_on(struct mcp_conn *c, struct wire_session 
     m->session = session;
     m->lane.session = session->id;
     m->lane.balance =
-        mcp_conn_has(c, WIRE_SINCE_CREDIT) ? (int64_t)c->window_bytes : BALANCE_ENDLESS;
+        mcp_conn_has(c, WIRE_SINCE_CREDIT) ? (int64_t)c->terms->window_bytes : BALANCE_ENDLESS;
     m->moved_ms = loop_now_ms(c->sub->loop);
     timer_init(&m->stall, on_stall, m);
     session->exchange = m;
@@ -158,14 +158,14 @@ static void put_ack(struct mcp_exchange *m)
     };
     struct buf body = {0};
 
-    if (mcp_conn_has(m->conn, WIRE_SINCE_ACK) && !m->answered) {
-        m->acked = true;
-        if (wire_ack_append(&body, &ack)) {
-            counter_add(COUNTER_MCP_ACKS, 1);
-            mcp_out_aside(&m->conn->out, &m->lane, WIRE_OP_ACK, buf_slice(&body));
-        }
-        buf_fini(&body);
+    m->acked = true;
+    if (wire_ack_append(&body, &ack)) {
+        counter_add(COUNTER_MCP_ACKS, 1);
+        mcp_out_aside(&m->conn->out, &m->lane, WIRE_OP_ACK, buf_slice(&body));
+    } else {
+        m->conn->out.failed = true;
     }
+    buf_fini(&body);
 }
 
 /* null is what Ollama reads as absent. */
@@ -206,8 +206,10 @@ static void on_admitted(void *owner, struct exchange *x)
             set_inherited(m, x);
         }
     }
-    put_ack(m);
-    mcp_exchange_update(m);
+    if (mcp_conn_has(m->conn, WIRE_SINCE_ACK) && !m->answered) {
+        put_ack(m);
+    }
+    mcp_exchange_update(m); /* a window may be empty from the start */
 }
 
 /* Reading from the node stops while the client does not take what there is. */
@@ -234,7 +236,7 @@ static void on_part(void *owner, struct slice part, bool last)
     uint64_t read_us = exchange_read_us(m->exchange);
 
     (void)last; /* `ended` follows */
-    if (!m->acked) {
+    if (!m->acked && mcp_conn_has(m->conn, WIRE_SINCE_ACK)) {
         put_ack(m); /* answered here, without a node */
     }
     m->answered = true;
@@ -358,8 +360,11 @@ static int read_key(const struct mcp_conn *c, struct exchange *x, struct err *e)
     if (x->has_key && !json_unescape(auth, &x->key)) {
         return err_set(e, MCP_EINTERNAL, "out of memory");
     }
-    if (!x->has_key) {
-        slice_copy(slice_str(c->key_name), x->key_name, sizeof(x->key_name));
+    if (!x->has_key && c->terms != NULL && buf_len(&c->terms->key) > 0) {
+        x->has_key = true;
+        if (!buf_append(&x->key, buf_slice(&c->terms->key))) {
+            return err_set(e, MCP_EINTERNAL, "out of memory");
+        }
     }
     return MCP_OK;
 }
@@ -417,7 +422,9 @@ static int take_body(struct mcp_conn *c, struct exchange *x, struct buf *whole, 
 
 static size_t part_max(const struct mcp_conn *c)
 {
-    return mcp_conn_has(c, WIRE_SINCE_CHUNK) ? c->sub->config->max_part_bytes : c->out.frame_max;
+    size_t most = c->sub->config->max_part_bytes;
+
+    return mcp_conn_has(c, WIRE_SINCE_CHUNK) || most < c->out.frame_max ? most : c->out.frame_max;
 }
 
 /* The whole request is here: `whole`, or the frame's payload. */

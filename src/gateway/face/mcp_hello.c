@@ -16,27 +16,22 @@ enum {
                WIRE_SINCE_GOAWAY | WIRE_SINCE_CHUNK
 };
 
-/* A key that is there must be good; without one, each request brings its own. */
+/* A key that is there must be good; without one, each request brings its own. It is kept, not what
+ * it matches: that may change with the configuration. */
 static int judge_key(struct mcp_conn *c, struct slice auth, struct err *e)
 {
     const struct config *config = c->sub->config;
-    const struct config_key *key;
-    struct buf text = {0};
 
-    if (auth.ptr == NULL || config->key_count == 0) {
+    if (auth.ptr == NULL) {
         return MCP_OK;
     }
-    if (!json_unescape(auth, &text)) {
-        buf_fini(&text);
+    if (!json_unescape(auth, &c->terms->key)) {
         return err_set(e, MCP_EINTERNAL, "out of memory");
     }
-    key = keys_match(config, buf_slice(&text));
-    buf_fini(&text);
-    if (key == NULL) {
+    if (config->key_count > 0 && keys_match(config, buf_slice(&c->terms->key)) == NULL) {
         counter_add(COUNTER_UNAUTHORIZED, 1);
         return err_set(e, MCP_EUNAUTHORIZED, "the API key is not valid");
     }
-    slice_copy(slice_str(key->name), c->key_name, sizeof(c->key_name));
     mcp_conn_authenticated(c);
     return MCP_OK;
 }
@@ -64,12 +59,13 @@ static int agree(struct mcp_conn *c, uint32_t session, struct slice payload, str
         .codecs = 1u << WIRE_CODEC_JSON,
         .features = FEATURES,
         .heartbeat_ms = (uint32_t)config->heartbeat_ms,
-        .max_frame_bytes = (uint32_t)config->max_frame_bytes,
+        .max_frame_bytes = c->wire.config.max_frame_bytes,
         .window_bytes = (uint32_t)config->window_bytes,
-        .max_sessions = (uint32_t)config->max_sessions,
+        .max_sessions = (uint32_t)c->sessions.config.max_in_flight,
         .server = "mcpgate/" MCPGATE_VERSION,
     };
-    int rv = wire_hello_read(h, session, payload, e);
+    int rv = mcp_input_negotiates(c) ? wire_hello_read(h, session, payload, e)
+                                     : err_set(e, MCP_EINTERNAL, "out of memory");
 
     if (rv == MCP_OK) {
         rv = wire_negotiate(h, &offer, w, e);
@@ -100,9 +96,8 @@ bool mcp_hello(struct mcp_conn *c, uint32_t session, struct slice payload)
               (unsigned long long)c->number, w.features);
     mcp_conn_control(c, WIRE_OP_WELCOME, 0, buf_slice(&body));
     buf_fini(&body);
-    c->negotiated = true;
     c->features = w.features;
-    c->window_bytes = w.window_bytes;
+    c->terms->window_bytes = w.window_bytes;
     c->silence_ms = (uint64_t)w.heartbeat_ms * WIRE_MISSED_HEARTBEATS;
     wire_conn_negotiated(&c->wire, w.features);
     mcp_out_negotiated(&c->out, w.features, h.max_frame_bytes);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a client sends: frames, pieces of requests, and what is wrong with either. */
 #include <inttypes.h>
+#include <stdlib.h>
 
+#include "base/check.h"
 #include "base/counter.h"
 #include "base/log.h"
 #include "gateway/face/mcp_conn.h"
@@ -15,12 +17,13 @@
 static int hold_pieces(void *arg, size_t bytes, struct err *e)
 {
     struct mcp_conn *c = arg;
+    struct mcp_terms *t = c->terms;
 
     if (!c->wire.authenticated) {
-        if (c->unshared_bytes + bytes > 2 * WIRE_UNAUTHENTICATED_FRAME_BYTES) {
+        if (t->unshared_bytes + bytes > 2 * WIRE_UNAUTHENTICATED_FRAME_BYTES) {
             return err_set(e, MCP_EQUEUE_FULL, "too much at once before authentication");
         }
-        c->unshared_bytes += bytes;
+        t->unshared_bytes += bytes;
         return MCP_OK;
     }
     if (!body_memory_take(c->sub->bodies, bytes)) {
@@ -33,13 +36,16 @@ static int hold_pieces(void *arg, size_t bytes, struct err *e)
 static void let_go_of_pieces(void *arg, size_t bytes)
 {
     struct mcp_conn *c = arg;
-    size_t unshared = bytes < c->unshared_bytes ? bytes : c->unshared_bytes;
+    struct mcp_terms *t = c->terms;
+    size_t unshared = bytes < t->unshared_bytes ? bytes : t->unshared_bytes;
 
-    c->unshared_bytes -= unshared;
+    t->unshared_bytes -= unshared;
     if (bytes > unshared) {
         body_memory_give(c->sub->bodies, bytes - unshared);
     }
 }
+
+static void on_chunk_limit(void *owner);
 
 static void give_held(struct mcp_conn *c)
 {
@@ -73,14 +79,21 @@ static void account_held(struct mcp_conn *c)
 void mcp_input_init(struct mcp_conn *c)
 {
     const struct config *config = c->sub->config;
-    bool keyed = config->key_count > 0;
     const struct wire_config wire = {
         .role = WIRE_SERVER,
         .max_frame_bytes = (uint32_t)config->max_frame_bytes,
-        .max_frame_unauthenticated_bytes = keyed ? WIRE_UNAUTHENTICATED_FRAME_BYTES : 0,
+        .max_frame_unauthenticated_bytes =
+            config->key_count > 0 ? WIRE_UNAUTHENTICATED_FRAME_BYTES : 0,
     };
+
+    wire_conn_init(&c->wire, &wire);
+}
+
+bool mcp_input_negotiates(struct mcp_conn *c)
+{
     const struct wire_chunks_config chunks = {
-        .max_payload_bytes = keyed ? WIRE_UNAUTHENTICATED_FRAME_BYTES : config->max_body_bytes,
+        .max_payload_bytes = c->wire.authenticated ? c->sub->config->max_body_bytes
+                                                   : WIRE_UNAUTHENTICATED_FRAME_BYTES,
         .hold = hold_pieces,
         .let_go = let_go_of_pieces,
         .arg = c,
@@ -88,20 +101,33 @@ void mcp_input_init(struct mcp_conn *c)
         .hash_seed = c->sessions.config.hash_seed,
     };
 
-    wire_conn_init(&c->wire, &wire);
-    wire_chunks_init(&c->chunks, &chunks);
+    c->terms = calloc(1, sizeof(*c->terms));
+    if (c->terms == NULL) {
+        return false;
+    }
+    wire_chunks_init(&c->terms->chunks, &chunks);
+    timer_init(&c->terms->chunk_limit, on_chunk_limit, c);
+    return true;
 }
 
 void mcp_input_fini(struct mcp_conn *c)
 {
     give_held(c);
-    wire_chunks_fini(&c->chunks);
+    if (c->terms != NULL) {
+        timer_cancel(c->sub->loop, &c->terms->chunk_limit);
+        wire_chunks_fini(&c->terms->chunks);
+        buf_fini(&c->terms->key);
+        free(c->terms);
+        c->terms = NULL;
+    }
 }
 
 void mcp_conn_authenticated(struct mcp_conn *c)
 {
     wire_conn_authenticated(&c->wire);
-    c->chunks.config.max_payload_bytes = c->sub->config->max_body_bytes;
+    if (c->terms != NULL) {
+        c->terms->chunks.config.max_payload_bytes = c->sub->config->max_body_bytes;
+    }
 }
 
 /* --- what is no MCP ------------------------------------------------------------------------------
@@ -164,7 +190,7 @@ void mcp_input_refuse_arriving(struct mcp_conn *c, uint32_t session, int code)
     struct err e = {0};
 
     (void)err_set(&e, code, "%s", mcp_error_text(code));
-    if (wire_chunks_refuse(&c->chunks, session)) {
+    if (wire_chunks_refuse(&c->terms->chunks, session)) {
         refuse_pieces(c, session, &e);
     }
 }
@@ -179,7 +205,7 @@ static bool begin_pieces(struct mcp_conn *c, uint32_t session)
         return true;
     }
     (void)err_set(&e, rv == MCP_ENOMEM ? MCP_EINTERNAL : rv, "%s", mcp_error_text(rv));
-    if (!wire_chunks_refuse(&c->chunks, session)) {
+    if (!wire_chunks_refuse(&c->terms->chunks, session)) {
         return close_for(c, session, &e);
     }
     counter_add(COUNTER_MCP_CHUNKS_REFUSED, 1);
@@ -192,7 +218,7 @@ static bool on_chunk(struct mcp_conn *c, uint32_t session, struct slice piece)
     struct err e = {0};
 
     counter_add(COUNTER_MCP_CHUNKS_IN, 1);
-    switch (wire_chunks_piece(&c->chunks, session, piece, loop_now_ms(c->sub->loop), &e)) {
+    switch (wire_chunks_piece(&c->terms->chunks, session, piece, loop_now_ms(c->sub->loop), &e)) {
     case WIRE_CHUNK_BEGUN:
         return begin_pieces(c, session);
     case WIRE_CHUNK_DROPPED:
@@ -215,7 +241,7 @@ static void on_request(struct mcp_conn *c, uint32_t session, struct slice payloa
     enum wire_chunk_verdict verdict = WIRE_CHUNK_ALONE;
 
     if (mcp_conn_has(c, WIRE_SINCE_CHUNK)) {
-        verdict = wire_chunks_last(&c->chunks, session, payload, &whole, &e);
+        verdict = wire_chunks_last(&c->terms->chunks, session, payload, &whole, &e);
     }
     if (verdict == WIRE_CHUNK_ALONE) {
         mcp_exchange_begin(c, session);
@@ -229,7 +255,7 @@ static void on_request(struct mcp_conn *c, uint32_t session, struct slice payloa
 
 static void on_cancel(struct mcp_conn *c, uint32_t session)
 {
-    if (mcp_conn_has(c, WIRE_SINCE_CHUNK) && wire_chunks_drop(&c->chunks, session)) {
+    if (mcp_conn_has(c, WIRE_SINCE_CHUNK) && wire_chunks_drop(&c->terms->chunks, session)) {
         counter_add(COUNTER_MCP_CANCELS, 1);
         mcp_exchange_not_arriving(c, session);
     } else {
@@ -340,14 +366,17 @@ void mcp_input_frame_limit(struct mcp_conn *c)
     }
 }
 
-void mcp_input_chunk_limit(struct mcp_conn *c)
+/* Pieces of a request did not go on. */
+static void on_chunk_limit(void *owner)
 {
+    struct mcp_conn *c = owner;
     uint64_t now_ms = loop_now_ms(c->sub->loop);
     enum wire_chunk_verdict verdict;
     struct err e = {0};
     uint32_t session;
 
-    while ((verdict = wire_chunks_stalled(&c->chunks, now_ms, &session, &e)) !=
+    OBJ_CHECK(c, MCP_CONN_MAGIC);
+    while ((verdict = wire_chunks_stalled(&c->terms->chunks, now_ms, &session, &e)) !=
            WIRE_CHUNK_NOTHING) {
         if (verdict == WIRE_CHUNK_CLOSE) {
             (void)close_for(c, session, &e);
