@@ -28,6 +28,8 @@ struct node_call {
     void *owner;
     struct http_client *client;
     struct timer limit;
+    uint64_t due_us;   /* when the phase's time is over */
+    uint64_t timer_us; /* when the timer fires: not behind that; then it is armed anew */
     enum call_phase phase;
     struct buf head;
     struct slice pieces[NODE_CALL_PIECES_MAX];
@@ -111,6 +113,18 @@ static uint64_t idle_limit_ms(const struct node_call *c)
                : limits->idle_timeout_ms;
 }
 
+/* Each part moves the limit away: the timer stays where it is. */
+static void set_limit(struct node_call *c, uint64_t timeout_ms)
+{
+    uint64_t now_us = loop_now_us(c->loop);
+
+    c->due_us = now_us + timeout_ms * 1000;
+    if (!timer_armed(&c->limit) || c->timer_us > c->due_us) {
+        c->timer_us = c->due_us;
+        timer_arm_us(c->loop, &c->limit, c->due_us - now_us);
+    }
+}
+
 static void arm_limit(struct node_call *c)
 {
     const struct node_limits *limits = nodes_limits(c->node->set);
@@ -125,13 +139,13 @@ static void arm_limit(struct node_call *c)
     }
     switch (c->phase) {
     case CALL_CONNECTING:
-        timer_arm(c->loop, &c->limit, c->connect_timeout_ms);
+        set_limit(c, c->connect_timeout_ms);
         break;
     case CALL_WAITING:
-        timer_arm(c->loop, &c->limit, limits->first_byte_timeout_ms);
+        set_limit(c, limits->first_byte_timeout_ms);
         break;
     case CALL_ANSWERING:
-        timer_arm(c->loop, &c->limit, idle_limit_ms(c));
+        set_limit(c, idle_limit_ms(c));
         break;
     }
 }
@@ -161,6 +175,11 @@ static void on_limit(void *owner)
     OBJ_CHECK(c, CALL_MAGIC);
     if (c->ops == NULL) {
         call_release(c);
+        return;
+    }
+    if (loop_now_us(c->loop) < c->due_us) {
+        c->timer_us = c->due_us;
+        timer_arm_us(c->loop, &c->limit, c->due_us - loop_now_us(c->loop));
         return;
     }
     switch (c->phase) {
