@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "wire/conn.h"
 #include "wire/hello.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -13,7 +14,7 @@ static const struct wire_offer OFFER = {
     .codecs = 1 << WIRE_CODEC_JSON,
     .features = UINT32_MAX,
     .heartbeat_ms = WIRE_HEARTBEAT_MS,
-    .max_frame_bytes = WIRE_HELLO_FRAME_BYTES,
+    .max_frame_bytes = WIRE_MAX_FRAME_BYTES,
     .window_bytes = WIRE_WINDOW_BYTES,
     .max_sessions = 4096,
     .server = "s",

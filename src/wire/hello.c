@@ -2,11 +2,10 @@
 #include "wire/hello.h"
 
 #include <inttypes.h>
-#include <stdio.h>
-#include <string.h>
 
-#include "base/json_scan.h"
 #include "mcp/error.h"
+#include "wire/conn.h"
+#include "wire/members.h"
 
 /* --- names ---------------------------------------------------------------------------------------
  */
@@ -39,113 +38,21 @@ const char *wire_codec_name(enum wire_codec codec)
     return CODECS[codec];
 }
 
-/* --- reading members -----------------------------------------------------------------------------
+/* --- lists ---------------------------------------------------------------------------------------
  */
 
-/* An object that is read, and what is said where it is wrong. */
-struct reader {
-    const char *what; /* "HELLO" */
-    int code;
-    struct err *e;
-    struct json_walk walk;
-};
-
-static bool is_wrong(struct reader *r, const char *name, const char *expected)
-{
-    err_set(r->e, r->code, "%s: \"%s\" must be %s", r->what, name, expected);
-    return false;
-}
-
-static int read_begin(struct reader *r, struct slice payload)
-{
-    if (json_walk_begin(&r->walk, payload, JSON_OBJECT) != JSON_OK) {
-        return err_set(r->e, r->code, "%s: a JSON object is expected", r->what);
-    }
-    return 0;
-}
-
-/* The next member that is not null. JSON_OK, JSON_END, or a negative one with `e`. */
-static enum json_status read_next(struct reader *r, struct json_member *m)
-{
-    enum json_status status;
-
-    do {
-        status = json_walk_next(&r->walk, m);
-    } while (status == JSON_OK && m->kind == JSON_NULL);
-    if (status < 0) {
-        err_set(r->e, r->code, "%s: not valid JSON at byte %zu", r->what, r->walk.error_pos);
-    }
-    return status;
-}
-
-/* A whole number of at least `min`, cut at `max`. */
-static bool read_number(struct reader *r, const struct json_member *m, const char *name,
-                        uint64_t min, uint64_t max, uint64_t *out)
-{
-    char expected[64];
-
-    if (!json_uint(m->value, out) || *out < min) {
-        (void)snprintf(expected, sizeof(expected), "a whole number of at least %" PRIu64, min);
-        return is_wrong(r, name, expected);
-    }
-    *out = *out < max ? *out : max;
-    return true;
-}
-
-static bool read_u32(struct reader *r, const struct json_member *m, const char *name, uint64_t min,
-                     uint64_t max, uint32_t *out)
-{
-    uint64_t value;
-
-    if (!read_number(r, m, name, min, max, &value)) {
-        return false;
-    }
-    *out = (uint32_t)value;
-    return true;
-}
-
-static bool read_text(struct reader *r, const struct json_member *m, const char *name,
-                      struct slice *out)
-{
-    if (m->kind != JSON_STRING) {
-        return is_wrong(r, name, "a string");
-    }
-    *out = m->value;
-    return true;
-}
-
-/* Whether a value is the string `name`: compared as keys are. */
-static bool is_string(const struct json_member *m, const char *name)
-{
-    struct json_member text = {0};
-
-    if (m->kind != JSON_STRING) {
-        return false;
-    }
-    text.key = slice_of(m->value.ptr + 1, m->value.len - 2);
-    text.key_escaped = memchr(text.key.ptr, '\\', text.key.len) != NULL;
-    return json_key_is(&text, slice_str(name));
-}
-
-/* Begins a walk over the elements of a list; its text was checked with the object's. */
-static bool list_begin(struct reader *r, const struct json_member *m, const char *name,
-                       struct json_walk *list)
-{
-    return json_walk_begin(list, m->value, JSON_ARRAY) == JSON_OK || is_wrong(r, name, "a list");
-}
-
-static bool read_features(struct reader *r, const struct json_member *m, uint32_t *features)
+static bool read_features(struct wire_members *r, const struct json_member *m, uint32_t *features)
 {
     struct json_walk list;
     struct json_member element;
 
     *features = WIRE_SINCE_BASE;
-    if (!list_begin(r, m, "features", &list)) {
+    if (!wire_member_list(r, m, "features", &list)) {
         return false;
     }
     while (json_walk_next(&list, &element) == JSON_OK) {
         for (size_t i = 0; i < FEATURE_COUNT; i++) {
-            *features |= is_string(&element, FEATURES[i].name) ? FEATURES[i].bit : 0;
+            *features |= wire_member_is(&element, FEATURES[i].name) ? FEATURES[i].bit : 0;
         }
     }
     return true;
@@ -156,7 +63,7 @@ static enum wire_codec find_codec(const struct json_member *m)
 {
     enum wire_codec codec = 0;
 
-    while (codec < WIRE_CODEC_COUNT && !is_string(m, CODECS[codec])) {
+    while (codec < WIRE_CODEC_COUNT && !wire_member_is(m, CODECS[codec])) {
         codec++;
     }
     return codec;
@@ -174,19 +81,19 @@ void wire_hello_init(struct wire_hello *h)
         .only_json = true,
         .features = WIRE_SINCE_BASE,
         .heartbeat_ms = WIRE_HEARTBEAT_MS,
-        .max_frame_bytes = WIRE_HELLO_FRAME_BYTES,
+        .max_frame_bytes = WIRE_MAX_FRAME_BYTES,
         .window_bytes = WIRE_WINDOW_BYTES,
     };
 }
 
-static bool read_versions(struct reader *r, const struct json_member *m, struct wire_hello *h)
+static bool read_versions(struct wire_members *r, const struct json_member *m, struct wire_hello *h)
 {
     struct json_walk list;
     struct json_member element;
     uint64_t version;
 
     h->version_1 = false;
-    if (!list_begin(r, m, "versions", &list)) {
+    if (!wire_member_list(r, m, "versions", &list)) {
         return false;
     }
     while (json_walk_next(&list, &element) == JSON_OK) {
@@ -195,7 +102,7 @@ static bool read_versions(struct reader *r, const struct json_member *m, struct 
     return true;
 }
 
-static bool read_codecs(struct reader *r, const struct json_member *m, struct wire_hello *h)
+static bool read_codecs(struct wire_members *r, const struct json_member *m, struct wire_hello *h)
 {
     struct json_walk list;
     struct json_member element;
@@ -203,7 +110,7 @@ static bool read_codecs(struct reader *r, const struct json_member *m, struct wi
     size_t count = 0;
 
     h->codec_count = 0;
-    if (!list_begin(r, m, "codecs", &list)) {
+    if (!wire_member_list(r, m, "codecs", &list)) {
         return false;
     }
     for (; json_walk_next(&list, &element) == JSON_OK; count++) {
@@ -218,7 +125,8 @@ static bool read_codecs(struct reader *r, const struct json_member *m, struct wi
     return true;
 }
 
-static bool read_hello_member(struct reader *r, const struct json_member *m, struct wire_hello *h)
+static bool read_hello_member(struct wire_members *r, const struct json_member *m,
+                              struct wire_hello *h)
 {
     if (json_key_is(m, SLICE("versions"))) {
         return read_versions(r, m, h);
@@ -230,27 +138,27 @@ static bool read_hello_member(struct reader *r, const struct json_member *m, str
         return read_features(r, m, &h->features);
     }
     if (json_key_is(m, SLICE("heartbeat_ms"))) {
-        return read_u32(r, m, "heartbeat_ms", 1, UINT32_MAX, &h->heartbeat_ms);
+        return wire_member_u32(r, m, "heartbeat_ms", 1, UINT32_MAX, &h->heartbeat_ms);
     }
     if (json_key_is(m, SLICE("max_frame"))) {
-        return read_u32(r, m, "max_frame", WIRE_HELLO_FRAME_BYTES_MIN, UINT32_MAX,
-                        &h->max_frame_bytes);
+        return wire_member_u32(r, m, "max_frame", WIRE_HELLO_FRAME_BYTES_MIN, UINT32_MAX,
+                               &h->max_frame_bytes);
     }
     if (json_key_is(m, SLICE("window"))) {
-        return read_u32(r, m, "window", 0, WIRE_WINDOW_BYTES_MAX, &h->window_bytes);
+        return wire_member_u32(r, m, "window", 0, WIRE_WINDOW_BYTES_MAX, &h->window_bytes);
     }
     if (json_key_is(m, SLICE("auth"))) {
-        return read_text(r, m, "auth", &h->auth);
+        return wire_member_text(r, m, "auth", &h->auth);
     }
     if (json_key_is(m, SLICE("client"))) {
-        return read_text(r, m, "client", &h->client);
+        return wire_member_text(r, m, "client", &h->client);
     }
     return true;
 }
 
 int wire_hello_read(struct wire_hello *h, uint32_t session, struct slice payload, struct err *e)
 {
-    struct reader r = {.what = "HELLO", .code = MCP_EBAD_REQUEST, .e = e};
+    struct wire_members r = {.what = "HELLO", .code = MCP_EBAD_REQUEST, .e = e};
     struct json_member m;
     enum json_status status;
 
@@ -259,10 +167,10 @@ int wire_hello_read(struct wire_hello *h, uint32_t session, struct slice payload
         return err_set(e, MCP_EBAD_REQUEST, "HELLO: its session_id is %" PRIu32 ", it must be 0",
                        session);
     }
-    if (read_begin(&r, payload) != 0) {
+    if (wire_members_begin(&r, payload) != 0) {
         return MCP_EBAD_REQUEST;
     }
-    while ((status = read_next(&r, &m)) == JSON_OK) {
+    while ((status = wire_members_next(&r, &m)) == JSON_OK) {
         if (!read_hello_member(&r, &m, h)) {
             return MCP_EBAD_REQUEST;
         }
@@ -380,18 +288,18 @@ struct welcome_texts {
     uint64_t version;
 };
 
-static bool read_welcome_member(struct reader *r, const struct json_member *m,
+static bool read_welcome_member(struct wire_members *r, const struct json_member *m,
                                 struct wire_welcome *w, struct welcome_texts *t)
 {
     if (json_key_is(m, SLICE("error"))) {
         t->refused = true;
-        return read_text(r, m, "error", &t->error);
+        return wire_member_text(r, m, "error", &t->error);
     }
     if (json_key_is(m, SLICE("code"))) {
-        return read_text(r, m, "code", &t->code);
+        return wire_member_text(r, m, "code", &t->code);
     }
     if (json_key_is(m, SLICE("version"))) {
-        return read_number(r, m, "version", 1, UINT64_MAX, &t->version);
+        return wire_member_number(r, m, "version", 1, UINT64_MAX, &t->version);
     }
     if (json_key_is(m, SLICE("codec"))) {
         w->codec = find_codec(m);
@@ -401,20 +309,20 @@ static bool read_welcome_member(struct reader *r, const struct json_member *m,
         return read_features(r, m, &w->features);
     }
     if (json_key_is(m, SLICE("heartbeat_ms"))) {
-        return read_u32(r, m, "heartbeat_ms", 1, UINT32_MAX, &w->heartbeat_ms);
+        return wire_member_u32(r, m, "heartbeat_ms", 1, UINT32_MAX, &w->heartbeat_ms);
     }
     if (json_key_is(m, SLICE("max_frame"))) {
-        return read_u32(r, m, "max_frame", WIRE_HELLO_FRAME_BYTES_MIN, UINT32_MAX,
-                        &w->max_frame_bytes);
+        return wire_member_u32(r, m, "max_frame", WIRE_HELLO_FRAME_BYTES_MIN, UINT32_MAX,
+                               &w->max_frame_bytes);
     }
     if (json_key_is(m, SLICE("window"))) {
-        return read_u32(r, m, "window", 0, WIRE_WINDOW_BYTES_MAX, &w->window_bytes);
+        return wire_member_u32(r, m, "window", 0, WIRE_WINDOW_BYTES_MAX, &w->window_bytes);
     }
     if (json_key_is(m, SLICE("max_sessions"))) {
-        return read_u32(r, m, "max_sessions", 1, UINT32_MAX, &w->max_sessions);
+        return wire_member_u32(r, m, "max_sessions", 1, UINT32_MAX, &w->max_sessions);
     }
     if (json_key_is(m, SLICE("server"))) {
-        return read_text(r, m, "server", &w->server);
+        return wire_member_text(r, m, "server", &w->server);
     }
     if (json_key_is(m, SLICE("connection"))) {
         (void)json_uint(m->value, &w->connection); /* any other name is of no use here */
@@ -458,7 +366,7 @@ static int check_welcome(const struct wire_welcome *w, const struct wire_hello *
 int wire_welcome_read(struct wire_welcome *w, const struct wire_hello *sent, struct slice payload,
                       struct err *e)
 {
-    struct reader r = {.what = "WELCOME", .code = MCP_EPROTOCOL, .e = e};
+    struct wire_members r = {.what = "WELCOME", .code = MCP_EPROTOCOL, .e = e};
     struct welcome_texts t = {.version = WIRE_VERSION};
     struct json_member m;
     enum json_status status;
@@ -467,14 +375,14 @@ int wire_welcome_read(struct wire_welcome *w, const struct wire_hello *sent, str
         .codec = WIRE_CODEC_JSON,
         .features = WIRE_SINCE_BASE,
         .heartbeat_ms = sent->heartbeat_ms,
-        .max_frame_bytes = WIRE_HELLO_FRAME_BYTES,
+        .max_frame_bytes = WIRE_MAX_FRAME_BYTES,
         .window_bytes = sent->window_bytes,
         .max_sessions = UINT32_MAX,
     };
-    if (read_begin(&r, payload) != 0) {
+    if (wire_members_begin(&r, payload) != 0) {
         return MCP_EPROTOCOL;
     }
-    while ((status = read_next(&r, &m)) == JSON_OK) {
+    while ((status = wire_members_next(&r, &m)) == JSON_OK) {
         if (!read_welcome_member(&r, &m, w, &t)) {
             return MCP_EPROTOCOL;
         }
@@ -483,132 +391,4 @@ int wire_welcome_read(struct wire_welcome *w, const struct wire_hello *sent, str
         return MCP_EPROTOCOL;
     }
     return t.refused ? read_refusal(&t, e) : check_welcome(w, sent, t.version, e);
-}
-
-/* --- ACK -----------------------------------------------------------------------------------------
- */
-
-static void append_known(struct buf *out, const char *name, uint64_t value)
-{
-    if (value != WIRE_ACK_UNKNOWN) {
-        buf_printf(out, ",\"%s\":%" PRIu64, name, value);
-    }
-}
-
-bool wire_ack_append(struct buf *out, const struct wire_ack *ack)
-{
-    buf_printf(out, "{\"state\":\"%s\"", ack->running ? "running" : "queued");
-    append_known(out, "position", ack->position);
-    append_known(out, "depth", ack->depth);
-    append_known(out, "eta_ms", ack->eta_ms);
-    if (ack->node.len > 0) {
-        buf_append_str(out, ",\"node\":");
-        json_append_string(out, ack->node);
-    }
-    append_known(out, "attempt", ack->attempt == 0 ? WIRE_ACK_UNKNOWN : ack->attempt);
-    return buf_append_byte(out, '}');
-}
-
-static bool read_ack_member(struct reader *r, const struct json_member *m, struct wire_ack *ack,
-                            struct slice *node)
-{
-    if (json_key_is(m, SLICE("state"))) {
-        ack->running = is_string(m, "running");
-        return ack->running || is_string(m, "queued") || is_wrong(r, "state", "queued or running");
-    }
-    if (json_key_is(m, SLICE("position"))) {
-        return read_number(r, m, "position", 0, UINT64_MAX, &ack->position);
-    }
-    if (json_key_is(m, SLICE("depth"))) {
-        return read_number(r, m, "depth", 0, UINT64_MAX, &ack->depth);
-    }
-    if (json_key_is(m, SLICE("eta_ms"))) {
-        return read_number(r, m, "eta_ms", 0, UINT64_MAX, &ack->eta_ms);
-    }
-    if (json_key_is(m, SLICE("attempt"))) {
-        return read_u32(r, m, "attempt", 0, UINT32_MAX, &ack->attempt);
-    }
-    return !json_key_is(m, SLICE("node")) || read_text(r, m, "node", node);
-}
-
-int wire_ack_read(struct wire_ack *ack, struct slice payload, struct buf *node_text, struct err *e)
-{
-    struct reader r = {.what = "ACK", .code = MCP_EPROTOCOL, .e = e};
-    struct slice node = {0};
-    struct json_member m;
-    enum json_status status;
-
-    *ack = (struct wire_ack){
-        .position = WIRE_ACK_UNKNOWN,
-        .depth = WIRE_ACK_UNKNOWN,
-        .eta_ms = WIRE_ACK_UNKNOWN,
-    };
-    buf_clear(node_text);
-    if (read_begin(&r, payload) != 0) {
-        return MCP_EPROTOCOL;
-    }
-    while ((status = read_next(&r, &m)) == JSON_OK) {
-        if (!read_ack_member(&r, &m, ack, &node)) {
-            return MCP_EPROTOCOL;
-        }
-    }
-    if (status < 0) {
-        return MCP_EPROTOCOL;
-    }
-    if (node.ptr != NULL && !json_unescape(node, node_text)) {
-        return err_set(e, MCP_ENOMEM, "out of memory");
-    }
-    ack->node = buf_slice(node_text);
-    return 0;
-}
-
-/* --- GOAWAY --------------------------------------------------------------------------------------
- */
-
-static const char *const REASONS[] = {
-    [WIRE_GOAWAY_DRAIN] = "drain",     [WIRE_GOAWAY_IDLE] = "idle",
-    [WIRE_GOAWAY_CORRUPT] = "corrupt", [WIRE_GOAWAY_TOO_MANY_ERRORS] = "too_many_errors",
-    [WIRE_GOAWAY_OTHER] = "other",
-};
-
-const char *wire_goaway_name(enum wire_goaway_reason reason)
-{
-    return REASONS[reason];
-}
-
-bool wire_goaway_append(struct buf *out, const struct wire_goaway *goaway)
-{
-    return buf_printf(out, "{\"reason\":\"%s\",\"retry_after_ms\":%" PRIu64 "}",
-                      REASONS[goaway->reason], goaway->retry_after_ms);
-}
-
-static enum wire_goaway_reason find_reason(const struct json_member *m)
-{
-    enum wire_goaway_reason reason = 0;
-
-    while (reason < WIRE_GOAWAY_OTHER && !is_string(m, REASONS[reason])) {
-        reason++;
-    }
-    return reason;
-}
-
-int wire_goaway_read(struct wire_goaway *goaway, struct slice payload, struct err *e)
-{
-    struct reader r = {.what = "GOAWAY", .code = MCP_EPROTOCOL, .e = e};
-    struct json_member m;
-    enum json_status status;
-
-    *goaway = (struct wire_goaway){.reason = WIRE_GOAWAY_OTHER};
-    if (read_begin(&r, payload) != 0) {
-        return MCP_EPROTOCOL;
-    }
-    while ((status = read_next(&r, &m)) == JSON_OK) {
-        if (json_key_is(&m, SLICE("reason"))) {
-            goaway->reason = find_reason(&m);
-        } else if (json_key_is(&m, SLICE("retry_after_ms")) &&
-                   !read_number(&r, &m, "retry_after_ms", 0, UINT64_MAX, &goaway->retry_after_ms)) {
-            return MCP_EPROTOCOL;
-        }
-    }
-    return status < 0 ? MCP_EPROTOCOL : 0;
 }

@@ -17,8 +17,7 @@
 
 enum {
     WIRE_HEARTBEAT_MS = 30 * 1000,
-    WIRE_MISSED_HEARTBEATS = 3,                /* then either side closes */
-    WIRE_HELLO_FRAME_BYTES = 16 * 1024 * 1024, /* max_frame where none is given */
+    WIRE_MISSED_HEARTBEATS = 3, /* then either side closes */
     WIRE_HELLO_FRAME_BYTES_MIN = 4 * 1024,
     WIRE_WINDOW_BYTES = 256 * 1024,
     WIRE_WINDOW_BYTES_MAX = 0x7fffffff, /* of a balance of credit, too */

@@ -19,7 +19,7 @@ void mcp_out_init(struct mcp_out *o, struct sock *sock,
                   void (*emptied)(void *owner, struct mcp_lane *lane), void *owner)
 {
     *o = (struct mcp_out){.sock = sock, .emptied = emptied, .owner = owner};
-    mcp_out_negotiated(o, WIRE_SINCE_BASE, WIRE_HELLO_FRAME_BYTES);
+    mcp_out_negotiated(o, WIRE_SINCE_BASE, WIRE_MAX_FRAME_BYTES);
 }
 
 void mcp_out_fini(struct mcp_out *o)
