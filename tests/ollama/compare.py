@@ -66,20 +66,26 @@ def parameters_of(key, value):
     return sorted(value.split("\n")) if key in ("parameters", "modelfile") and isinstance(value, str) else value
 
 
-RULES = {"times": time_of, "durations": duration_of, "ids": id_of, "numbers": number_of, "parameters": parameters_of}
+def models_of(key, value):
+    """Those that are loaded are listed by the second in which they will be unloaded, else in any order."""
+    if key == "models" and isinstance(value, list) and all("expires_at" in model for model in value):
+        return sorted(value, key=lambda model: model["name"])
+    return value
+
+
+RULES = {"times": time_of, "durations": duration_of, "ids": id_of, "numbers": number_of, "parameters": parameters_of,
+         "models": models_of}
 GO_CHUNKS_BEYOND = 2048  # bytes of a body
 ADDED = ("x-request-id", "server-timing")
 HEADER_RULES = {"date": lambda value: "<date>", "content-length": lambda value: "<length>" if value != "0" else value}
 
 
 def normal(value, key=None):
-    if isinstance(value, dict):
-        return {name: normal(inner, name) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [normal(inner, key) for inner in value]
     for rule in RULES.values():
         value = rule(key, value)
-    return value
+    if isinstance(value, dict):
+        return {name: normal(inner, name) for name, inner in value.items()}
+    return [normal(inner) for inner in value] if isinstance(value, list) else value
 
 
 # --- one answer ---------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ def plain(text):
 def outcome(ollama, url, *args, **options):
     status, out, errors = ollama.command(*args, host=url, **options)
     lines = plain(out).split("\n")
-    if args[0] == "show":  # the parameters come in any order
+    if args[0] in ("show", "ps"):  # the parameters come in any order, and so do those of one second
         lines.sort()
     return status, lines, sorted(set(re.split(r"\s{2,}|\n", plain(errors))))
 
@@ -123,4 +123,4 @@ def test_run_on_a_terminal(ollama, gateway):
         terminal.expect("Parameters")
         terminal.type("/bye\r")
         assert terminal.wait() == 0
-    gateway.wait_access(lambda line: line["path"] == "/api/chat" and line["code"] == "ok")
+    gateway.wait_access(lambda line: line.get("path") == "/api/chat" and line["code"] == "ok")
