@@ -235,7 +235,6 @@ static void pull(struct mcp_client *c)
     c->in_end = (size_t)n;
 }
 
-/* Finds out whether an idle connection was closed from the other side. */
 static void pull_if_ready(struct mcp_client *c)
 {
     if (client_core_is_up(&c->core) && c->in_start == c->in_end) {
@@ -274,6 +273,22 @@ static void keep_parts(struct mcp_client *c)
     while (feed(c)) {
         client_core_keep(&c->core, &c->part, now_ms());
     }
+}
+
+/* Before something is sent: finds out whether the connection was closed from the other side, or is
+ * about to be. What comes while answers are under way waits for its turn. */
+static void look_around(struct mcp_client *c)
+{
+    enum { READS_MAX = 16 }; /* of a server that does not stop */
+
+    for (int i = 0; i < READS_MAX && client_core_in_flight(&c->core) == 0; i++) {
+        keep_parts(c);
+        pull_if_ready(c);
+        if (c->in_start == c->in_end) {
+            return;
+        }
+    }
+    pull_if_ready(c);
 }
 
 static uint64_t earlier(uint64_t a_ms, uint64_t b_ms)
@@ -370,7 +385,7 @@ static int until_ready(struct mcp_client *c, uint64_t end_ms)
 
 int mcp_client_connect(struct mcp_client *client)
 {
-    pull_if_ready(client);
+    look_around(client);
     if (client->core.state == CLIENT_START || client->core.state == CLIENT_FAILED) {
         client_core_connect(&client->core, false);
     }
@@ -396,7 +411,7 @@ int mcp_client_request(struct mcp_client *client, uint32_t session, const void *
     if (!was_connected(client)) {
         return MCP_ECLOSED;
     }
-    pull_if_ready(client);
+    look_around(client);
     rv = client_core_request(&client->core, session, slice_of(json, len), now_ms(), &client->err);
     if (rv == 0) {
         flush(client);
@@ -468,7 +483,7 @@ int mcp_client_heartbeat(struct mcp_client *client, int timeout_ms, uint64_t *ro
     if (!was_connected(client)) {
         return MCP_ECLOSED;
     }
-    pull_if_ready(client);
+    look_around(client);
     if (client->core.state == CLIENT_FAILED) {
         client_core_connect(&client->core, true);
     }

@@ -16,6 +16,7 @@
 #include "wire/frame.h"
 
 #define GENERATE "{\"model\":\"m\",\"prompt\":\"a\"}"
+#define PUSH "{\"model\":\"m\",\"mcp\":{\"op\":\"push\"}}"
 #define LIST "{\"mcp\":{\"op\":\"list\"}}"
 #define WELCOME                                                                                    \
     "{\"version\":1,\"codec\":\"json\",\"features\":[\"ack\",\"cancel\",\"credit\",\"goaway\","    \
@@ -402,6 +403,39 @@ static void after_goaway_a_new_connection_is_made(void **state)
     server_stop(&s);
 }
 
+static void script_goaway_when_idle(struct server *s)
+{
+    int fd = accept_and_welcome(s, WELCOME);
+
+    server_read(s, fd, WIRE_OP_REQUEST);
+    server_write(s, fd, WIRE_OP_RESPONSE, 5, "{\"done\":true}");
+    server_write(s, fd, WIRE_OP_GOAWAY, 0, "{\"reason\":\"idle\",\"retry_after_ms\":0}");
+    close(fd);
+    server_reached(s);
+    fd = accept_and_welcome(s, WELCOME);
+    server_read(s, fd, WIRE_OP_REQUEST);
+    server_write(s, fd, WIRE_OP_RESPONSE, 5, "{\"done\":true}");
+    server_wait_closed(s, fd);
+}
+
+static void a_connection_left_by_the_server_is_not_used_again(void **state)
+{
+    struct server s;
+    struct mcp_client *c;
+
+    (void)state;
+    server_start(&s, SERVER_TCP, script_goaway_when_idle);
+    c = client_to(s.address, NULL);
+    assert_int_equal(mcp_client_connect(c), 0);
+    assert_int_equal(request(c, 5, PUSH), 0);
+    expect_part(c, 5, "{\"done\":true}", true, 0);
+    server_await(&s);
+    assert_int_equal(request(c, 5, PUSH), 0); /* what is never sent twice is not lost there */
+    expect_part(c, 5, "{\"done\":true}", true, 0);
+    mcp_client_free(&c);
+    server_stop(&s);
+}
+
 static void script_heartbeats(struct server *s)
 {
     int fd = accept_and_welcome(s, "{\"heartbeat_ms\":300}");
@@ -485,6 +519,7 @@ int main(void)
         cmocka_unit_test(pieces_go_both_ways_at_once),
         cmocka_unit_test(credit_leaves_as_parts_are_received),
         cmocka_unit_test(after_goaway_a_new_connection_is_made),
+        cmocka_unit_test(a_connection_left_by_the_server_is_not_used_again),
         cmocka_unit_test(heartbeats_leave_while_an_answer_is_awaited),
         cmocka_unit_test(a_server_that_is_gone_is_found_out),
         cmocka_unit_test(options_are_checked),
