@@ -60,11 +60,12 @@ fuzz: ## fuzzes each target for T seconds (60), longer is better
 	cmake --build --preset fuzz -j $(JOBS)
 	@tools/fuzz --seconds $(T) $(FUZZ_OPTIONS)
 
-check: format-check ## layers, headers, vectors, tree and formatting (no build)
+check: format-check ## layers, headers, vectors, tree, pages and formatting (no build)
 	python3 tools/check_layers.py
 	python3 tools/check_headers.py
 	python3 tools/check_vectors.py
 	python3 tools/check_tree.py
+	python3 tools/check_docs.py
 	python3 -m unittest discover -q -s tests/tools
 
 format-check:

@@ -8,6 +8,7 @@ import unittest
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "tools"))
 
+import check_docs  # noqa: E402
 import check_headers  # noqa: E402
 import check_layers  # noqa: E402
 import check_tree  # noqa: E402
@@ -157,6 +158,45 @@ class Whole(Tree):
         self.write("a.md", "in /ho" + "me/ann/x\nfrom pypi." + "org\n/wo" + "rk/main\n")
         self.assert_errors(check_tree.check(self.root), "a.md:1: a path", "a.md:2: the host",
                            "a.md:3: a path")
+
+
+class Docs(Tree):
+    README = "# A\n## B c\n```sh\nls\n```\n[p](docs/p.md#x-y) [中](README.zh-CN.md)\n"
+
+    def setUp(self):
+        super().setUp()
+        self.write("README.md", self.README)
+        self.write("docs/p.md", "# P\n## `X` y\n[readme](../README.md#b-c) [site](https://a.example/b#c)\n")
+
+    def test_good(self):
+        self.write("README.zh-CN.md", "# 甲\n## 乙 丙\n[p](docs/p.md#x-y)\n```sh\nls\n```\n[en](README.md) [b](#乙-丙)\n")
+        self.assert_errors(check_docs.check(self.root))
+
+    def test_dead_links(self):
+        self.write("README.zh-CN.md", self.README.replace("](docs/p.md#x-y)", "](docs/p.md#x)"))
+        self.write("docs/p.md", '# X y\n[a](q.md) <img src="a.svg"> [r](../../repo/README.md) `[b](z.md)`\n```\n[c](d)\n```\n')
+        self.assert_errors(check_docs.check(self.root), "README.zh-CN.md: no heading for the link docs/p.md#x",
+                           "p.md: no file for the link q.md", "p.md: no file for the link a.svg")
+        self.write("docs/p.md", "# X y\n[out](../../other)\n")
+        self.write("../other", "")
+        self.assert_errors(check_docs.check(self.root), "README.zh-CN.md: no heading", "p.md: no file for the link ../../")
+
+    def test_pages_nobody_finds(self):
+        self.write("README.zh-CN.md", self.README)
+        self.write("docs/q.md", "[itself](q.md)\n")
+        self.write("docs/p.svg", "<svg></sv>\n")
+        self.write("src/a.c", SPDX + "/* docs/r.md says why. */\n")
+        self.assert_errors(check_docs.check(self.root), "docs/p.svg: no other page", "docs/q.md: no other page",
+                           "src/a.c: names docs/r.md", "docs/p.svg: mismatched tag")
+
+    def test_the_pair(self):
+        self.write("README.zh-CN.md", self.README.replace("[p](docs/p.md#x-y)", "[p](tests)"))
+        self.write("tests/a", "")
+        self.assert_errors(check_docs.check(self.root), "links differ from those of README.md: ['docs/p.md', 'tests']")
+        self.write("README.zh-CN.md", self.README.replace("## B", "### B").replace("ls", "ls -l"))
+        self.assert_errors(check_docs.check(self.root), "headings of other levels", "block 1 of code is another")
+        self.write("README.zh-CN.md", self.README.replace("```sh\nls\n```\n", ""))
+        self.assert_errors(check_docs.check(self.root), "0 blocks of code, README.md has 1")
 
 
 if __name__ == "__main__":
