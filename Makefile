@@ -36,6 +36,17 @@ test-ollama: ## a real Ollama, asked directly and through the gateway (built onc
 	cmake --build --preset asan -j $(JOBS) --target mcpgate
 	MCPGATE_BIN=build/asan/mcpgate timeout -k 10 1200 .cache/venv-test/bin/python -m pytest -q tests/ollama
 
+PREFIX ?= /usr/local
+
+install: ## installs under PREFIX (/usr/local), below DESTDIR if one is given
+	@tools/deps build
+	cmake --preset release -DCMAKE_INSTALL_PREFIX=$(abspath $(PREFIX))
+	cmake --build --preset release -j $(JOBS)
+	DESTDIR=$(DESTDIR) cmake --install build/release
+
+uninstall: ## removes what `make install` with the same PREFIX and DESTDIR has put there
+	@tools/uninstall $(abspath $(PREFIX)) $(DESTDIR)
+
 demo: ## a real model answers through the gateway: installs, builds, runs
 	@tools/deps demo
 	@$(MAKE) --no-print-directory build

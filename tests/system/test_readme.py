@@ -16,7 +16,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BINARY = os.path.abspath(os.environ.get("MCPGATE_BIN", "build/asan/mcpgate"))
 SERVE = "build/release/mcpgate serve\n"
 # What a test cannot run: it builds, needs Ollama's client, or has tests of its own.
-NOT_RUN = ["make build", "make demo", "make test", "OLLAMA_HOST=127.0.0.1:11435 ollama run"]
+NOT_RUN = ["make build", "make demo", "make test", "make install", "OLLAMA_HOST=127.0.0.1:11435 ollama run"]
 BEGIN = r"""
 import fcntl, os, socket, struct, sys
 with socket.socket() as s:  # SIOCSIFFLAGS, IFF_UP; iproute2 may not be there
