@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs/configuration.md is what tools/config_reference makes of the program."""
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+from cli import BIN
+
+PAGE = pathlib.Path("docs/configuration.md")
+
+
+def tool(*args):
+    return subprocess.run(["tools/config_reference", *args], env=os.environ | {"MCPGATE_BIN": BIN},
+                          capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_page_is_current():
+    result = tool("--check")
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("was,becomes", [("| `100MiB` |", "| `1MiB` |"),
+                                         ("| `limits.window` |", "| `limits.pane` |")])
+def test_a_page_that_is_not_is_mended(tmp_path, was, becomes):
+    page, text = tmp_path / "page.md", PAGE.read_text()
+    page.write_text(text.replace(was, becomes))
+    assert page.read_text() != text
+    result = tool("--check", page)
+    assert (result.returncode, result.stderr) == (1, "page.md is not what the program says: run tools/config_reference\n")
+    assert page.read_text() != text
+    assert tool(page).returncode == 0
+    assert page.read_text() == text
+
+
+def test_a_section_without_a_table(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(PAGE.read_text().replace("<!-- keys: limits -->", ""))
+    result = tool(page)
+    assert result.returncode == 1
+    assert result.stderr.endswith("look at limits\n")
