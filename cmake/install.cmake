@@ -55,7 +55,7 @@ install(FILES completion/mcpgate.fish DESTINATION ${data}/fish/vendor_completion
 install(FILES ${CMAKE_BINARY_DIR}/deploy/mcpgate.service DESTINATION lib/systemd/system)
 install(FILES deploy/mcpgate.yaml DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
 install(FILES tools/wireshark/mcp.lua DESTINATION ${data}/mcpgate)
-install(FILES README.md CHANGELOG.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES README.md README.zh-CN.md CHANGELOG.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR}/docs)
 
 install(CODE [[
