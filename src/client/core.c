@@ -243,6 +243,9 @@ static void back_off(struct client_core *c, uint64_t now_ms)
     c->attempts_left--;
     c->attempt++;
     c->retry_ms = now_ms + (1000ULL << shift) + random_ms(c);
+    if (c->going_away && c->return_ms > c->retry_ms) {
+        c->retry_ms = c->return_ms;
+    }
     set_state(c, CLIENT_RETRY);
 }
 
@@ -385,7 +388,6 @@ int client_core_cancel(struct client_core *c, uint32_t session, uint64_t now_ms,
 {
     struct wire_session *s = wire_session_find(&c->sessions, session, now_ms);
     struct client_exchange *x = s == NULL ? NULL : s->exchange;
-    bool ok = true;
 
     if (x == NULL) {
         return err_set(e, MCP_EARGUMENT, "nothing runs on session %u", session);
@@ -393,21 +395,23 @@ int client_core_cancel(struct client_core *c, uint32_t session, uint64_t now_ms,
     if (x->progress == CLIENT_ENDED || x->cancelled) {
         return 0;
     }
-    if (x->sent && !client_has(c, WIRE_SINCE_CANCEL)) {
+    if (!x->sent || client_send_list_has(x)) { /* no exchange yet: nothing would answer a CANCEL */
+        if (!client_send_stop(c, x, now_ms)) {
+            return err_set(e, MCP_ENOMEM, "out of memory");
+        }
+        client_core_fail(c, x, MCP_ECANCELLED);
+        return 0;
+    }
+    if (!client_has(c, WIRE_SINCE_CANCEL)) {
         return err_set(e, MCP_EUNSUPPORTED_OP,
-                       "cancel was not agreed on with this server; closing the connection is");
+                       "cancel was not agreed on with this server, only closing can end it");
     }
-    if (client_send_list_has(x)) { /* no exchange yet, so nothing would answer a CANCEL */
-        ok = client_send_stop(c, x, now_ms);
-        client_core_fail(c, x, MCP_ECANCELLED);
-    } else if (x->sent) {
-        ok = client_send_frame(c, WIRE_OP_CANCEL, session, SLICE(""), now_ms);
-        x->cancelled = ok;
-        buf_release(&x->body);
-    } else {
-        client_core_fail(c, x, MCP_ECANCELLED);
+    if (!client_send_frame(c, WIRE_OP_CANCEL, session, SLICE(""), now_ms)) {
+        return err_set(e, MCP_ENOMEM, "out of memory");
     }
-    return ok ? 0 : err_set(e, MCP_ENOMEM, "out of memory");
+    x->cancelled = true;
+    buf_release(&x->body);
+    return 0;
 }
 
 size_t client_core_in_flight(const struct client_core *c)

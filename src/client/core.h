@@ -31,6 +31,7 @@
 enum {
     CLIENT_RECONNECTS = 5,
     CLIENT_NEGOTIATE_MS = 5 * 1000,
+    CLIENT_RETURN_MS_MAX = 60 * 1000,              /* that a GOAWAY keeps us away; ours */
     CLIENT_REQUEST_BYTES_MAX = 100 * 1024 * 1024,  /* max_payload of a request */
     CLIENT_RESPONSE_BYTES_MAX = 256 * 1024 * 1024, /* of one part of a response */
     CLIENT_PIECES_BYTES_MAX = 512 * 1024 * 1024,   /* of unfinished ones, all together */

@@ -52,7 +52,8 @@ static void read_goaway(struct client_core *c, struct slice payload, uint64_t no
     /* One that cannot be read says as much. */
     (void)wire_goaway_read(&goaway, payload, NULL);
     c->going_away = true;
-    c->return_ms = now_ms + goaway.retry_after_ms;
+    c->return_ms = now_ms + (goaway.retry_after_ms < CLIENT_RETURN_MS_MAX ? goaway.retry_after_ms
+                                                                          : CLIENT_RETURN_MS_MAX);
 }
 
 /* --- heartbeats ----------------------------------------------------------------------------------

@@ -83,6 +83,7 @@ static bool send_piece(struct client_core *c, struct client_exchange *x, uint64_
         return false;
     }
     client_send_list_remove(&c->sending, x);
+    x->sent = true;
     x->left = rest;
     if (rest.len > 0) {
         client_send_list_push(&c->sending, x);
@@ -107,7 +108,6 @@ bool client_send_fill(struct client_core *c, uint64_t now_ms)
 
 bool client_send_request(struct client_core *c, struct client_exchange *x, uint64_t now_ms)
 {
-    x->sent = true;
     x->seen_bytes = 0;
     x->left = buf_slice(&x->body);
     client_send_list_push(&c->sending, x);
@@ -116,14 +116,14 @@ bool client_send_request(struct client_core *c, struct client_exchange *x, uint6
 
 bool client_send_stop(struct client_core *c, struct client_exchange *x, uint64_t now_ms)
 {
-    bool begun;
-
     if (!client_send_list_has(x)) {
         return true;
     }
-    begun = x->left.len < buf_len(&x->body);
+    if (x->sent && !client_send_frame(c, WIRE_OP_CHUNK, x->session->id, SLICE(""), now_ms)) {
+        return false;
+    }
     client_send_list_remove(&c->sending, x);
-    return !begun || client_send_frame(c, WIRE_OP_CHUNK, x->session->id, SLICE(""), now_ms);
+    return true;
 }
 
 /* --- credit --------------------------------------------------------------------------------------

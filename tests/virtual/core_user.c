@@ -19,6 +19,7 @@ struct core_user {
     bool done;
     unsigned deals_left;
     struct deal *deals[SESSIONS_MAX];
+    bool cancelled[SESSIONS_MAX];
     struct timer tick;
     struct timer connecting;
     struct timer keepalive;
@@ -71,6 +72,7 @@ static void ask(struct core_user *u)
 
         if (d != NULL) {
             u->deals[i] = d;
+            u->cancelled[i] = false;
             u->deals_left--;
             world.more_asked += u->core.config.retries;
             d->asked_us = virtual_net_now_us(world.net);
@@ -79,6 +81,20 @@ static void ask(struct core_user *u)
         } else if (world.deal_count == DEALS_MAX) {
             u->deals_left = 0;
         }
+    }
+}
+
+/* Now and then one is not wanted any more. It ends all the same: with an error, or whole. */
+static void cancel(struct core_user *u)
+{
+    size_t i = (size_t)pick(SESSIONS_MAX);
+    struct err e = {0};
+
+    if (u->deals[i] != NULL && one_in(20)) {
+        int rv = client_core_cancel(&u->core, (uint32_t)i + 1, now_ms(), &e);
+
+        assert_true(rv == 0 || rv == MCP_EUNSUPPORTED_OP);
+        u->cancelled[i] |= rv == 0;
     }
 }
 
@@ -93,7 +109,9 @@ static void take_part(struct core_user *u)
         assert_int_equal(p->last, deal_part(d, p->data));
     }
     if (p->last) {
-        deal_ended(d, p->error == 0 ? DEAL_WHOLE : DEAL_FAILED);
+        deal_ended(d, p->error == 0                  ? DEAL_WHOLE
+                      : u->cancelled[p->session - 1] ? DEAL_LEFT
+                                                     : DEAL_FAILED);
         u->deals[p->session - 1] = NULL;
     }
     client_core_seen(&u->core, p, now_ms());
@@ -125,6 +143,7 @@ static void follow(struct core_user *u)
         take_part(u);
     }
     ask(u);
+    cancel(u);
     if (u->deals_left == 0 && client_core_in_flight(&u->core) == 0) {
         finish(u);
         return;

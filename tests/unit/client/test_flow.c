@@ -250,6 +250,44 @@ static void after_goaway_new_requests_take_a_new_connection(void **state)
     core_tear_down(&f);
 }
 
+static void a_server_that_is_gone_is_left_alone_as_long_as_it_said(void **state)
+{
+    struct core_fixture f;
+
+    (void)state;
+    core_set_up_offering(&f, ALL_FEATURES, 3);
+    core_welcome(&f, WELCOME_ALL);
+    assert_int_equal(core_request(&f, 5, GENERATE), 0);
+    core_frame(&f, WIRE_OP_GOAWAY, 0, SLICE("{\"retry_after_ms\":9000000000}"));
+    core_lose(&f, MCP_ECLOSED);
+    assert_int_equal(f.core.state, CLIENT_RETRY);
+    assert_int_equal(client_core_deadline_ms(&f.core), f.now_ms + CLIENT_RETURN_MS_MAX);
+    core_tear_down(&f);
+}
+
+static void what_has_not_begun_to_leave_waits_for_the_next_connection(void **state)
+{
+    struct core_fixture f;
+
+    (void)state;
+    core_set_up_offering(&f, ALL_FEATURES, 1);
+    core_welcome(&f, WELCOME_ALL);
+    assert_int_equal(core_request_long(&f, 5, 65536 * 3), 0);
+    assert_int_equal(core_request(&f, 6, PUSH), 0); /* stands behind a piece of it */
+    core_lose(&f, MCP_ECLOSED);
+    assert_int_equal(client_core_in_flight(&f.core), 2);
+    assert_int_equal(f.core.failures, 0);
+    core_wait_for_retry(&f, 0);
+    client_core_connected(&f.core, f.now_ms);
+    core_expect_sent(&f, "16 0 ; ");
+    core_frame(&f, WIRE_OP_WELCOME, 0, SLICE(WELCOME_OF("\"chunk\"")));
+    core_expect_sent(&f, "22 5 [65536]; ");
+    core_expect_sent(&f, "22 5 [65536]; ");
+    core_expect_sent(&f, "1 6 {\"model\":\"m\",\"mcp\":{\"auth\":\"key\",\"op\":\"push\"}}; "
+                         "1 5 [65536]; ");
+    core_tear_down(&f);
+}
+
 static void an_idle_connection_that_is_over_is_left_for_the_next_request(void **state)
 {
     struct core_fixture f;
@@ -302,6 +340,8 @@ int main(void)
         cmocka_unit_test(parts_come_in_pieces),
         cmocka_unit_test(a_part_without_end_ends_the_connection),
         cmocka_unit_test(after_goaway_new_requests_take_a_new_connection),
+        cmocka_unit_test(a_server_that_is_gone_is_left_alone_as_long_as_it_said),
+        cmocka_unit_test(what_has_not_begun_to_leave_waits_for_the_next_connection),
         cmocka_unit_test(an_idle_connection_that_is_over_is_left_for_the_next_request),
         cmocka_unit_test(a_request_that_crossed_goaway_moves_on),
     };
