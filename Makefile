@@ -3,7 +3,7 @@
 JOBS ?= $(shell nproc)
 SOURCES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
 
-.PHONY: help build test test-threads test-ollama demo bench fuzz check format format-check clean
+.PHONY: help build test test-threads test-ollama install uninstall deb demo bench fuzz check format format-check clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -46,6 +46,10 @@ install: ## installs under PREFIX (/usr/local), below DESTDIR if one is given
 
 uninstall: ## removes what `make install` with the same PREFIX and DESTDIR has put there
 	@tools/uninstall $(abspath $(PREFIX)) $(DESTDIR)
+
+deb: ## builds packages for this Debian into build/deb
+	@tools/deps deb
+	@tools/deb
 
 demo: ## a real model answers through the gateway: installs, builds, runs
 	@tools/deps demo

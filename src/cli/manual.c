@@ -189,6 +189,7 @@ static void put_surroundings(void)
     put_item("SIGTERM, SIGINT", "",
              "New connections are refused and running answers may end; sent "
              "again, all ends at once.");
+    put_item("SIGHUP", "", "The configuration is loaded anew; a wrong one is refused.");
     put_item("SIGUSR1", "", "The file of the access log is opened anew.");
     put_section("ENVIRONMENT");
     put_item("MCPGATE_HOST", "", "The gateway's MCP listener, for the commands of a client.");
