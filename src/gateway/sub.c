@@ -146,14 +146,15 @@ void sub_closed(struct sub *s)
 /* Whether output is still on its way to clients. */
 static bool is_writing(const struct sub *s)
 {
-    return loop_gentle_count(s->loop) > 0 || http_face_open(s->http) > 0;
+    return loop_gentle_count(s->loop) > 0 || http_face_open(s->http) > 0 ||
+           mcp_face_open(s->mcp) > 0;
 }
 
 static void on_drain_poll(void *owner)
 {
     struct sub *s = owner;
 
-    if (s->running.count == 0 && mcp_face_leaving(s->mcp) == 0) {
+    if (s->running.count == 0 && mcp_face_held(s->mcp) == 0) {
         s->drain_idle_ms += DRAIN_POLL_MS;
         if (!is_writing(s) ||
             s->drain_idle_ms > (s->hurried ? DRAIN_HURRIED_MS : DRAIN_OUTPUT_MS)) {

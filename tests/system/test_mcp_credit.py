@@ -268,3 +268,15 @@ def test_a_client_that_only_sends_is_not_read_for_long(gateway, stalled):
     wait_until(lambda: gateway.metric("mcpgate_mcp_reading_pauses_total") > before, "it stops reading")
     with McpClient(gateway.mcp) as other:
         other.ping()
+
+
+def test_a_client_that_does_not_read_keeps_nobody_from_ending():
+    with OllamaNode() as node:
+        gateway = Gateway(node, config={"timeouts": {"drain": "100ms"}})
+        node.next("/api/generate", [head_of(content_type=NDJSON, chunked=True), flood(BIG, 300), LAST])
+        with Negotiated(gateway.mcp, "goaway", receive_buffer=65536) as client:
+            client.request(1, GENERATE)
+            connection = node.wait_request("/api/generate").connection
+            wait_steady(lambda: connection.sent)
+            gateway.terminate()
+            gateway.wait_exit(10)

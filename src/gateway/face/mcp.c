@@ -81,13 +81,18 @@ void mcp_face_drain(struct mcp_face *f)
     }
 }
 
-size_t mcp_face_leaving(const struct mcp_face *f)
+size_t mcp_face_open(const struct mcp_face *f)
+{
+    return f->conns.count;
+}
+
+size_t mcp_face_held(const struct mcp_face *f)
 {
     size_t count = 0;
 
     for (const struct mcp_conn *c = mcp_conn_list_first(&f->conns); c != NULL;
          c = mcp_conn_list_next(&f->conns, c)) {
-        count += mcp_conn_leaving(c);
+        count += mcp_conn_held(c);
     }
     return count;
 }

@@ -18,9 +18,11 @@ void mcp_face_free(struct mcp_face **f);
 void mcp_face_accept(struct mcp_face *f, int fd, const struct addr *peer);
 /* Idle connections close now, others with their last exchange, new ones at once. */
 void mcp_face_drain(struct mcp_face *f);
-/* How many answers are over but for what their clients have not taken yet. */
-size_t mcp_face_leaving(const struct mcp_face *f);
-/* The time for draining is over: those end as shutting_down where credit holds them. */
+/* Connections that are not closed yet. */
+size_t mcp_face_open(const struct mcp_face *f);
+/* How many answers are over but for parts without credit. */
+size_t mcp_face_held(const struct mcp_face *f);
+/* The time for draining is over: those end as shutting_down. */
 void mcp_face_drain_over(struct mcp_face *f);
 
 #endif

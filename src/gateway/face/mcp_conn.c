@@ -211,13 +211,18 @@ void mcp_conn_drain(struct mcp_conn *c)
     (void)mcp_conn_settle(c);
 }
 
-size_t mcp_conn_leaving(const struct mcp_conn *c)
+static bool is_held(const struct mcp_exchange *m)
+{
+    return m->state == MCP_LEAVING && mcp_lane_holds_last(&m->lane);
+}
+
+size_t mcp_conn_held(const struct mcp_conn *c)
 {
     size_t count = 0;
 
     for (const struct mcp_exchange *m = mcp_exchange_list_first(&c->running); m != NULL;
          m = mcp_exchange_list_next(&c->running, m)) {
-        count += m->state == MCP_LEAVING;
+        count += is_held(m);
     }
     return count;
 }
@@ -230,7 +235,7 @@ void mcp_conn_drain_over(struct mcp_conn *c)
     while (m != NULL) {
         struct mcp_exchange *next = mcp_exchange_list_next(&c->running, m);
 
-        if (m->state == MCP_LEAVING && mcp_lane_holds_last(&m->lane)) {
+        if (is_held(m)) {
             mcp_exchange_end(m, MCP_ESHUTTING_DOWN, "the gateway is shutting down");
         }
         m = next;

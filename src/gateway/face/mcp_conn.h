@@ -106,10 +106,10 @@ void mcp_conn_close(struct mcp_conn *c);
 /* The same, saying why where that was negotiated. */
 void mcp_conn_go_away(struct mcp_conn *c, enum wire_goaway_reason reason);
 void mcp_conn_drain(struct mcp_conn *c);
-/* Ends as shutting_down what the gateway has done and the client has not taken. */
+/* Ends as shutting_down the answers that are over but for parts without credit. */
 void mcp_conn_drain_over(struct mcp_conn *c);
-/* How many answers wait for the client though their exchanges are over. */
-size_t mcp_conn_leaving(const struct mcp_conn *c);
+/* How many of those there are. */
+size_t mcp_conn_held(const struct mcp_conn *c);
 
 static inline bool mcp_conn_has(const struct mcp_conn *c, enum wire_feature feature)
 {
