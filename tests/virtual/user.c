@@ -1,22 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A client: connects, makes a few deals at once or one after the other, and leaves, at the end or
- * sooner. Over HTTP deals of one connection are answered in order, over MCP each has a session. */
+ * sooner. Over HTTP deals of one connection are answered in order, over MCP each has a session;
+ * some of those negotiate. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "http/parse/message.h"
+#include "terms.h"
 #include "wire/frame.h"
 #include "world.h"
 
-enum { PATIENCE_MS = 10 * 60 * 1000, STALL_MS = 2 * 60 * 1000, ERRORS_MAX = 10 };
+enum {
+    PATIENCE_MS = 10 * 60 * 1000,
+    BEAT_MS = 20 * 1000,
+    STALL_MS = 2 * 60 * 1000,
+    ERRORS_MAX = 10
+};
 
 /* Sessions of an MCP client besides those of its deals. */
 enum { SESSION_BEAT = 7, SESSION_BAD = 8, SESSION_UNKNOWN = 9 };
 
 struct user {
     bool is_mcp;
+    struct terms terms;
     bool leaves_slowly; /* half-closes */
     bool closes;        /* asks that the gateway does */
     bool done;
@@ -39,6 +47,7 @@ struct user {
     struct timer leaving;
     struct timer patience;
     struct timer stalling;
+    struct timer beating;
 };
 
 /* --- the end */
@@ -55,6 +64,7 @@ static void finish(struct user *u)
     timer_cancel(world.loop, &u->leaving);
     timer_cancel(world.loop, &u->patience);
     timer_cancel(world.loop, &u->stalling);
+    timer_cancel(world.loop, &u->beating);
 }
 
 static void end_all(struct user *u, enum deal_end how)
@@ -119,12 +129,9 @@ static void ask_http(struct user *u, const struct deal *d)
 /* What belongs to no deal, and must disturb none. */
 static void say_more(struct user *u, uint32_t busy)
 {
-    static const char odd[WIRE_HEADER_BYTES] = {WIRE_VERSION, 0x55, 0, 0, 0, SESSION_UNKNOWN};
-    bool ok = true;
-
     if (one_in(4)) {
         u->beats_sent++;
-        ok = wire_frame_append(&u->out, WIRE_OP_HEARTBEAT, SESSION_BEAT, SLICE("beat"));
+        terms_say(&u->terms, &u->out, WIRE_OP_HEARTBEAT, SESSION_BEAT, SLICE("beat"));
     }
     if (world.plan.clients_err && u->errors_made < ERRORS_MAX && one_in(3)) {
         u->errors_made++;
@@ -133,17 +140,16 @@ static void say_more(struct user *u, uint32_t busy)
         case 0: /* session_busy, on session 0; on its own where that is over by then. No deal comes
                    behind it, which would find it busy too. */
             u->crowded[busy - 1] = true;
-            ok = ok && wire_frame_append(&u->out, WIRE_OP_REQUEST, busy, SLICE("{\"op\":1}"));
+            terms_say(&u->terms, &u->out, WIRE_OP_REQUEST, busy, SLICE("{\"op\":1}"));
             break;
         case 1:
-            ok = ok && wire_frame_append(&u->out, WIRE_OP_REQUEST, SESSION_BAD, SLICE("{\"mod"));
+            terms_say(&u->terms, &u->out, WIRE_OP_REQUEST, SESSION_BAD, SLICE("{\"mod"));
             break;
         default:
-            ok = ok && buf_append(&u->out, slice_of(odd, sizeof(odd)));
+            terms_say(&u->terms, &u->out, (enum wire_opcode)0x55, SESSION_UNKNOWN, SLICE(""));
             break;
         }
     }
-    assert_true(ok);
 }
 
 static size_t free_place(const struct user *u)
@@ -175,8 +181,7 @@ static void ask(struct user *u)
         if (!u->is_mcp) {
             ask_http(u, d);
         } else {
-            assert_true(
-                wire_frame_append(&u->out, WIRE_OP_REQUEST, (uint32_t)at + 1, deal_asked_for(d)));
+            terms_say(&u->terms, &u->out, WIRE_OP_REQUEST, (uint32_t)at + 1, deal_asked_for(d));
             say_more(u, (uint32_t)at + 1);
         }
     }
@@ -187,8 +192,21 @@ static void ask(struct user *u)
 
 /* --- what comes back */
 
+static bool leave_when_done(struct user *u)
+{
+    if (u->in_flight > 0 || u->deals_left > 0 || u->beats_echoed != u->beats_sent) {
+        return false;
+    }
+    sock_close(&u->s, false);
+    finish(u);
+    return true;
+}
+
 static void answer_over(struct user *u, size_t at, enum deal_end how)
 {
+    if (u->is_mcp && terms_close(&u->terms, (uint32_t)at + 1) && how == DEAL_FAILED) {
+        how = DEAL_LEFT; /* cancelled */
+    }
     deal_ended(u->deals[at], how);
     u->deals[at] = NULL;
     u->in_flight--;
@@ -196,10 +214,7 @@ static void answer_over(struct user *u, size_t at, enum deal_end how)
         memmove(u->deals, u->deals + 1, (SESSIONS_MAX - 1) * sizeof(u->deals[0]));
         u->deals[SESSIONS_MAX - 1] = NULL;
     }
-    if (u->in_flight == 0 && u->deals_left == 0 && u->beats_echoed == u->beats_sent) {
-        sock_close(&u->s, false);
-        finish(u);
-    } else {
+    if (!leave_when_done(u)) {
         timer_arm(world.loop, &u->patience, PATIENCE_MS);
     }
 }
@@ -282,6 +297,13 @@ static void mcp_part(struct user *u, uint32_t session, struct slice payload)
     }
 }
 
+static void mcp_beat(struct user *u, uint32_t session, struct slice payload)
+{
+    assert_true(session == SESSION_BEAT && slice_eq(payload, SLICE("beat")));
+    assert_true(++u->beats_echoed <= u->beats_sent);
+    (void)leave_when_done(u);
+}
+
 static void read_mcp(struct user *u)
 {
     while (u->s != NULL && buf_len(&u->in) >= WIRE_HEADER_BYTES) {
@@ -294,8 +316,7 @@ static void read_mcp(struct user *u)
         }
         assert_int_equal(h.version, WIRE_VERSION);
         if (h.opcode == WIRE_OP_HEARTBEAT) {
-            assert_true(h.session_id == SESSION_BEAT && slice_eq(payload, SLICE("beat")));
-            assert_true(++u->beats_echoed <= u->beats_sent);
+            mcp_beat(u, h.session_id, payload);
         } else {
             assert_int_equal(h.opcode, WIRE_OP_RESPONSE);
             mcp_part(u, h.session_id, payload);
@@ -304,23 +325,73 @@ static void read_mcp(struct user *u)
     }
 }
 
+static void heard_part(void *owner, uint32_t session, struct slice payload)
+{
+    mcp_part(owner, session, payload);
+}
+
+static void heard_beat(void *owner, uint32_t session, struct slice payload)
+{
+    mcp_beat(owner, session, payload);
+}
+
+/* Who negotiated is to be heard now and then. */
+static void beat(void *owner)
+{
+    struct user *u = owner;
+
+    u->beats_sent++;
+    terms_say(&u->terms, &u->out, WIRE_OP_HEARTBEAT, SESSION_BEAT, SLICE("beat"));
+    timer_arm(world.loop, &u->writing, 0);
+    timer_arm(world.loop, &u->beating, BEAT_MS);
+}
+
+static void heard_welcome(void *owner)
+{
+    struct user *u = owner;
+
+    ask(u);
+    timer_arm(world.loop, &u->beating, BEAT_MS);
+}
+
+static bool listens(void *owner)
+{
+    return ((struct user *)owner)->s != NULL;
+}
+
+static const struct terms_ops heard = {
+    .part = heard_part, .beat = heard_beat, .welcome = heard_welcome, .listens = listens};
+
 static void on_connected(void *owner)
 {
-    ask(owner);
+    struct user *u = owner;
+
+    if (terms_greet(&u->terms, &u->out)) {
+        ask(u);
+    } else {
+        write_some(u);
+    }
 }
 
 static void on_data(void *owner, struct slice in)
 {
     struct user *u = owner;
 
-    assert_true(buf_append(&u->in, in));
-    if (u->is_mcp) {
-        read_mcp(u);
+    if (u->terms.is_on) {
+        terms_hear(&u->terms, in, &heard, u, &u->out);
     } else {
-        read_http(u);
+        assert_true(buf_append(&u->in, in));
+        if (u->is_mcp) {
+            read_mcp(u);
+        } else {
+            read_http(u);
+        }
     }
-    if (u->s != NULL && u->in_flight < SESSIONS_MAX) {
+    if (u->s != NULL && u->in_flight < SESSIONS_MAX && (!u->terms.is_on || u->terms.is_welcome)) {
         ask(u);
+    }
+    if (u->s != NULL && buf_len(&u->out) > 0 && !timer_armed(&u->writing)) {
+        timer_arm(world.loop, &u->writing, 0);
     }
 }
 
@@ -378,11 +449,13 @@ struct user *user_new(bool is_mcp)
     u->leaves_slowly = one_in(2);
     u->closes = one_in(2);
     u->parser = http_parser_new(HTTP_PARSE_RESPONSES);
+    terms_init(&u->terms, is_mcp && one_in(2));
     timer_init(&u->writing, write_some, u);
     timer_init(&u->dawdling, dawdle, u);
     timer_init(&u->leaving, leave, u);
     timer_init(&u->patience, lose_patience, u);
     timer_init(&u->stalling, stall, u);
+    timer_init(&u->beating, beat, u);
     assert_int_equal(addr_parse(&at, slice_str(is_mcp ? MCP_ADDRESS : HTTP_ADDRESS), NULL), 0);
     u->s = sock_connect(world.loop, &at, &user_ops, u);
     if (u->s == NULL) {
@@ -413,6 +486,7 @@ void user_free(struct user **up)
     finish(u);
     sock_close(&u->s, false);
     http_parser_free(&u->parser);
+    terms_fini(&u->terms);
     buf_fini(&u->in);
     buf_fini(&u->out);
     free(u);

@@ -275,13 +275,20 @@ static void ask(struct slice request, size_t parts)
 
 /* Polls allocate, and may fall into some of the rounds, never into all: what a request allocates
  * shows in each. */
-static void check(const struct addr *at, struct slice request, struct slice mark, size_t parts)
+static void check(const struct addr *at, struct slice hello, struct slice request,
+                  struct slice mark, size_t parts)
 {
     size_t least = SIZE_MAX;
 
-    user_mark = mark;
     user.sock = sock_connect(loop, at, &user_ops, &user);
     assert_non_null(user.sock);
+    if (hello.len > 0) {
+        user.len = 0;
+        user_mark = SLICE("}"); /* of WELCOME */
+        assert_true(sock_write(user.sock, hello));
+        loop_run(loop);
+    }
+    user_mark = mark;
     for (int i = 0; i < WARM_UP; i++) {
         ask(request, parts);
     }
@@ -307,18 +314,23 @@ static void check_http(const char *body, struct slice mark, size_t parts)
                "POST /api/generate HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: test\r\n"
                "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
                strlen(body), body);
-    check(acceptor_addr(gateway.http), buf_slice(&request), mark, parts);
+    check(acceptor_addr(gateway.http), SLICE(""), buf_slice(&request), mark, parts);
     buf_fini(&request);
 }
 
-static void check_mcp(const char *body, size_t parts)
+/* `hello` NULL: the base profile. */
+static void check_mcp(const char *hello, const char *body, size_t parts)
 {
-    struct buf request = {0};
+    struct buf request = {0}, greeting = {0};
 
     assert_true(wire_frame_append(&request, WIRE_OP_REQUEST, 1, slice_str(body)));
-    check(acceptor_addr(gateway.mcp), buf_slice(&request),
+    if (hello != NULL) {
+        assert_true(wire_frame_append(&greeting, WIRE_OP_HELLO, 0, slice_str(hello)));
+    }
+    check(acceptor_addr(gateway.mcp), buf_slice(&greeting), buf_slice(&request),
           slice_of(LAST, (size_t)LENGTH_OF(LAST) - 1), parts);
     buf_fini(&request);
+    buf_fini(&greeting);
 }
 
 static void short_answers_over_http(void **state)
@@ -339,7 +351,7 @@ static void streams_over_http(void **state)
 static void short_answers_over_mcp(void **state)
 {
     (void)state;
-    check_mcp(SHORT_BODY, 1);
+    check_mcp(NULL, SHORT_BODY, 1);
 }
 
 static void streams_over_mcp(void **state)
@@ -347,17 +359,28 @@ static void streams_over_mcp(void **state)
     (void)state;
     for (int i = 0; i < 2; i++) {
         parts_one_by_one = i == 1;
-        check_mcp(STREAM_BODY, PARTS);
+        check_mcp(NULL, STREAM_BODY, PARTS);
+    }
+}
+
+#define HELLO "{\"features\":[\"ack\",\"cancel\",\"credit\",\"goaway\",\"chunk\"]}"
+
+static void answers_over_negotiated_mcp(void **state)
+{
+    (void)state;
+    check_mcp(HELLO, SHORT_BODY, 1);
+    for (int i = 0; i < 2; i++) {
+        parts_one_by_one = i == 1;
+        check_mcp(HELLO, STREAM_BODY, PARTS);
     }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(short_answers_over_http),
-        cmocka_unit_test(streams_over_http),
-        cmocka_unit_test(short_answers_over_mcp),
-        cmocka_unit_test(streams_over_mcp),
+        cmocka_unit_test(short_answers_over_http),     cmocka_unit_test(streams_over_http),
+        cmocka_unit_test(short_answers_over_mcp),      cmocka_unit_test(streams_over_mcp),
+        cmocka_unit_test(answers_over_negotiated_mcp),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
