@@ -6,12 +6,14 @@ usage: check_docs.py [ROOT]
 Every relative link and picture exists, and its anchor; every file of docs/ is linked or shown by
 another page; every docs/X.md that any file names exists; pictures are XML. README.zh-CN.md goes with
 README.md: headings of the same levels, the same blocks of code byte for byte, the same links.
+docs/architecture.md has a row for each part of src/, with its level, and names no file that is not there.
 """
 import pathlib
 import re
 import sys
 import xml.etree.ElementTree as xml
 
+from check_layers import read_layers
 from check_tree import files_of
 
 BLOCK = re.compile(r"^```.*?^```$", re.M | re.S)
@@ -94,6 +96,22 @@ def check_pair(texts):
         yield f"{PAIR[1]}: links differ from those of {PAIR[0]}: {sorted(set(sets[0]) ^ set(sets[1]))}"
 
 
+def check_architecture(root, text):
+    if text is None:
+        return
+    table, _, _ = read_layers(root)
+    wanted = {part: str(level) for part, (level, _) in table.items() if (root / "src" / part).is_dir()}
+    shown = dict(re.findall(r"^\| `src/([\w/]+)` \|.*\| (\d+) \|$", text, re.M))
+    # A folder of a part may have a row of its own.
+    shown = {p: level for p, level in shown.items() if p in wanted or not (root / "src" / p).is_dir()}
+    if shown != wanted:
+        yield f"docs/architecture.md: rows {sorted(set(shown.items()) ^ set(wanted.items()))} are not as in src/layers.txt"
+    sources = [file.as_posix() for folder in ("src", "include") for file in (root / folder).rglob("*")]
+    for name in sorted(set(re.findall(r"`([\w/]*\w\*?\.[ch])`", text))):
+        if not any(pathlib.PurePosixPath(file).match(name) for file in sources):
+            yield f"docs/architecture.md: names {name}, which is not there"
+
+
 def check_pictures(root):
     for name in files_of(root):
         if name.startswith("docs/") and name.endswith(".svg"):
@@ -109,7 +127,8 @@ def check(root):
     errors = [*check_links(root, texts, linked)]
     errors += [f"{name}: no other page links to it"
                for name in files_of(root) if name.startswith("docs/") and name not in linked]
-    return errors + [*check_names(root), *check_pair(texts), *check_pictures(root)]
+    return errors + [*check_names(root), *check_pair(texts), *check_pictures(root),
+                     *check_architecture(root, texts.get("docs/architecture.md"))]
 
 
 def main():

@@ -127,6 +127,20 @@ class Vectors(Tree):
         self.assert_errors(check_vectors.check(self.root), "wire.json: differs", "cleanroom: differs")
 
 
+    def test_architecture(self):
+        rows = "| `src/base` | b | 0 |\n| `src/wire` | w | 1 |\n| `src/wire/face` | f | 1 |\n"
+        self.write("docs/p.md", "[a](architecture.md)\n")
+        self.write("README.md", "[p](docs/p.md)\n")
+        self.write("src/base/a.c", SPDX)
+        self.write("src/wire/face/b_c.h", SPDX)
+        self.write("docs/architecture.md", rows + "`a.c` `face/b_c.h` `b*.h`\n")
+        self.assert_errors(check_docs.check(self.root))
+        self.write("docs/architecture.md", rows.replace("w | 1", "w | 2") + "`face/a.c` `src/base/a.c`\n")
+        self.assert_errors(check_docs.check(self.root), "[('wire', '1'), ('wire', '2')]", "names face/a.c")
+        self.write("docs/architecture.md", rows.replace("base", "bass"))
+        self.assert_errors(check_docs.check(self.root), "[('base', '0'), ('bass', '0')]")
+
+
 class Whole(Tree):
     def test_good(self):
         self.write("src/base/a.c", SPDX + "int a;\n")
