@@ -84,6 +84,7 @@ static void on_head(void *owner, const struct http_head *head)
 
     OBJ_CHECK(x, EXCHANGE_MAGIC);
     x->node_status = head->status;
+    trace_note(x, TRACE_HEAD);
     if (x->answer == ANSWER_ASSEMBLED && !assemble_takes(head)) {
         x->answer = ANSWER_RELAY;
     }
@@ -142,7 +143,10 @@ static bool watch_part(struct exchange *x, struct slice part, bool *says)
         enum part_kind kind = part_classify(part_trim(part));
 
         *says = part_trim(part).len > 0;
-        x->saw_end = x->saw_end || (kind == PART_LAST && x->stream_end == STREAM_END_DONE);
+        if (kind == PART_LAST && x->stream_end == STREAM_END_DONE) {
+            x->saw_end = true;
+            trace_last_part(x, part);
+        }
         x->saw_error = x->saw_error || kind == PART_ERROR;
         return true;
     }
@@ -223,6 +227,9 @@ static void native_line(struct exchange *x, struct slice part)
         exchange_fail(x, MCP_EUPSTREAM_ERROR, "the node's stream is not JSON");
         return;
     }
+    if (last) {
+        trace_last_part(x, line);
+    }
     give_part(x, line, last);
 }
 
@@ -242,6 +249,7 @@ static void translated(struct exchange *x, int result)
         char text[512];
 
         (void)snprintf(text, sizeof(text), "%.*s", SLICE_ARG(slice_first(out, sizeof(text) - 1)));
+        x->text_is_nodes = true;
         exchange_fail(x, MCP_EUPSTREAM_ERROR, text);
         return;
     }
@@ -318,6 +326,7 @@ static void on_body(void *owner, struct slice bytes)
     if (x->splitting) {
         split_body(x, bytes);
     } else if (x->answer == ANSWER_RELAY) {
+        trace_last_part(x, bytes); /* mostly the only one */
         release_head(x);
         if (!x->over) {
             exchange_note_part(x, bytes.len);
@@ -398,6 +407,7 @@ static void end_native_whole(struct exchange *x)
         fail_as_node_said(x, body);
         return;
     }
+    trace_last_part(x, body);
     /* Who asked for a stream waits for its end. */
     give_part(x, body, !x->streams || kind == PART_LAST);
     if (!x->over) {
@@ -488,10 +498,28 @@ static void on_drained(void *owner)
     }
 }
 
+static void on_connected(void *owner)
+{
+    struct exchange *x = owner;
+
+    OBJ_CHECK(x, EXCHANGE_MAGIC);
+    trace_note(x, TRACE_CONNECTED);
+}
+
+static void on_again(void *owner)
+{
+    struct exchange *x = owner;
+
+    OBJ_CHECK(x, EXCHANGE_MAGIC);
+    trace_note(x, TRACE_SENT_AGAIN);
+}
+
 const struct node_call_ops answer_ops = {
     .head = on_head,
     .body = on_body,
     .end = on_end,
     .failed = on_failed,
     .drained = on_drained,
+    .connected = on_connected,
+    .again = on_again,
 };

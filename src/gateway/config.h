@@ -17,6 +17,8 @@
 
 /* MAIN_SUB: each sub reactor has a thread; SINGLE: one thread does everything. */
 enum config_mode { CONFIG_MODE_MAIN_SUB, CONFIG_MODE_SINGLE };
+/* Which answers get Server-Timing. */
+enum config_timing { CONFIG_TIMING_ASKED, CONFIG_TIMING_ALWAYS, CONFIG_TIMING_OFF };
 enum config_kind { CONFIG_KIND_AUTO, CONFIG_KIND_OLLAMA, CONFIG_KIND_OPENAI };
 
 struct config_header {
@@ -69,6 +71,8 @@ struct config {
     uint64_t idle_timeout_ms; /* between parts of a node's answer */
     uint64_t pool_idle;       /* idle connections kept per node */
     uint64_t pool_idle_ms;
+    uint64_t trace_requests; /* kept of all loops together */
+    enum config_timing server_timing;
     char **warnings; /* what is allowed but not wise, one line each */
     size_t warning_count;
 };

@@ -61,16 +61,18 @@ static bool same_value(const struct config_item *item, const struct config *a,
     case CONFIG_TYPE_KIND:
     case CONFIG_TYPE_LEVEL:
     case CONFIG_TYPE_MODE:
+    case CONFIG_TYPE_TIMING:
         return *(const unsigned *)x == *(const unsigned *)y; /* all are enums, as config_item.c */
     default:
         return same_text(*(char *const *)x, *(char *const *)y);
     }
 }
 
-/* What listeners and threads were made from. */
+/* What listeners, threads and their memory were made from. */
 static bool is_at_start(const struct config_item *item)
 {
-    return item->type == CONFIG_TYPE_ADDRESS || strcmp(item->section, "reactor") == 0;
+    return item->type == CONFIG_TYPE_ADDRESS || strcmp(item->section, "reactor") == 0 ||
+           item == &config_items[CONFIG_ITEM_TRACE_REQUESTS];
 }
 
 static void append_name(struct buf *names, const char *section, const char *key)

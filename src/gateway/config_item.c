@@ -62,6 +62,10 @@ static const struct choice backends[] = {{"auto", LOOP_BACKEND_AUTO},
                                          {"epoll", LOOP_BACKEND_EPOLL},
                                          {"io_uring", LOOP_BACKEND_URING},
                                          {0}};
+static const struct choice timings[] = {{"asked", CONFIG_TIMING_ASKED},
+                                        {"always", CONFIG_TIMING_ALWAYS},
+                                        {"off", CONFIG_TIMING_OFF},
+                                        {0}};
 static const struct choice modes[] = {
     {"main-sub", CONFIG_MODE_MAIN_SUB}, {"single", CONFIG_MODE_SINGLE}, {0}};
 
@@ -113,6 +117,8 @@ static const char *expected_form(enum config_type type)
         return "a size such as 512B, 64KiB, 16MiB or 1GiB";
     case CONFIG_TYPE_TIME:
         return "a time such as 500ms, 30s, 10m or 1h";
+    case CONFIG_TYPE_TIMING:
+        return "asked, always or off";
     case CONFIG_TYPE_URL:
         return "http://host:port or unix:PATH";
     }
@@ -409,6 +415,8 @@ int config_item_set(const struct config_item *item, void *owner, const char *tex
         return set_choice(item, member, backends, text, e);
     case CONFIG_TYPE_MODE:
         return set_choice(item, member, modes, text, e);
+    case CONFIG_TYPE_TIMING:
+        return set_choice(item, member, timings, text, e);
     case CONFIG_TYPE_HEADER_NAME:
         return set_header_name(item, member, text, e);
     case CONFIG_TYPE_HEADER_VALUE:

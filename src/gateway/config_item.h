@@ -25,6 +25,7 @@ enum config_type {
     CONFIG_TYPE_SECRET_FILE,  /* char *, what the file holds */
     CONFIG_TYPE_SIZE,         /* uint64_t, bytes */
     CONFIG_TYPE_TIME,         /* uint64_t, milliseconds */
+    CONFIG_TYPE_TIMING,       /* enum config_timing */
     CONFIG_TYPE_URL,          /* char * */
 };
 

@@ -14,17 +14,14 @@
 #include "gateway/assemble.h"
 #include "gateway/keys.h"
 #include "gateway/local.h"
+#include "gateway/made_headers.h"
+#include "gateway/request_id.h"
 #include "gateway/sub.h"
 #include "http/parse/url.h"
 #include "obs/access_log.h"
 #include "sched/choose.h"
 
-enum {
-    ID_INSTANCE_BYTES = 8,
-    CANDIDATES_AT_HAND = 8,
-    ATTEMPTS_MAX = 3,
-    PART_BYTES_MAX = 256 * 1024 * 1024
-};
+enum { CANDIDATES_AT_HAND = 8, ATTEMPTS_MAX = 3, PART_BYTES_MAX = 256 * 1024 * 1024 };
 
 enum step_result { STEP_NEXT, STEP_WAIT, STEP_DONE };
 
@@ -36,24 +33,6 @@ struct step {
 static void run_steps(void *owner);
 static void on_deadline(void *owner);
 static void on_refused(void *owner);
-
-/* The gateway's, and a number. */
-static void make_id(char id[EXCHANGE_ID_MAX + 1], const struct sub *sub)
-{
-    char digits[20];
-    size_t count = 0;
-    size_t at = strnlen(sub->instance, ID_INSTANCE_BYTES);
-
-    memcpy(id, sub->instance, at);
-    id[at++] = '-';
-    for (uint64_t n = sub->last_exchange; n > 0 || count == 0; n /= 10) {
-        digits[count++] = (char)('0' + n % 10);
-    }
-    while (count > 0) {
-        id[at++] = digits[--count];
-    }
-    id[at] = '\0';
-}
 
 struct exchange *exchange_new(struct sub *sub, enum exchange_face face,
                               const struct exchange_sink *sink, void *owner)
@@ -76,8 +55,8 @@ struct exchange *exchange_new(struct sub *sub, enum exchange_face face,
     x->op = OP_NONE;
     x->max_part_bytes = PART_BYTES_MAX;
     x->received_us = loop_now_us(sub->loop);
-    sub->last_exchange += sub->exchange_step;
-    make_id(x->id, sub);
+    request_id_make(sub, x->id);
+    trace_begin(x);
     task_init(&x->run, run_steps, x);
     task_init(&x->end_task, on_refused, x);
     timer_init(&x->deadline, on_deadline, x);
@@ -177,7 +156,7 @@ static unsigned final_status(const struct exchange *x)
     return exchange_error_status(x);
 }
 
-static void account(const struct exchange *x)
+static void account(struct exchange *x)
 {
     enum op op = asked_op(x);
     uint64_t now_us = loop_clock_us(x->sub->loop);
@@ -204,6 +183,7 @@ static void account(const struct exchange *x)
     counter_add(outcome(x), 1);
     histogram_record(HISTOGRAM_EXCHANGE_US, record.total_us);
     access_log_write(&record);
+    trace_end(x, now_us, record.status);
 }
 
 /* Whoever is told of a new model may ask for it at once. */
@@ -367,6 +347,7 @@ static enum step_result step_admit(struct exchange *x)
         exchange_refuse_unauthorized(x);
         return STEP_WAIT;
     }
+    trace_note(x, TRACE_ADMITTED);
     return STEP_NEXT;
 }
 
@@ -374,7 +355,11 @@ static enum step_result step_admit(struct exchange *x)
 static enum step_result step_room(struct exchange *x)
 {
     x->waits_for_room = x->paused;
-    return x->paused ? STEP_WAIT : STEP_NEXT;
+    if (x->paused) {
+        trace_note(x, TRACE_WAITS_ROOM);
+        return STEP_WAIT;
+    }
+    return STEP_NEXT;
 }
 
 static enum step_result step_local(struct exchange *x)
@@ -400,13 +385,14 @@ static bool has_model(const struct node *n, struct slice model)
 }
 
 /* False: out of memory. */
-static bool choose(const struct exchange *x, enum choose_verdict *verdict, struct node **chosen)
+static bool choose(struct exchange *x, enum choose_verdict *verdict, struct node **chosen)
 {
     struct nodes *set = x->sub->nodes;
     size_t count = nodes_count(set);
     struct choose_node few[CANDIDATES_AT_HAND];
     struct choose_node *candidates = few;
     struct slice model = buf_slice(&x->model);
+    bool needs_model = x->needs_model && model.len > 0;
     size_t i;
 
     if (count > CANDIDATES_AT_HAND) {
@@ -425,8 +411,8 @@ static bool choose(const struct exchange *x, enum choose_verdict *verdict, struc
             .has_model = has_model(n, model),
         };
     }
-    *verdict =
-        choose_node(candidates, count, x->needs_model && model.len > 0, x->prefer_node_id, &i);
+    *verdict = choose_node(candidates, count, needs_model, x->prefer_node_id, &i);
+    trace_candidates(x, candidates, count, needs_model, *verdict, i);
     *chosen = *verdict == CHOOSE_OK ? nodes_at(set, i) : NULL;
     if (candidates != few) {
         block_put(candidates, count * sizeof(*candidates));
@@ -470,12 +456,14 @@ static void on_refreshed(void *owner)
     OBJ_CHECK(x, EXCHANGE_MAGIC);
     x->refreshing = false;
     x->refreshed = true;
+    trace_note(x, TRACE_NODES_ASKED);
     run_steps(x);
 }
 
 static enum step_result wait_for_nodes(struct exchange *x)
 {
     x->refreshing = true;
+    trace_note(x, TRACE_WAITS_NODES);
     nodes_refresh(x->sub->nodes, &x->refresh, on_refreshed, x);
     return STEP_WAIT;
 }
@@ -544,12 +532,9 @@ static int send_relay(struct exchange *x, struct node *n, struct err *e)
     return x->call == NULL ? e->code : MCP_OK;
 }
 
-static const struct http_header json_headers[] = {
-    {{"Content-Type", 12}, {"application/json", 16}},
-};
-
 static int send_native(struct exchange *x, struct node *n, struct err *e)
 {
+    struct http_header headers[MADE_HEADERS_MAX];
     const struct op_info *op = op_info(x->op);
     struct request_pieces pieces = {0};
     const struct request_edits edits = {
@@ -561,8 +546,8 @@ static int send_native(struct exchange *x, struct node *n, struct err *e)
     struct node_call_request r = {
         .method = slice_str(op->method),
         .path = slice_str(op->path),
-        .headers = json_headers,
-        .header_count = sizeof(json_headers) / sizeof(json_headers[0]),
+        .headers = headers,
+        .header_count = made_headers(x, headers),
         .once = op->once,
     };
 
@@ -588,6 +573,7 @@ static struct slice node_spelling(const struct exchange *x, const struct node *n
 
 static int send_translated(struct exchange *x, struct node *n, struct err *e)
 {
+    struct http_header headers[MADE_HEADERS_MAX];
     const struct openai_ask ask = {
         .op = x->op,
         .request = &x->request,
@@ -599,8 +585,8 @@ static int send_translated(struct exchange *x, struct node *n, struct err *e)
     struct slice body;
     struct node_call_request r = {
         .method = SLICE("POST"),
-        .headers = json_headers,
-        .header_count = sizeof(json_headers) / sizeof(json_headers[0]),
+        .headers = headers,
+        .header_count = made_headers(x, headers),
         .has_body = true,
         .pieces = &body,
         .piece_count = 1,
@@ -655,6 +641,7 @@ static enum step_result step_forward(struct exchange *x)
     if (x->over) {
         return STEP_DONE;
     }
+    trace_sent(x);
     if (x->paused && x->call != NULL) {
         node_call_pause(x->call);
     }
@@ -692,6 +679,7 @@ void exchange_start(struct exchange *x)
     OBJ_CHECK(x, EXCHANGE_MAGIC);
     ASSERT(!x->started);
     x->started = true;
+    trace_note(x, TRACE_COMPLETE);
     if (x->has_deadline) {
         timer_arm(x->sub->loop, &x->deadline, x->deadline_ms);
     }
@@ -703,6 +691,7 @@ bool exchange_try_again(struct exchange *x)
     if (x->attempts >= ATTEMPTS_MAX || x->upload) {
         return false;
     }
+    trace_note(x, TRACE_UNREACHED);
     x->node_id = 0;
     x->step = STEP_CHOOSE;
     openai_call_free(&x->openai);
@@ -746,6 +735,7 @@ void exchange_pause(struct exchange *x)
     if (!x->paused) {
         x->paused = true;
         counter_add(COUNTER_BACKPRESSURE_PAUSES, 1);
+        trace_pause(x);
         if (x->call != NULL) {
             node_call_pause(x->call);
         }
@@ -784,6 +774,7 @@ void exchange_note_part(struct exchange *x, size_t bytes)
     if (x->first_part_us == 0) {
         x->first_part_us = exchange_read_us(x);
         histogram_record(HISTOGRAM_FIRST_PART_US, x->first_part_us - x->received_us);
+        trace_note(x, TRACE_FIRST_PART);
     }
     exchange_note_bytes(x, bytes);
     x->parts++;

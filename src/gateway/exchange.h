@@ -19,6 +19,8 @@
 #include "base/slice.h"
 #include "codec/op.h"
 #include "codec/request.h"
+#include "gateway/request_id.h"
+#include "gateway/trace.h"
 #include "http/parse/message.h"
 #include "http/parse/split.h"
 #include "node/call.h"
@@ -64,7 +66,7 @@ struct exchange_sink {
     void (*drained)(void *owner);
 };
 
-enum { EXCHANGE_MAGIC = 0x65786368, EXCHANGE_ID_MAX = 64 };
+enum { EXCHANGE_MAGIC = 0x65786368, EXCHANGE_ID_MAX = REQUEST_ID_MAX };
 
 struct exchange {
     uint32_t magic;
@@ -115,7 +117,12 @@ struct exchange {
     uint64_t bytes_out;
     uint64_t node_id; /* 0: none chosen */
     unsigned node_status;
-    unsigned sent_status; /* HTTP: what the client got; 0: nothing yet */
+    unsigned sent_status;       /* HTTP: what the client got; 0: nothing yet */
+    uint64_t sent_us;           /* when it was given to a node; 0: it was not */
+    uint64_t load_us;           /* that the node took to load the model; 0: it has not told */
+    bool wants_timing;          /* the client asked for Server-Timing */
+    bool text_is_nodes;         /* the error's text is the node's own */
+    struct trace_record *trace; /* NULL: it is not traced */
 
     /* The machine. */
     uint8_t step; /* index into the steps of exchange.c */

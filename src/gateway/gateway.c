@@ -14,6 +14,7 @@
 #include "gateway/face/admin.h"
 #include "gateway/reload.h"
 #include "gateway/sub_thread.h"
+#include "gateway/trace_ask.h"
 #include "obs/access_log.h"
 #include "obs/log_sink.h"
 #include "obs/logfmt.h"
@@ -317,6 +318,7 @@ void gateway_close(struct gateway *g)
     acceptor_free(&g->http);
     acceptor_free(&g->mcp);
     free_subs(g);
+    trace_asks_free(g);
     nodes_free(&g->nodes);
     reload_free(&g->reload);
     access_log_close();

@@ -20,6 +20,7 @@ struct acceptor;
 struct admin_face;
 struct reload;
 struct sub_thread;
+struct trace_ask;
 
 enum { GATEWAY_INSTANCE_BYTES = 16, GATEWAY_EXIT_LISTEN = 3 };
 
@@ -37,6 +38,7 @@ struct gateway {
     struct acceptor *http;
     struct admin_face *admin;
     struct reload *reload;
+    struct trace_ask *trace_asks; /* that run */
     struct sub *subs;
     struct sub_thread **threads; /* of each sub; NULL: they run on `loop` */
     size_t sub_count;

@@ -35,6 +35,7 @@ void local_give(struct exchange *x, const struct buf *answer)
         exchange_fail(x, MCP_ENOMEM, mcp_error_text(MCP_ENOMEM));
         return;
     }
+    trace_note(x, TRACE_LOCAL);
     exchange_note_part(x, buf_len(&part));
     x->sink->part(x->owner, buf_slice(&part), true);
     buf_fini(&part);

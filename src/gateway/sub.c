@@ -38,6 +38,7 @@ void sub_init(struct sub *s, struct loop *loop, struct nodes *nodes, const struc
     s->exchange_step = o->count;
     s->on_drained = o->on_drained;
     s->on_drained_owner = o->on_drained_owner;
+    trace_ring_init(&s->trace, ((size_t)o->config->trace_requests + o->count - 1) / o->count);
     timer_init(&s->drain_limit, on_drain_limit, s);
     timer_init(&s->drain_poll, on_drain_poll, s);
     (void)pthread_mutex_init(&s->lock, NULL); /* cannot fail for a default mutex */
@@ -79,6 +80,7 @@ void sub_fini(struct sub *s)
     }
     loop_set_turn_hook(s->loop, NULL, NULL);
     access_log_release();
+    trace_ring_fini(&s->trace);
     (void)pthread_mutex_destroy(&s->lock); /* nobody holds it any more */
     take_config(s);
     config_unref(&s->config);

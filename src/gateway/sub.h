@@ -18,6 +18,7 @@
 #include "gateway/body_memory.h"
 #include "gateway/config.h"
 #include "gateway/exchange.h"
+#include "gateway/trace.h"
 #include "node/registry.h"
 #include "reactor/addr.h"
 #include "reactor/loop.h"
@@ -44,9 +45,11 @@ struct sub {
     const struct addr *http_addr; /* where HTTP is listened on; NULL: nowhere */
     struct exchange_list running;
     uint64_t last_exchange; /* number, for request ids: */
+
     uint64_t exchange_step; /* counts in steps, so that no two sub reactors give the same */
     struct mcp_face *mcp;
     struct http_face *http;
+    struct trace_ring trace;
     bool draining;
     bool hurried; /* a second signal */
     struct timer drain_limit;

@@ -363,6 +363,9 @@ static void on_connected(void *owner)
     OBJ_CHECK(c, CALL_MAGIC);
     c->phase = CALL_WAITING;
     arm_limit(c);
+    if (c->ops != NULL && c->ops->connected != NULL) {
+        c->ops->connected(c->owner);
+    }
 }
 
 static void on_head(void *owner, const struct http_head *head)
@@ -414,6 +417,9 @@ static bool retry_stale(struct node_call *c)
     c->retried = true;
     counter_add(COUNTER_NODE_STALE_RETRY, 1);
     LOG_DEBUG("node_stale_retry", "node=%s", c->node->spec->name);
+    if (c->ops->again != NULL) {
+        c->ops->again(c->owner);
+    }
     return connect_fresh(c);
 }
 
@@ -569,6 +575,11 @@ void node_calls_drop(struct node *n)
         call_release(n->detached);
     }
     ASSERT(n->calls == 0);
+}
+
+bool node_call_is_pooled(const struct node_call *c)
+{
+    return c->pooled;
 }
 
 struct node *node_call_node(const struct node_call *c)

@@ -57,6 +57,10 @@ struct node_call_ops {
      * `text` does not name the node. */
     void (*failed)(void *owner, int code, const char *text, bool sent_nothing);
     void (*drained)(void *owner); /* uploads; may be NULL */
+    /* For who wants to know: a new connection stands; the pooled one had closed, and the request
+     * goes out once more on a new one. May be NULL. */
+    void (*connected)(void *owner);
+    void (*again)(void *owner);
 };
 
 /* NULL: MCP_ENOMEM, or MCP_EQUEUE_FULL where no descriptor is left for a connection. */
@@ -74,6 +78,7 @@ void node_call_cancel(struct node_call **c);
 void node_call_detach(struct node_call **c);
 /* The node ends: its detached calls are closed; others must have ended before. */
 void node_calls_drop(struct node *n);
+bool node_call_is_pooled(const struct node_call *c); /* on a connection used before */
 struct node *node_call_node(const struct node_call *c);
 uint64_t node_call_read_us(const struct node_call *c); /* when the bytes now handed out were read */
 

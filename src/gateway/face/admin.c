@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/face/admin.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@
 #include "gateway/health.h"
 #include "gateway/keys.h"
 #include "gateway/reload.h"
+#include "gateway/trace_ask.h"
 #include "http/io/server.h"
 #include "http/parse/url.h"
 #include "obs/prometheus.h"
@@ -25,12 +27,13 @@ enum {
     STATUS_UNPROCESSABLE = 422
 };
 
-/* A request that waits for a reload to be done. */
+/* A request that waits: for a reload to be done, or for what the loops know about a request. */
 struct admin_wait {
     struct list_link link;
     struct admin_face *face;
     struct http_request *request;
     struct reload_asker asker;
+    struct trace_ask *ask; /* NULL: it waits for a reload */
 };
 
 LIST_DECLARE(admin_wait_list, struct admin_wait, link);
@@ -101,6 +104,46 @@ static void get_nodes(const struct gateway *g, struct admin_reply *r)
     (void)health_body(g->nodes, &r->body); /* a failure is sticky */
 }
 
+/* --- what is waited for ----------------------------------------------------------------------- */
+
+/* NULL: out of memory, and answered so. */
+static struct admin_wait *wait_new(struct admin_face *f, struct http_request *q)
+{
+    struct admin_wait *w = calloc(1, sizeof(*w));
+
+    if (w == NULL) {
+        http_reply_simple(&q, 500, SLICE("text/plain"), SLICE("out of memory\n"));
+        return NULL;
+    }
+    w->face = f;
+    w->request = q;
+    admin_wait_list_push(&f->waiting, w);
+    http_request_set_owner(q, w);
+    return w;
+}
+
+static void wait_free(struct admin_wait *w)
+{
+    admin_wait_list_remove(&w->face->waiting, w);
+    free(w);
+}
+
+/* Nobody is there to be told. */
+static void wait_drop(struct admin_wait *w)
+{
+    if (w->ask != NULL) {
+        trace_ask_forget(&w->ask);
+    } else {
+        reload_cancel(w->face->gateway->reload, &w->asker);
+    }
+    wait_free(w);
+}
+
+static void on_gone(void *owner)
+{
+    wait_drop(owner);
+}
+
 /* --- POST /admin/reload ----------------------------------------------------------------------- */
 
 /* "a,b" as ["a","b"]; the names need no escapes. */
@@ -115,12 +158,6 @@ static void append_names(struct buf *out, struct slice names)
         names = slice_skip(names, comma == NULL ? len : len + 1);
     }
     buf_append_byte(out, ']');
-}
-
-static void wait_free(struct admin_wait *w)
-{
-    admin_wait_list_remove(&w->face->waiting, w);
-    free(w);
 }
 
 static void on_reloaded(void *owner, bool ok, struct slice text)
@@ -139,42 +176,77 @@ static void on_reloaded(void *owner, bool ok, struct slice text)
     wait_free(w);
 }
 
-static void post_reload(struct admin_face *f, struct http_request *q)
+static void post_reload(struct admin_face *f, struct http_request *q, struct slice rest)
 {
-    struct admin_wait *w = calloc(1, sizeof(*w));
+    struct admin_wait *w = wait_new(f, q);
 
-    if (w == NULL) {
-        http_reply_simple(&q, 500, SLICE("text/plain"), SLICE("out of memory\n"));
-        return;
+    (void)rest;
+    if (w != NULL) {
+        w->asker = (struct reload_asker){.done = on_reloaded, .owner = w};
+        reload_ask(f->gateway->reload, &w->asker);
     }
-    w->face = f;
-    w->request = q;
-    w->asker = (struct reload_asker){.done = on_reloaded, .owner = w};
-    admin_wait_list_push(&f->waiting, w);
-    http_request_set_owner(q, w);
-    reload_ask(f->gateway->reload, &w->asker);
 }
 
-/* Only a reload is waited for. */
-static void on_gone(void *owner)
+/* --- GET /admin/requests/ID ------------------------------------------------------------------- */
+
+static void append_unknown(struct buf *out, const struct config *c)
+{
+    if (c->trace_requests == 0) {
+        buf_append_str(out, "{\"error\":\"requests are not traced: trace.requests is 0\"}\n");
+    } else {
+        buf_printf(out,
+                   "{\"error\":\"no request of that id; the last %" PRIu64
+                   " requests are kept (trace.requests)\"}\n",
+                   c->trace_requests);
+    }
+}
+
+static void on_found(void *owner, struct slice found, size_t count)
 {
     struct admin_wait *w = owner;
+    struct buf body = {0};
 
-    reload_cancel(w->face->gateway->reload, &w->asker);
+    if (count > 0) {
+        buf_append_str(&body, "{\"requests\":[");
+        buf_append(&body, found);
+        buf_append_str(&body, "]}\n");
+    } else {
+        append_unknown(&body, w->face->gateway->config);
+    }
+    reply_or_500(&w->request, count > 0 ? 200 : 404, SLICE("application/json"), &body);
     wait_free(w);
+}
+
+static void get_request(struct admin_face *f, struct http_request *q, struct slice id)
+{
+    struct admin_wait *w = wait_new(f, q);
+
+    if (w == NULL) {
+        return;
+    }
+    w->ask = trace_ask_begin(f->gateway, id, on_found, w);
+    if (w->ask == NULL) {
+        http_reply_simple(&w->request, 500, SLICE("text/plain"), SLICE("out of memory\n"));
+        wait_free(w);
+    }
 }
 
 /* --- the pages -------------------------------------------------------------------------------- */
 
 static const struct {
-    const char *path;
-    bool open; /* asks for no key */
+    const char *path; /* with a slash at its end: what begins so */
+    bool open;        /* asks for no key */
+    bool is_post;
     void (*get)(const struct gateway *g, struct admin_reply *r);
-    void (*post)(struct admin_face *f, struct http_request *q);
+    /* NULL: `get` answers at once. `rest`: what follows the path. */
+    void (*wait)(struct admin_face *f, struct http_request *q, struct slice rest);
 } pages[] = {
-    {"/healthz", true, get_healthz, NULL},       {"/readyz", true, get_readyz, NULL},
-    {"/metrics", false, get_metrics, NULL},      {"/admin/nodes", false, get_nodes, NULL},
-    {"/admin/reload", false, NULL, post_reload},
+    {"/healthz", true, false, get_healthz, NULL},
+    {"/readyz", true, false, get_readyz, NULL},
+    {"/metrics", false, false, get_metrics, NULL},
+    {"/admin/nodes", false, false, get_nodes, NULL},
+    {"/admin/reload", false, true, NULL, post_reload},
+    {"/admin/requests/", false, false, NULL, get_request},
 };
 
 enum { PAGE_COUNT = sizeof(pages) / sizeof(pages[0]) };
@@ -189,9 +261,15 @@ static bool authorized(const struct gateway *g, const struct http_head *head)
 
 static bool has_method(size_t page, struct slice method)
 {
-    return pages[page].post != NULL
-               ? slice_eq(method, SLICE("POST"))
-               : slice_eq(method, SLICE("GET")) || slice_eq(method, SLICE("HEAD"));
+    return pages[page].is_post ? slice_eq(method, SLICE("POST"))
+                               : slice_eq(method, SLICE("GET")) || slice_eq(method, SLICE("HEAD"));
+}
+
+static bool is_path_of(size_t page, struct slice path)
+{
+    struct slice wanted = slice_str(pages[page].path);
+
+    return wanted.ptr[wanted.len - 1] == '/' ? slice_starts(path, wanted) : slice_eq(path, wanted);
 }
 
 /* PAGE_COUNT: `r` says why none. */
@@ -201,7 +279,7 @@ static size_t find_page(const struct gateway *g, const struct http_head *head,
     struct slice path = url_target_path(head->target);
 
     for (size_t i = 0; i < PAGE_COUNT; i++) {
-        if (!slice_eq(path, slice_str(pages[i].path))) {
+        if (!is_path_of(i, path)) {
             continue;
         }
         if (!has_method(i, head->method)) {
@@ -216,7 +294,7 @@ static size_t find_page(const struct gateway *g, const struct http_head *head,
     }
     reply_text(r, 404,
                "404 page not found; there are /healthz /readyz /metrics /admin/nodes "
-               "/admin/reload\n");
+               "/admin/reload /admin/requests/ID\n");
     return PAGE_COUNT;
 }
 
@@ -231,8 +309,8 @@ static void on_request(void *owner, struct http_request *q, const struct http_he
     } else {
         page = find_page(f->gateway, head, &r);
     }
-    if (page < PAGE_COUNT && pages[page].post != NULL) {
-        pages[page].post(f, q);
+    if (page < PAGE_COUNT && pages[page].wait != NULL) {
+        pages[page].wait(f, q, slice_skip(url_target_path(head->target), strlen(pages[page].path)));
         return;
     }
     if (page < PAGE_COUNT) {
@@ -304,9 +382,8 @@ void admin_face_free(struct admin_face **face)
     }
     *face = NULL;
     while ((w = admin_wait_list_first(&f->waiting)) != NULL) {
-        reload_cancel(f->gateway->reload, &w->asker);
         http_reply_abort(&w->request);
-        wait_free(w);
+        wait_drop(w);
     }
     listener_free(&f->listener);
     http_server_free(&f->server);

@@ -3,7 +3,6 @@
  * and is logged in one place; the reply side is http_reply.c. */
 #include "gateway/face/http.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,9 +37,25 @@ struct http_face {
     struct host_known host_known;
 };
 
-static void reply_plain(struct http_request *q, unsigned status, struct slice text)
+/* What is answered here without an exchange. */
+struct local_reply {
+    struct http_request *request;
+    char id[REQUEST_ID_MAX + 1];
+};
+
+static const struct slice go_text = SLICE("text/plain; charset=utf-8");
+
+/* With another header where its value is not empty. */
+static void reply_local(const struct local_reply *r, unsigned status, struct slice type,
+                        struct slice text, struct http_header another)
 {
-    http_reply_simple(&q, status, SLICE("text/plain; charset=utf-8"), text);
+    const struct http_header headers[] = {
+        {SLICE("Content-Type"), type}, {SLICE("X-Request-Id"), slice_str(r->id)}, another};
+    struct http_request *q = r->request;
+
+    http_reply_head(q, status, headers, another.value.len > 0 ? 3 : 2, (int64_t)text.len);
+    http_reply_body(q, text);
+    http_reply_end(&q);
 }
 
 static void reply_to_itself(struct http_request *q, struct slice probe)
@@ -51,50 +66,47 @@ static void reply_to_itself(struct http_request *q, struct slice probe)
     http_reply_end(&q);
 }
 
-/* As gin answers what it has no route for. With another header where its value is not empty. */
-static void reply_no_route(struct http_request *q, unsigned status, struct slice text,
-                           struct slice name, struct slice value)
+/* As gin answers what it has no route for. */
+static void reply_no_route(const struct local_reply *r, unsigned status, struct slice text,
+                           struct http_header another)
 {
-    const struct http_header headers[] = {
-        {SLICE("Content-Type"), SLICE("text/plain")},
-        {name, value},
-    };
-
     counter_add(COUNTER_HTTP_BAD, 1);
-    http_reply_head(q, status, headers, value.len > 0 ? 2 : 1, (int64_t)text.len);
-    http_reply_body(q, text);
-    http_reply_end(&q);
+    reply_local(r, status, SLICE("text/plain"), text, another);
 }
 
-static void reply_no_method(struct http_request *q, struct slice path)
+static void reply_no_method(const struct local_reply *r, struct slice path)
 {
     struct buf allow = {0};
 
     (void)route_allow(path, &allow); /* failed: without it */
-    reply_no_route(q, 405, SLICE("405 method not allowed"), SLICE("Allow"), buf_slice(&allow));
+    reply_no_route(r, 405, SLICE("405 method not allowed"),
+                   (struct http_header){SLICE("Allow"), buf_slice(&allow)});
     buf_fini(&allow);
 }
 
 /* Where slashes are all that is wrong, clients are sent the right way, as gin does. */
-static void reply_no_path(struct http_request *q, const struct http_head *head)
+static void reply_no_path(const struct local_reply *r, const struct http_head *head)
 {
     struct slice path = url_target_path(head->target);
     struct buf tidy = {0};
 
     if (route_tidy(path, &tidy) && buf_append(&tidy, slice_skip(head->target, path.len))) {
-        reply_no_route(q, 307, SLICE(""), SLICE("Location"), buf_slice(&tidy));
+        reply_no_route(r, 307, SLICE(""),
+                       (struct http_header){SLICE("Location"), buf_slice(&tidy)});
     } else {
-        reply_no_route(q, 404, SLICE("404 page not found"), SLICE(""), SLICE(""));
+        reply_no_route(r, 404, SLICE("404 page not found"), (struct http_header){0});
     }
     buf_fini(&tidy);
 }
 
 /* No exchange, but somebody who tries to get in is to be seen. */
-static void log_foreign(const struct http_face *f, const char *client, const struct http_head *head)
+static void log_foreign(const struct http_face *f, const struct local_reply *r,
+                        const struct http_head *head)
 {
+    char client[ADDR_TEXT_MAX];
     const struct access_record record = {
         .wall_us = loop_wall_us(f->sub->loop),
-        .id = "",
+        .id = r->id,
         .face = "http",
         .client = client,
         .key = "",
@@ -105,7 +117,14 @@ static void log_foreign(const struct http_face *f, const char *client, const str
         .status = STATUS_FOREIGN,
     };
 
+    addr_format_host(http_request_peer(r->request), client);
     access_log_write(&record);
+}
+
+static void take_id(const struct http_face *f, const struct http_head *head,
+                    char id[REQUEST_ID_MAX + 1])
+{
+    request_id_take(f->sub, http_head_find(head, SLICE("x-request-id")), id);
 }
 
 /* True: answered without an exchange. */
@@ -114,47 +133,36 @@ static bool reply_at_once(struct http_face *f, struct http_request *q, const str
 {
     struct slice path = url_target_path(head->target);
     struct slice probe = http_head_find(head, SLICE(NODE_PROBE_HEADER));
+    struct local_reply r = {.request = q};
 
     if (probe.ptr != NULL && slice_eq(probe, slice_str(f->sub->instance))) {
         reply_to_itself(q, probe);
         return true;
     }
     if (host_is_foreign_now(f->sub->config, f->sub->http_addr, head, &f->host_known)) {
-        char client[ADDR_TEXT_MAX];
-
-        addr_format_host(http_request_peer(q), client);
+        take_id(f, head, r.id);
         counter_add(COUNTER_HTTP_BAD, 1);
-        log_foreign(f, client, head);
-        reply_plain(q, STATUS_FOREIGN, SLICE(HOST_FOREIGN_TEXT));
+        log_foreign(f, &r, head);
+        reply_local(&r, STATUS_FOREIGN, go_text, SLICE(HOST_FOREIGN_TEXT), (struct http_header){0});
         return true;
     }
     switch (route_find(head->method, path, route)) {
     case ROUTE_FOUND:
         if (slice_eq(path, SLICE(ROUTE_LIVENESS)) && !slice_eq(head->method, SLICE("OPTIONS"))) {
-            reply_plain(q, 200, SLICE("Ollama is running"));
+            take_id(f, head, r.id);
+            reply_local(&r, 200, go_text, SLICE("Ollama is running"), (struct http_header){0});
             return true;
         }
         return false;
     case ROUTE_NO_METHOD:
-        reply_no_method(q, path);
+        take_id(f, head, r.id);
+        reply_no_method(&r, path);
         return true;
     case ROUTE_NO_PATH:
         break;
     }
-    reply_no_path(q, head);
-    return true;
-}
-
-static bool id_is_fine(struct slice id)
-{
-    if (id.len == 0 || id.len > EXCHANGE_ID_MAX) {
-        return false;
-    }
-    for (size_t i = 0; i < id.len; i++) {
-        if (!isalnum((unsigned char)id.ptr[i]) && strchr("-_.:", id.ptr[i]) == NULL) {
-            return false;
-        }
-    }
+    take_id(f, head, r.id);
+    reply_no_path(&r, head);
     return true;
 }
 
@@ -164,7 +172,8 @@ static bool header_stays_here(const struct http_head *head, struct slice name)
 
     return http_header_is_hop_by_hop(head, name) ||
            slice_eq_case(slice_first(name, ours.len), ours) ||
-           slice_eq_case(name, SLICE("accept-encoding"));
+           slice_eq_case(name, SLICE("accept-encoding")) ||
+           slice_eq_case(name, SLICE("x-request-id"));
 }
 
 /* Copies a slice to `at`, where there is room, and goes on behind it. */
@@ -203,8 +212,12 @@ static bool keep_head(struct exchange *x, const struct http_head *head)
         if (!header_stays_here(head, h->name)) {
             x->headers[x->header_count].name = keep(&at, h->name);
             x->headers[x->header_count++].value = keep(&at, h->value);
+        } else if (slice_eq_case(h->name, SLICE("x-mcpgate-trace"))) {
+            x->wants_timing = x->sub->config->server_timing != CONFIG_TIMING_OFF;
         }
     }
+    /* There is room for one that the client did not send. */
+    x->headers[x->header_count++] = (struct http_header){SLICE("X-Request-Id"), slice_str(x->id)};
     return true;
 }
 
@@ -235,7 +248,7 @@ static bool fill_exchange(struct exchange *x, const struct route *route,
 {
     struct slice id = http_head_find(head, SLICE("x-request-id"));
 
-    if (id.ptr != NULL && id_is_fine(id)) {
+    if (request_id_is_fine(id)) {
         slice_copy(id, x->id, sizeof(x->id));
     }
     addr_format_host(http_request_peer(q), x->client);
@@ -252,6 +265,7 @@ static bool fill_exchange(struct exchange *x, const struct route *route,
         x->upload = route->body == ROUTE_BODY_UPLOAD;
         x->retrieves = route->retrieves;
     }
+    x->wants_timing = x->sub->config->server_timing == CONFIG_TIMING_ALWAYS;
     x->is_head = slice_eq(head->method, SLICE("HEAD"));
     x->upload_length = head->has_length ? (int64_t)head->content_length : -1;
     if (x->retrieves &&
@@ -281,8 +295,11 @@ static void on_request(void *owner, struct http_request *q, const struct http_he
     }
     h = http_exchange_new(f->sub, q, route);
     if (h == NULL) {
-        http_reply_simple(&q, 500, SLICE("application/json; charset=utf-8"),
-                          SLICE("{\"error\":\"out of memory\"}"));
+        struct local_reply r = {.request = q};
+
+        take_id(f, head, r.id);
+        reply_local(&r, 500, SLICE("application/json; charset=utf-8"),
+                    SLICE("{\"error\":\"out of memory\"}"), (struct http_header){0});
         return;
     }
     note_encoding(h, head);

@@ -5,9 +5,10 @@
 #include "base/check.h"
 #include "base/counter.h"
 #include "codec/error_body.h"
+#include "gateway/server_timing.h"
 #include "gateway/sub.h"
 
-enum { REPLY_HEADERS_MAX = HTTP_HEADERS_MAX + 1, STALL_FIRST_LOOK = 8 };
+enum { REPLY_HEADERS_MAX = HTTP_HEADERS_MAX + 2, STALL_FIRST_LOOK = 8 };
 
 static const struct exchange_sink http_sink;
 static void on_stall(void *owner);
@@ -127,6 +128,18 @@ static struct slice id_of(const struct http_exchange *h)
     return slice_str(h->exchange->id);
 }
 
+/* The gateway's own headers, into `headers`; `timing` holds the value of one. */
+static size_t own_headers(const struct http_exchange *h, struct http_header *headers,
+                          char timing[SERVER_TIMING_MAX])
+{
+    headers[0] = (struct http_header){SLICE("X-Request-Id"), id_of(h)};
+    if (!h->exchange->wants_timing) {
+        return 1;
+    }
+    headers[1] = (struct http_header){SLICE("Server-Timing"), server_timing(h->exchange, timing)};
+    return 2;
+}
+
 /* Framing is this side's own; Date is set anew. */
 static bool header_is_replaced(const struct http_head *head, struct slice name)
 {
@@ -150,6 +163,7 @@ static void on_head(void *owner, const struct http_head *head)
     struct http_exchange *h = owner;
     struct http_header headers[REPLY_HEADERS_MAX];
     struct slice type;
+    char timing[SERVER_TIMING_MAX];
     size_t count = 0;
 
     OBJ_CHECK(h, HTTP_EXCHANGE_MAGIC);
@@ -164,7 +178,7 @@ static void on_head(void *owner, const struct http_head *head)
             headers[count++] = head->headers[i];
         }
     }
-    headers[count++] = (struct http_header){SLICE("X-Request-Id"), id_of(h)};
+    count += own_headers(h, headers + count, timing);
     h->exchange->sent_status = head->status;
     http_reply_head(h->request, head->status, headers, count, reply_length(h, head));
 }
@@ -180,15 +194,16 @@ static void on_bytes(void *owner, struct slice bytes)
 
 static void begin_native(struct http_exchange *h, int64_t length)
 {
-    const struct http_header headers[] = {
+    struct http_header headers[3] = {
         {SLICE("Content-Type"), length == HTTP_LENGTH_CHUNKED
                                     ? SLICE("application/x-ndjson")
                                     : SLICE("application/json; charset=utf-8")},
-        {SLICE("X-Request-Id"), id_of(h)},
     };
+    char timing[SERVER_TIMING_MAX];
+    size_t count = 1 + own_headers(h, headers + 1, timing);
 
     h->exchange->sent_status = 200;
-    http_reply_head(h->request, 200, headers, 2, length);
+    http_reply_head(h->request, 200, headers, count, length);
 }
 
 static void on_part(void *owner, struct slice part, bool last)
@@ -226,13 +241,15 @@ static void reply_error(struct http_exchange *h, const struct exchange_result *r
     struct slice text = error_text(r, &scratch);
 
     if (!http_reply_started(h->request)) {
-        const struct http_header headers[] = {
+        struct http_header headers[4] = {
             {SLICE("Content-Type"), SLICE("application/json; charset=utf-8")},
-            {SLICE("X-Request-Id"), id_of(h)},
-            {SLICE("WWW-Authenticate"), SLICE("Bearer")}, /* the last: of 401 alone */
         };
-        size_t count = r->code == MCP_EUNAUTHORIZED ? 3 : 2;
+        char timing[SERVER_TIMING_MAX];
+        size_t count = 1 + own_headers(h, headers + 1, timing);
 
+        if (r->code == MCP_EUNAUTHORIZED) {
+            headers[count++] = (struct http_header){SLICE("WWW-Authenticate"), SLICE("Bearer")};
+        }
         (void)shape_error(h->route->shape, status, text, id_of(h),
                           &body); /* failed: an empty body */
         http_reply_head(h->request, status, headers, count, (int64_t)buf_len(&body));

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/admin.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/text.h"
+#include "client/io/address.h"
+#include "http/parse/message.h"
+
+enum { ANSWER_S = 5, READ_BYTES = 1 << 14 };
+
+static const char *from_environment(const char *name, const char *otherwise)
+{
+    const char *value = getenv(name);
+
+    return value == NULL || *value == '\0' ? otherwise : value;
+}
+
+void cli_admin_defaults(struct cli_admin *a)
+{
+    *a = (struct cli_admin){
+        .address = from_environment("MCPGATE_ADMIN", "127.0.0.1:6060"),
+        .address_from = "MCPGATE_ADMIN",
+        .key = from_environment("MCPGATE_KEY", NULL),
+    };
+}
+
+static int say_unreached(const char *text)
+{
+    cli_error("no gateway there: %s; start it with: mcpgate serve", text);
+    return CLI_EXIT_NO_SERVER;
+}
+
+/* A socket, or -1 with errno. */
+static int connect_one(const struct client_target *target)
+{
+    static const struct timeval limit = {.tv_sec = ANSWER_S};
+    int fd = socket(target->ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd >= 0 && (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) != 0 ||
+                    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) != 0 ||
+                    connect(fd, (const struct sockaddr *)&target->ss, target->len) != 0)) {
+        int error = errno;
+
+        (void)close(fd); /* nothing was written */
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+static int connect_to(const struct cli_admin *a, int *fd)
+{
+    struct client_target targets[CLIENT_TARGETS_MAX];
+    struct client_address address;
+    struct err e = {0};
+    int count;
+
+    if (client_address_parse(&address, a->address, &e) != MCP_OK) {
+        cli_error("%s: expected host:port, [v6]:port or unix:PATH, not '%s'", a->address_from,
+                  a->address);
+        return CLI_EXIT_USAGE;
+    }
+    if (strlen(address.text) != strlen(a->address)) { /* the port was left out */
+        slice_copy(SLICE("6060"), address.port, sizeof(address.port));
+    }
+    count = client_address_resolve(&address, targets, &e);
+    if (count < 0) {
+        return say_unreached(e.text);
+    }
+    for (int i = 0; i < count; i++) {
+        *fd = connect_one(&targets[i]);
+        if (*fd >= 0) {
+            return CLI_EXIT_OK;
+        }
+    }
+    (void)err_set(&e, MCP_ECONNECT, "%s: %s", a->address, strerror(errno));
+    return say_unreached(e.text);
+}
+
+static bool write_all(int fd, struct slice bytes)
+{
+    while (bytes.len > 0) {
+        ssize_t n = send(fd, bytes.ptr, bytes.len, MSG_NOSIGNAL);
+
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            return false;
+        }
+        bytes = slice_skip(bytes, (size_t)n);
+    }
+    return true;
+}
+
+static bool send_request(int fd, const struct cli_admin *a, const char *path)
+{
+    struct buf out = {0};
+    bool ok;
+
+    buf_printf(&out, "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", path);
+    if (a->key != NULL) {
+        buf_printf(&out, "Authorization: Bearer %s\r\n", a->key);
+    }
+    buf_append(&out, SLICE("\r\n"));
+    if (buf_failed(&out)) {
+        cli_no_memory();
+    }
+    ok = write_all(fd, buf_slice(&out));
+    buf_fini(&out);
+    return ok;
+}
+
+/* Whether that was the end of the answer, or of what can be read. */
+static bool take(struct http_parser *p, struct slice in, unsigned *status, struct buf *body,
+                 struct err *e)
+{
+    struct http_event ev;
+
+    do {
+        ptrdiff_t used = http_parser_feed(p, in, &ev, e);
+
+        if (used < 0) {
+            return true;
+        }
+        in = slice_skip(in, (size_t)used);
+        if (ev.kind == HTTP_EV_HEAD) {
+            *status = ev.head->status;
+        } else if (ev.kind == HTTP_EV_BODY && !buf_append(body, ev.body)) {
+            cli_no_memory();
+        } else if (ev.kind == HTTP_EV_END) {
+            return true;
+        }
+    } while (ev.kind != HTTP_EV_MORE);
+    return false;
+}
+
+static void read_answer(int fd, unsigned *status, struct buf *body, struct err *e)
+{
+    struct http_parser *p = http_parser_new(HTTP_PARSE_RESPONSES);
+    char bytes[READ_BYTES];
+    bool is_over = false;
+
+    if (p == NULL) {
+        cli_no_memory();
+    }
+    while (!is_over) {
+        ssize_t n = recv(fd, bytes, sizeof(bytes), 0);
+
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            (void)err_set(e, MCP_ECLOSED, "%s",
+                          n == 0            ? "it closed the connection"
+                          : errno == EAGAIN ? "no answer within 5 s"
+                                            : strerror(errno));
+            break;
+        }
+        is_over = take(p, slice_of(bytes, (size_t)n), status, body, e);
+    }
+    http_parser_free(&p);
+}
+
+int cli_admin_get(const struct cli_admin *a, const char *path, unsigned *status, struct buf *body)
+{
+    struct err e = {0};
+    int fd = -1;
+    int rc = connect_to(a, &fd);
+
+    if (rc != CLI_EXIT_OK) {
+        return rc;
+    }
+    *status = 0;
+    if (send_request(fd, a, path)) {
+        read_answer(fd, status, body, &e);
+    } else {
+        (void)err_set(&e, MCP_ECLOSED, "%s", strerror(errno));
+    }
+    (void)close(fd); /* everything that counts was read */
+    if (*status == 0 || e.code != MCP_OK) {
+        cli_error("what answers at %s is no admin listener (%s)", a->address, e.text);
+        return CLI_EXIT_NO_SERVER;
+    }
+    return CLI_EXIT_OK;
+}
