@@ -55,6 +55,16 @@ def test_the_node_is_told_the_id_and_the_trace_of_an_mcp_client(gateway, node, m
         assert node.requests[-1].all("traceparent") == []
 
 
+@pytest.mark.parametrize("given", ["client-3", "not fine", "\\u0061bc", "", None])
+def test_an_mcp_client_may_name_its_request(gateway, node, mcp, given):
+    tags = {"tags": {"team": "x", "request_id": given}} if given is not None else {}
+    mcp.request(1, json.dumps({**GENERATE, "mcp": tags}).replace("\\\\u", "\\u").encode())
+    mcp.parts()
+    name = node.requests[-1].get("X-Request-Id")
+    assert name == given if given == "client-3" else re.fullmatch(r"[0-9a-f]{8}-\d+", name)
+    assert why(gateway, name)["face"] == "mcp"
+
+
 # --- Server-Timing --------------------------------------------------------------------------------
 TRACE = [("X-Mcpgate-Trace", "1")]
 

@@ -374,6 +374,23 @@ static enum stream_end stream_end_of(enum op op)
     return op == OP_GENERATE || op == OP_CHAT ? STREAM_END_DONE : STREAM_END_FRAMING;
 }
 
+/* The client's own, as HTTP has it in X-Request-Id. */
+static void take_id(struct exchange *x)
+{
+    struct slice tags = x->request.mcp.tags;
+    struct json_member id;
+    struct slice text;
+
+    if (tags.ptr == NULL || json_find(tags, SLICE("request_id"), &id) != JSON_OK ||
+        id.kind != JSON_STRING) {
+        return;
+    }
+    text = slice_of(id.value.ptr + 1, id.value.len - 2); /* one with escapes is not fine */
+    if (request_id_is_fine(text)) {
+        slice_copy(text, x->id, sizeof(x->id));
+    }
+}
+
 /* Everything the payload says. 0, or the error that refuses it. */
 static int read_request(struct mcp_exchange *m, struct err *e)
 {
@@ -384,6 +401,7 @@ static int read_request(struct mcp_exchange *m, struct err *e)
         return rv;
     }
     x->body_is_json = true;
+    take_id(x);
     if ((rv = read_key(m->conn, x, e)) != MCP_OK ||
         (rv = request_op(&x->request, &x->op, e)) != MCP_OK ||
         (rv = request_model(&x->request, x->op, &x->model, e)) != MCP_OK ||
