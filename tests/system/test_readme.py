@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the README and docs/mcp.md show can be typed as it stands: their blocks run in the order they
 stand, against the embedded engine, in a network of their own, where the default ports are free. Lines
-that cannot run here are listed with the reason. README.zh-CN.md has the same blocks (check_docs.py)."""
+that cannot run here are listed with the reason. README.zh-CN.md has the same blocks (check_docs.py).
+Configurations shown are right, commands and errors those of the program."""
 import os
 import pathlib
 import re
@@ -14,6 +15,7 @@ from engine import TOOLS, die_with_parent
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CHINESE = (ROOT / "README.zh-CN.md").read_text(encoding="utf-8")
 MCP = (ROOT / "docs/mcp.md").read_text(encoding="utf-8")
 BINARY = os.path.abspath(os.environ.get("MCPGATE_BIN", "build/asan/mcpgate"))
 NOT_RUN = {
@@ -125,7 +127,7 @@ def test_the_gateway_prints_what_is_shown(result):
 def test_the_tour(result):
     assert result["tour.status"] == "0\n", result["tour.err"]
     out = result["tour.out"]
-    for part in ("gemma3:270m  ", '"done":true', '"object":"chat.completion"', "\nready\n", "gateway  ok\n",
+    for part in ("gemma3:270m  ", '"done":true', '"object":"chat.completion"', "  the answer is complete\n", "gateway  ok\n",
                  "mcpgate_exchanges_total{", '"object":"list"', '{"status":"reloaded","changed":["limits.max_body"]}',
                  '\n  - url: "http://10.0.0.6:11434"\n'):
         assert part in out, part
@@ -139,8 +141,9 @@ def test_the_programs(result, name):
     assert len(result[f"{name}.out"].strip()) > 20, result["tour.err"]
 
 
-def test_configurations(tmp_path):
-    (text,) = blocks((ROOT / "docs/configuration.md").read_text(encoding="utf-8"), "yaml")
+@pytest.mark.parametrize("page", ["configuration", "operations"])
+def test_configurations(page, tmp_path):
+    text = blocks((ROOT / f"docs/{page}.md").read_text(encoding="utf-8"), "yaml")[0]
     files = [tmp_path / "mcpgate.yaml", *(tmp_path / name for name in re.findall(r"\w+\.key\b", text))]
     for number, file in enumerate(files):
         file.write_text(f"key-{number}\n" if number else text)
@@ -149,10 +152,22 @@ def test_configurations(tmp_path):
     assert (run.returncode, run.stderr) == (0, "")
 
 
-def test_commands_of_the_readme_exist():
+@pytest.mark.parametrize("text", [README, CHINESE], ids=["en", "zh"])
+def test_commands_of_the_readme_exist(text):
     """Those in the text, too: every `make X` and every option of serve."""
     targets = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.M)
-    assert set(re.findall(r"\bmake ([a-z]+)", README)) <= set(targets)
+    assert set(re.findall(r"\bmake ([a-z]+)", text)) <= set(targets)
     page = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
-    for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - {"--port"}:
+    for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - {"--port"}:
         assert f"`{option}" in page, option
+
+
+def test_the_errors_are_those_of_the_program():
+    shown = re.findall(r"^\*\*`(.+?)`\*\*", README, re.M)
+    assert len(shown) == 5
+    assert shown == re.findall(r"^\*\*`(.+?)`\*\*", CHINESE, re.M)
+    sources = [*(ROOT / "src").rglob("*.c"), ROOT / "tools/deps"]
+    text = "".join(re.sub(r'"\s*"', "", file.read_text()) for file in sources)  # strings over two lines
+    changing = r"[\d.]+:\d+|llama-server \(pid \d+\)|unknown_model: |'x'"
+    for piece in (piece.strip() for error in shown for piece in re.split(changing, error)):
+        assert piece in text, piece
