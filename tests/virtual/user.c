@@ -42,6 +42,7 @@ struct user {
     unsigned beats_echoed;
     bool is_error; /* of the answer that comes in */
     bool paused;
+    bool stalled;
     struct timer writing;
     struct timer dawdling;
     struct timer leaving;
@@ -397,7 +398,7 @@ static void on_data(void *owner, struct slice in)
 
 static void hang_up(struct user *u)
 {
-    end_all(u, DEAL_CUT);
+    end_all(u, u->stalled ? DEAL_LEFT : DEAL_CUT); /* the gateway need not wait for ever */
     sock_close(&u->s, false);
     finish(u);
 }
@@ -436,6 +437,7 @@ static void stall(void *owner)
 
     timer_cancel(world.loop, &u->dawdling);
     sock_pause(u->s);
+    u->stalled = true;
     timer_arm(world.loop, &u->leaving, STALL_MS);
 }
 
