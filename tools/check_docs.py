@@ -7,6 +7,7 @@ Every relative link and picture exists, and its anchor; every file of docs/ is l
 another page; every docs/X.md that any file names exists; pictures are XML. README.zh-CN.md goes with
 README.md: headings of the same levels, the same blocks of code byte for byte, the same links.
 docs/architecture.md has a row for each part of src/, with its level, and names no file that is not there.
+The rows of a table have as many cells as its head, and a block of code ends.
 """
 import pathlib
 import re
@@ -112,6 +113,18 @@ def check_architecture(root, text):
             yield f"docs/architecture.md: names {name}, which is not there"
 
 
+def check_layout(texts):
+    for name, text in texts.items():
+        if len(re.findall(r"^```", text, re.M)) % 2:
+            yield f"{name}: a block of code does not end"
+        cells = 0  # of the table these lines are of
+        for line in BLOCK.sub("", text).splitlines():
+            here = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else 0
+            if here and cells and here != cells:
+                yield f"{name}: a row of {here - 1} cells where the head has {cells - 1}: {line[:60]}"
+            cells = cells if here and cells else here
+
+
 def check_pictures(root):
     for name in files_of(root):
         if name.startswith("docs/") and name.endswith(".svg"):
@@ -127,7 +140,7 @@ def check(root):
     errors = [*check_links(root, texts, linked)]
     errors += [f"{name}: no other page links to it"
                for name in files_of(root) if name.startswith("docs/") and name not in linked]
-    return errors + [*check_names(root), *check_pair(texts), *check_pictures(root),
+    return errors + [*check_names(root), *check_pair(texts), *check_pictures(root), *check_layout(texts),
                      *check_architecture(root, texts.get("docs/architecture.md"))]
 
 

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/configuration.md is what tools/config_reference makes of the program."""
+"""docs/configuration.md is what tools/config_reference makes of the program; docs/cli.md shows what it prints."""
 import os
 import pathlib
+import re
 import subprocess
 
 import pytest
 
-from cli import BIN
+from cli import BIN, good
 
 PAGE = pathlib.Path("docs/configuration.md")
+CLI = pathlib.Path("docs/cli.md")
 
 
 def tool(*args):
@@ -40,3 +42,8 @@ def test_a_section_without_a_table(tmp_path):
     result = tool(page)
     assert result.returncode == 1
     assert result.stderr.endswith("look at limits\n")
+
+
+def test_decode_shows_what_the_page_says():
+    command, shown = re.search(r"^\$ echo (.+) \| mcpgate decode\n((?:.+\n)+)```$", CLI.read_text(), re.M).groups()
+    assert good("decode", stdin=command + "\n") == shown

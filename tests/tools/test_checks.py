@@ -127,20 +127,6 @@ class Vectors(Tree):
         self.assert_errors(check_vectors.check(self.root), "wire.json: differs", "cleanroom: differs")
 
 
-    def test_architecture(self):
-        rows = "| `src/base` | b | 0 |\n| `src/wire` | w | 1 |\n| `src/wire/face` | f | 1 |\n"
-        self.write("docs/p.md", "[a](architecture.md)\n")
-        self.write("README.md", "[p](docs/p.md)\n")
-        self.write("src/base/a.c", SPDX)
-        self.write("src/wire/face/b_c.h", SPDX)
-        self.write("docs/architecture.md", rows + "`a.c` `face/b_c.h` `b*.h`\n")
-        self.assert_errors(check_docs.check(self.root))
-        self.write("docs/architecture.md", rows.replace("w | 1", "w | 2") + "`face/a.c` `src/base/a.c`\n")
-        self.assert_errors(check_docs.check(self.root), "[('wire', '1'), ('wire', '2')]", "names face/a.c")
-        self.write("docs/architecture.md", rows.replace("base", "bass"))
-        self.assert_errors(check_docs.check(self.root), "[('base', '0'), ('bass', '0')]")
-
-
 class Whole(Tree):
     def test_good(self):
         self.write("src/base/a.c", SPDX + "int a;\n")
@@ -211,6 +197,27 @@ class Docs(Tree):
         self.assert_errors(check_docs.check(self.root), "headings of other levels", "block 1 of code is another")
         self.write("README.zh-CN.md", self.README.replace("```sh\nls\n```\n", ""))
         self.assert_errors(check_docs.check(self.root), "0 blocks of code, README.md has 1")
+
+    def test_layout(self):
+        table = "| a | b |\n|---|---|\n| `x\\|y` | 1 |\n"
+        self.write("README.zh-CN.md", self.README)
+        self.write("README.md", self.README + table)
+        self.assert_errors(check_docs.check(self.root))
+        self.write("README.md", self.README + table.replace("\\|", "|") + "```sh\n")
+        self.assert_errors(check_docs.check(self.root), "a block of code does not end", "a row of 3 cells where the head has 2: | `x|y`")
+
+    def test_architecture(self):
+        rows = "| `src/base` | b | 0 |\n| `src/wire` | w | 1 |\n| `src/wire/face` | f | 1 |\n"
+        self.write("docs/p.md", "[a](architecture.md)\n")
+        self.write("README.md", "[p](docs/p.md)\n")
+        self.write("src/base/a.c", SPDX)
+        self.write("src/wire/face/b_c.h", SPDX)
+        self.write("docs/architecture.md", rows + "`a.c` `face/b_c.h` `b*.h`\n")
+        self.assert_errors(check_docs.check(self.root))
+        self.write("docs/architecture.md", rows.replace("w | 1", "w | 2") + "`face/a.c` `src/base/a.c`\n")
+        self.assert_errors(check_docs.check(self.root), "[('wire', '1'), ('wire', '2')]", "names face/a.c")
+        self.write("docs/architecture.md", rows.replace("base", "bass"))
+        self.assert_errors(check_docs.check(self.root), "[('base', '0'), ('bass', '0')]")
 
 
 if __name__ == "__main__":
