@@ -75,8 +75,7 @@ bool host_is_foreign_now(const struct config *c, const struct addr *listener,
 {
     bool is_loopback = addr_is_local(listener) && addr_port(listener) != 0; /* no unix socket */
 
-    return c->key_count == 0 && is_loopback &&
-           !is_local_as_before(http_head_find(head, SLICE("Host")), known);
+    return c->key_count == 0 && is_loopback && !is_local_as_before(head->host, known);
 }
 
 bool host_is_foreign(const struct config *c, const struct addr *listener,

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/counter.h"
 #include "http/io/server_internal.h"
+#include "http/parse/target.h"
 
 #define TO(state) (1u << (state))
 
@@ -172,38 +173,6 @@ static void conn_bad(struct http_conn *c, unsigned status, const char *reason)
 /* --- requests
  * ---------------------------------------------------------------------------------------- */
 
-/* "http://host/path" becomes "/path". NULL, or what is wrong with the target. */
-static const char *read_target(struct http_head *head)
-{
-    static const char scheme[] = "http://";
-    struct slice target = head->target;
-
-    if (target.len > 0 && target.ptr[0] == '/') {
-        return NULL;
-    }
-    if (slice_eq(target, SLICE("*"))) {
-        return slice_eq(head->method, SLICE("OPTIONS")) ? NULL : "* is for OPTIONS";
-    }
-    if (!slice_eq_case(slice_first(target, sizeof(scheme) - 1), slice_str(scheme))) {
-        return "a target that is neither a path nor http://host/path";
-    }
-    target = slice_skip(target, sizeof(scheme) - 1);
-    for (size_t i = 0; i < target.len; i++) {
-        if (target.ptr[i] == '?' || target.ptr[i] == '#') {
-            break;
-        }
-        if (target.ptr[i] == '/') {
-            head->target = slice_skip(target, i);
-            return i == 0 ? "a target without a host" : NULL;
-        }
-        if (i + 1 == target.len) {
-            head->target = SLICE("/");
-            return NULL;
-        }
-    }
-    return "a target without a path";
-}
-
 static void begin_request(struct http_conn *c, const struct http_head *head)
 {
     struct http_server *s = c->server;
@@ -215,7 +184,7 @@ static void begin_request(struct http_conn *c, const struct http_head *head)
         conn_bad(c, 405, "CONNECT is not supported");
         return;
     }
-    fault = read_target(&own);
+    fault = http_target_read(&own);
     if (fault != NULL) {
         conn_bad(c, 400, fault);
         return;
@@ -328,6 +297,22 @@ static void act_on(struct http_conn *c, const struct http_event *ev)
     }
 }
 
+static unsigned status_of_fault(int error)
+{
+    switch (error) {
+    case MCP_ETOO_LARGE:
+        return 431;
+    case MCP_EUNSUPPORTED_OP:
+        return 501;
+    case MCP_EUNSUPPORTED_VERSION:
+        return 505;
+    case MCP_ENOMEM:
+        return 500;
+    default:
+        return 400;
+    }
+}
+
 /* Returns bytes used. Handlers may end the request, the connection or the server meanwhile. */
 static size_t feed(struct http_conn *c, struct slice in)
 {
@@ -340,7 +325,7 @@ static size_t feed(struct http_conn *c, struct slice in)
         ptrdiff_t n = http_parser_feed(c->parser, slice_skip(in, used), &ev, &e);
 
         if (n < 0) {
-            conn_bad(c, n == MCP_ETOO_LARGE ? 431 : n == MCP_ENOMEM ? 500 : 400, e.text);
+            conn_bad(c, status_of_fault((int)n), e.text);
             break;
         }
         used += (size_t)n;

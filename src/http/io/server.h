@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* HTTP/1.x connections of clients: keep-alive, pipelining (answered in order; the next request is
  * not looked at before the reply is over), HTTP/1.0, HEAD, Expect: 100-continue, chunked and
- * Content-Length framing. What is malformed or late is answered here (400, 405, 408, 417, 431, 500)
- * with a body from the handler's `bad`, counted as HTTP_BAD, and closes the connection.
+ * Content-Length framing. What is malformed or late is answered here (400, 405, 408, 417, 431, 500,
+ * 501, 505) with a body from the handler's `bad`, counted as HTTP_BAD, and closes the connection.
  * One `struct http_request` is one request with its reply; it belongs to the connection and ends
  * with http_reply_end, _abort or _simple, or with `gone`. Loop's thread only; callbacks come from
  * the loop, never from inside a call. Bytes are counted here (BYTES_FROM_CLIENTS, _TO_CLIENTS). */
@@ -27,7 +27,7 @@ struct http_server_ops {
     /* A request's head is complete; `head` stays valid until the reply is over. The handler sets
      * its own object with http_request_set_owner, or replies at once (a body still coming is then
      * read and dropped up to 1 MiB; the connection closes behind the reply where it is longer). An
-     * absolute-form target comes as its path. */
+     * absolute-form target comes as its path, its host in `head->host`. */
     void (*request)(void *server_owner, struct http_request *q, const struct http_head *head);
     void (*body)(void *request_owner, struct slice bytes);
     void (*body_end)(void *request_owner); /* also for requests without a body */

@@ -9,6 +9,7 @@
 
 #include "base/block.h"
 #include "base/buf.h"
+#include "http/parse/target.h"
 
 enum state {
     STATE_IDLE,    /* between messages; empty lines before a request may have been skipped */
@@ -47,7 +48,9 @@ struct http_parser {
     size_t field_count;
     size_t field_cap;
     bool in_name;
-    const char *fault; /* in the first line, to be told when its item is complete */
+    const char *fault;       /* in the first line, to be told when its item is complete */
+    bool own_method;         /* one that llhttp does not know: read here, */
+    uint32_t own_method_len; /* and so long, once its space was read */
 
     size_t head_bytes;   /* of this head, empty lines and 1xx responses before it included */
     size_t frame_bytes;  /* since the last body byte */
@@ -273,6 +276,7 @@ struct http_parser *http_parser_new(enum http_role role)
 
     if (p != NULL) {
         llhttp_init(&p->ll, role == HTTP_PARSE_REQUESTS ? HTTP_REQUEST : HTTP_RESPONSE, &settings);
+        llhttp_set_lenient_version(&p->ll, role == HTTP_PARSE_REQUESTS); /* see head_fault */
         p->ll.data = p;
     }
     return p;
@@ -317,6 +321,8 @@ static void forget_head(struct http_parser *p)
     p->in_name = false;
     p->protocol_known = false;
     p->fault = NULL;
+    p->own_method = false;
+    p->own_method_len = 0;
 }
 
 static void end_message(struct http_parser *p)
@@ -361,51 +367,104 @@ static void resolve_head(struct http_parser *p)
                                .header_count = p->field_count,
                                .names = names};
     if (reads_requests(p)) {
-        head->method = slice_str(llhttp_method_name((llhttp_method_t)p->ll.method));
+        head->method = p->own_method ? slice_of(text, p->own_method_len)
+                                     : slice_str(llhttp_method_name((llhttp_method_t)p->ll.method));
         head->target = first;
+        head->host = http_head_find(head, SLICE("Host"));
     } else {
         head->status = p->ll.status_code;
         head->reason = slice_trim(first);
     }
 }
 
-/* What RFC 9112 forbids and llhttp lets pass. NULL: fine. */
-static const char *head_fault(const struct http_parser *p)
+/* Of responses there is one kind of wrong. */
+static int unsupported(struct http_parser *p, int code, const char *text)
+{
+    return err_set(&p->error, reads_requests(p) ? code : MCP_EBAD_REQUEST, "%s", text);
+}
+
+/* RFC 9110 2.5: a later minor version is read as the latest that is known. */
+static int version_fault(struct http_parser *p)
+{
+    struct http_head *head = &p->head;
+
+    if (!p->protocol_known) {
+        return err_set(&p->error, MCP_EBAD_REQUEST, "no version in the request line");
+    }
+    if (p->ll.http_major != 1) {
+        return unsupported(p, MCP_EUNSUPPORTED_VERSION, "unsupported protocol version");
+    }
+    head->minor = head->minor > 1 ? 1 : head->minor;
+    return 0;
+}
+
+static int coding_fault(struct http_parser *p)
 {
     const struct http_head *head = &p->head;
     size_t codings = count_of(head, SLICE("Transfer-Encoding"));
-    size_t hosts = count_of(head, SLICE("Host"));
 
-    if (p->ll.http_major != 1 || head->minor > 1) {
-        return "not HTTP/1.0 or HTTP/1.1";
+    if (codings == 0) {
+        return 0;
     }
-    if (codings > 0) {
-        struct slice coding = http_head_find(head, SLICE("Transfer-Encoding"));
+    if (head->minor == 0) {
+        return err_set(&p->error, MCP_EBAD_REQUEST, "Transfer-Encoding in HTTP/1.0");
+    }
+    if (count_of(head, SLICE("Content-Length")) > 0) {
+        return err_set(&p->error, MCP_EBAD_REQUEST, "Content-Length with Transfer-Encoding");
+    }
+    if (codings > 1 ||
+        !slice_eq_case(http_head_find(head, SLICE("Transfer-Encoding")), SLICE("chunked"))) {
+        return unsupported(p, MCP_EUNSUPPORTED_OP, "a Transfer-Encoding other than chunked");
+    }
+    return 0;
+}
 
-        if (head->minor == 0) {
-            return "Transfer-Encoding in HTTP/1.0";
-        }
-        if (codings > 1 || !slice_eq_case(coding, SLICE("chunked"))) {
-            return "a Transfer-Encoding other than chunked";
-        }
-        if (count_of(head, SLICE("Content-Length")) > 0) {
-            return "Content-Length with Transfer-Encoding";
-        }
+static int host_fault(struct http_parser *p)
+{
+    size_t hosts = count_of(&p->head, SLICE("Host"));
+
+    if (hosts > 1) {
+        return err_set(&p->error, MCP_EBAD_REQUEST, "more than one Host");
     }
-    if (reads_requests(p) && (hosts > 1 || (hosts == 0 && head->minor == 1))) {
-        return hosts > 1 ? "more than one Host" : "missing required Host header";
+    if (hosts == 0 && p->head.minor == 1) {
+        return err_set(&p->error, MCP_EBAD_REQUEST, "missing required Host header");
     }
-    if (!reads_requests(p) && (head->status < 100 || head->status == 101)) {
-        return "a status that cannot be";
+    if (!http_host_is_plain(p->head.host)) {
+        return err_set(&p->error, MCP_EBAD_REQUEST, "malformed Host header");
+    }
+    return 0;
+}
+
+static int status_fault(struct http_parser *p)
+{
+    const struct http_head *head = &p->head;
+
+    if (head->status < 100 || head->status == 101) {
+        return err_set(&p->error, MCP_EBAD_REQUEST, "a status that cannot be");
     }
     for (size_t i = 0; i < head->reason.len; i++) {
         unsigned char c = (unsigned char)head->reason.ptr[i];
 
         if ((c < ' ' && c != '\t') || c == 0x7f) {
-            return "control characters in the status line";
+            return err_set(&p->error, MCP_EBAD_REQUEST, "control characters in the status line");
         }
     }
-    return NULL;
+    return 0;
+}
+
+/* What RFC 9112 forbids and llhttp lets pass; for requests it lets any version pass, since its own
+ * complaint would not say that that is all that is wrong. */
+static int head_fault(struct http_parser *p)
+{
+    int rv = version_fault(p);
+
+    if (rv == 0) {
+        rv = coding_fault(p);
+    }
+    if (rv == 0) {
+        rv = reads_requests(p) ? host_fault(p) : status_fault(p);
+    }
+    return rv;
 }
 
 static bool bodiless(const struct http_parser *p)
@@ -435,12 +494,12 @@ static void read_framing(struct http_parser *p)
 /* The head is complete: an event, or a 1xx response to skip. */
 static int finish_head(struct http_parser *p, struct http_event *ev)
 {
-    const char *fault;
+    int rv;
 
     resolve_head(p);
-    fault = head_fault(p);
-    if (fault != NULL) {
-        return err_set(&p->error, MCP_EBAD_REQUEST, "%s", fault);
+    rv = head_fault(p);
+    if (rv < 0) {
+        return rv;
     }
     read_framing(p);
     if (!reads_requests(p) && p->head.status < 200) {
@@ -483,6 +542,46 @@ static ptrdiff_t begin_message(struct http_parser *p, struct slice in)
     return (ptrdiff_t)at;
 }
 
+/* RFC 9110 9.1: any token is a method, llhttp has a list. What it stumbled over is read here and
+ * goes on there under another name, of which only the text is used. */
+static bool try_own_method(struct http_parser *p, llhttp_errno_t rc)
+{
+    if (rc != HPE_INVALID_METHOD || p->state != STATE_HEAD || p->own_method || p->first_len > 0 ||
+        p->protocol_known) {
+        return false;
+    }
+    llhttp_reset(&p->ll);
+    p->own_method = true;
+    return true;
+}
+
+static bool in_own_method(const struct http_parser *p)
+{
+    return p->own_method && p->own_method_len == 0;
+}
+
+/* Its first bytes may be in `text` already. Returns bytes consumed or an error. */
+static ptrdiff_t read_own_method(struct http_parser *p, struct slice in)
+{
+    static const char stand_in[] = "GET ";
+    size_t before = buf_len(&p->text);
+    size_t at = 0;
+
+    while (at < in.len && http_is_token_char(in.ptr[at])) {
+        at++;
+    }
+    if (at == in.len) {
+        return (ptrdiff_t)at;
+    }
+    if (in.ptr[at] != ' ' || before + at == 0) {
+        return err_set(&p->error, MCP_EBAD_REQUEST, "it does not begin with a method");
+    }
+    p->own_method_len = (uint32_t)(before + at); /* at most HTTP_HEAD_BYTES_MAX */
+    p->base = stand_in;
+    (void)llhttp_execute(&p->ll, stand_in, sizeof(stand_in) - 1);
+    return (ptrdiff_t)(at + 1);
+}
+
 /* Lets llhttp work until it has found something, or to the end of `in`. Returns bytes consumed or
  * an error. */
 static ptrdiff_t execute(struct http_parser *p, struct slice in)
@@ -500,6 +599,10 @@ static ptrdiff_t execute(struct http_parser *p, struct slice in)
         used = (size_t)(llhttp_get_error_pos(&p->ll) - in.ptr);
     } else if (p->error.code != 0) {
         return p->error.code;
+    } else if (rc == HPE_PAUSED_H2_UPGRADE) {
+        return err_set(&p->error, MCP_EUNSUPPORTED_VERSION, "unsupported protocol version");
+    } else if (try_own_method(p, rc)) {
+        return 0;
     } else if (rc != HPE_OK) {
         const char *reason = llhttp_get_error_reason(&p->ll);
 
@@ -511,7 +614,8 @@ static ptrdiff_t execute(struct http_parser *p, struct slice in)
 
 static ptrdiff_t feed_head(struct http_parser *p, struct slice in, struct http_event *ev)
 {
-    ptrdiff_t used = execute(p, slice_first(in, HTTP_HEAD_BYTES_MAX - p->head_bytes));
+    struct slice fits = slice_first(in, HTTP_HEAD_BYTES_MAX - p->head_bytes);
+    ptrdiff_t used = in_own_method(p) ? read_own_method(p, fits) : execute(p, fits);
 
     if (used < 0) {
         return used;

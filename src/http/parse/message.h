@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* HTTP/1.0 and 1.1 messages, pulled event by event out of bytes as they come; llhttp (strict) does
  * the parsing, what it leaves to its user is refused here (RFC 9112: two Hosts, other transfer
- * codings, Transfer-Encoding in 1.0...). Sans-IO. The head is collected in the parser's own memory
- * and stays valid until the first byte of the next message is fed; body slices borrow the input.
- * One parser serves the messages of one connection, one after the other. */
+ * codings, Transfer-Encoding in 1.0...) or read (methods that it does not know). Sans-IO. The head
+ * is collected in the parser's own memory and stays valid until the first byte of the next message
+ * is fed; body slices borrow the input. One parser serves the messages of one connection, one after
+ * the other. */
 #ifndef MCP_HTTP_PARSE_MESSAGE_H
 #define MCP_HTTP_PARSE_MESSAGE_H
 
@@ -28,7 +29,8 @@ struct http_header {
 struct http_head {
     struct slice method; /* requests */
     struct slice target;
-    unsigned status; /* responses */
+    struct slice host; /* requests: whom they are for; ptr NULL: not said */
+    unsigned status;   /* responses */
     struct slice reason;
     unsigned minor; /* HTTP/1.minor */
     const struct http_header *headers;
@@ -87,10 +89,11 @@ static inline uint64_t http_name_bit(struct slice name)
 struct http_parser *http_parser_new(enum http_role role);
 void http_parser_free(struct http_parser **p);
 /* Consumes from `in` up to and including the next event; returns bytes consumed, or
- * MCP_EBAD_REQUEST, MCP_ETOO_LARGE (head limits; answer 431), MCP_ENOMEM with a text in `e`. An
- * error repeats. Call again until HTTP_EV_MORE, with the rest of the input even where that is
- * empty: a message that ends with its head gives HEAD, then END, both without needing a further
- * byte. 1xx responses are skipped. */
+ * MCP_EBAD_REQUEST, MCP_ETOO_LARGE (head limits; answer 431), MCP_EUNSUPPORTED_VERSION (505),
+ * MCP_EUNSUPPORTED_OP (a transfer coding; 501), MCP_ENOMEM with a text in `e`; of a response only
+ * the first two and the last. An error repeats. Call again until HTTP_EV_MORE, with the rest of the
+ * input even where that is empty: a message that ends with its head gives HEAD, then END, both
+ * without needing a further byte. 1xx responses are skipped. */
 MUST_CHECK ptrdiff_t http_parser_feed(struct http_parser *p, struct slice in, struct http_event *ev,
                                       struct err *e);
 /* The connection ended: 0 with HTTP_EV_END where that ends the message (a response without length)

@@ -61,8 +61,7 @@ static void names_of_this_machine(void **state)
 
 static bool is_foreign(const char *listener, size_t keys)
 {
-    static const struct http_header header = {{"Host", 4}, {"evil.example", 12}};
-    const struct http_head head = {.headers = &header, .header_count = 1};
+    const struct http_head head = {.host = SLICE("evil.example")};
     const struct config c = {.key_count = keys};
     struct addr at;
 
@@ -72,8 +71,7 @@ static bool is_foreign(const char *listener, size_t keys)
 
 static bool is_foreign_now(const char *host, size_t keys, struct host_known *known)
 {
-    const struct http_header header = {SLICE("Host"), slice_str(host)};
-    const struct http_head head = {.headers = &header, .header_count = 1};
+    const struct http_head head = {.host = slice_str(host)};
     const struct config c = {.key_count = keys};
     struct addr at;
 

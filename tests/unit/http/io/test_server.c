@@ -114,7 +114,13 @@ static const struct {
     {"GET a HTTP/1.1\r\nHost: a\r\n\r\n", 400, "Bad Request", ""},
     {"GET http://a?b HTTP/1.1\r\nHost: a\r\n\r\n", 400, "Bad Request", "target without a path"},
     {"GET http://a?b/c HTTP/1.1\r\nHost: a\r\n\r\n", 400, "Bad Request", "target without a path"},
+    {"GET http:// HTTP/1.1\r\nHost: a\r\n\r\n", 400, "Bad Request", ""},
+    {"GET http://b@a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "Bad Request", "malformed host"},
     {"GET https://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "Bad Request", ""},
+    {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501,
+     "Not Implemented", "chunked"},
+    {"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505, "HTTP Version Not Supported",
+     "unsupported protocol version"},
     {"POST /want HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n", 400,
      "Bad Request", ""},
 };
