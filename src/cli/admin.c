@@ -157,11 +157,13 @@ static void read_answer(int fd, unsigned *status, struct buf *body, struct err *
         if (n < 0 && errno == EINTR) {
             continue;
         }
+        if (n < 0 && errno == EAGAIN) {
+            (void)err_set(e, MCP_ETIMEOUT, "no answer within %d s", ANSWER_S);
+            break;
+        }
         if (n <= 0) {
             (void)err_set(e, MCP_ECLOSED, "%s",
-                          n == 0            ? "it closed the connection"
-                          : errno == EAGAIN ? "no answer within 5 s"
-                                            : strerror(errno));
+                          n == 0 ? "it closed the connection" : strerror(errno));
             break;
         }
         is_over = take(p, slice_of(bytes, (size_t)n), status, body, e);
@@ -185,6 +187,10 @@ int cli_admin_get(const struct cli_admin *a, const char *path, unsigned *status,
         (void)err_set(&e, MCP_ECLOSED, "%s", strerror(errno));
     }
     (void)close(fd); /* everything that counts was read */
+    if (e.code == MCP_ETIMEOUT) {
+        cli_error("%s: %s", a->address, e.text);
+        return CLI_EXIT_FAILED;
+    }
     if (*status == 0 || e.code != MCP_OK) {
         cli_error("what answers at %s is no admin listener (%s)", a->address, e.text);
         return CLI_EXIT_NO_SERVER;

@@ -193,6 +193,7 @@ static void put_surroundings(void)
     put_item("SIGUSR1", "", "The file of the access log is opened anew.");
     put_section("ENVIRONMENT");
     put_item("MCPGATE_HOST", "", "The gateway's MCP listener, for the commands of a client.");
+    put_item("MCPGATE_ADMIN", "", "Its admin listener, for mcpgate why.");
     put_item("MCPGATE_KEY", "", "The key that they show.");
     put_item("MCPGATE_NOHISTORY", "", "Not empty: what is typed into a chat is not kept.");
     put_item("NO_COLOR", "", "Not empty: no colour on terminals.");
