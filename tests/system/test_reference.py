@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/configuration.md is what tools/config_reference makes of the program; docs/cli.md shows what it prints."""
+"""docs/configuration.md is what tools/config_reference makes of the program; docs/cli.md shows what it prints;
+the tables of the protocol's pages are those of the sources."""
 import os
 import pathlib
 import re
@@ -47,3 +48,32 @@ def test_a_section_without_a_table(tmp_path):
 def test_decode_shows_what_the_page_says():
     command, shown = re.search(r"^\$ echo (.+) \| mcpgate decode\n((?:.+\n)+)```$", CLI.read_text(), re.M).groups()
     assert good("decode", stdin=command + "\n") == shown
+
+
+def entries(table, pattern):
+    found = re.findall(pattern, pathlib.Path(table).read_text(), re.M)
+    assert found
+    return found
+
+
+def test_opcodes_of_the_protocol():
+    wanted = [(code, name, since.lower().replace("greeting", "negotiated")) for name, code, since in
+              entries("src/wire/opcode.def", r"^WIRE_OPCODE\((\w+), (0x\w+), \w+, (\w+),")]
+    rows = entries("docs/protocol.md", r"^\| (0x\w+) \| (\w+) \|.*\| `?(\w+)`? \|$")
+    assert rows == wanted
+    features = entries("src/wire/feature.def", r'^WIRE_FEATURE\(\w+, "(\w+)"')
+    assert entries("docs/mcp.md", r"^\| `(\w+)` \|(?: 0x1\w \w+)? \|") == features
+    assert sorted(entries("docs/protocol.md", r"^### (\w+)$")) == sorted(features)
+
+
+def test_errors_of_the_protocol():
+    table = entries("include/mcp/errors.def", r'^MCP_ERROR\(\w+, "(\w+)", (\d+), ([01]), "(.+)"\)$|^(/\* Local)')
+    table = table[:next(i for i, row in enumerate(table) if row[4])]
+    yes_no = {"0": "no", "1": "yes"}
+    assert entries("docs/mcp.md", r"^\| `(\w+)` \| (yes|no) \| (.+) \|$") == [
+        (name, yes_no[retryable], meaning) for name, _, retryable, meaning, _ in table]
+    shown = entries("docs/protocol.md", r"\| (\w+) \| (\d+|\(in stream\)|MCP only) \| (yes|no) (?=\|)")
+    assert sorted((name, retryable) for name, _, retryable in shown) == sorted(
+        (name, yes_no[retryable]) for name, _, retryable, _, _ in table)
+    status = {name: status for name, status, _, _, _ in table}
+    assert all(status[name] == at for name, at, _ in shown if at.isdigit())
