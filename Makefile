@@ -37,12 +37,15 @@ test-ollama: ## a real Ollama, asked directly and through the gateway (built onc
 	MCPGATE_BIN=build/asan/mcpgate timeout -k 10 1200 .cache/venv-test/bin/python -m pytest -q tests/ollama
 
 PREFIX ?= /usr/local
+# Under sudo, what is built stays its owner's.
+AS_OWNER = $(if $(filter 0,$(shell id -u)),$(patsubst %,runuser -u % --,$(filter-out root,$(shell stat -c %U .))))
 
 install: ## installs under PREFIX (/usr/local), below DESTDIR if one is given
 	@tools/deps build
-	cmake --preset release -DCMAKE_INSTALL_PREFIX=$(abspath $(PREFIX))
-	cmake --build --preset release -j $(JOBS)
+	$(AS_OWNER) cmake --preset release -DCMAKE_INSTALL_PREFIX=$(abspath $(PREFIX))
+	$(AS_OWNER) cmake --build --preset release -j $(JOBS)
 	DESTDIR=$(DESTDIR) cmake --install build/release
+	@rm -f build/release/install_manifest.txt
 
 uninstall: ## removes what `make install` with the same PREFIX and DESTDIR has put there
 	@tools/uninstall $(abspath $(PREFIX)) $(DESTDIR)
