@@ -7,9 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <pcap/pcap.h>
-
 #include "cli/decode_packet.h"
+#include "cli/pcap_library.h"
 #include "cli/text.h"
 
 enum { BUCKETS = 4096 };
@@ -276,13 +275,14 @@ static void end_flows(struct capture *c)
     }
 }
 
-static int read_packets(struct capture *c, pcap_t *p, struct err *e)
+static int read_packets(struct capture *c, const struct pcap_library *pcap, pcap_t *p,
+                        struct err *e)
 {
     struct pcap_pkthdr *header;
     const u_char *data;
     int rv;
 
-    while ((rv = pcap_next_ex(p, &header, &data)) == 1) {
+    while ((rv = pcap->next_ex(p, &header, &data)) == 1) {
         uint64_t us = (uint64_t)header->ts.tv_sec * 1000000U + (uint64_t)header->ts.tv_usec;
         struct decode_segment s;
 
@@ -291,11 +291,11 @@ static int read_packets(struct capture *c, pcap_t *p, struct err *e)
             c->first_us = us;
         }
         c->now_us = us < c->first_us ? 0 : us - c->first_us;
-        if (decode_packet(pcap_datalink(p), slice_of(data, header->caplen), &s)) {
+        if (decode_packet(pcap->datalink(p), slice_of(data, header->caplen), &s)) {
             take_segment(c, &s);
         }
     }
-    return rv == PCAP_ERROR_BREAK ? MCP_OK : err_set(e, MCP_EARGUMENT, "%s", pcap_geterr(p));
+    return rv == PCAP_ERROR_BREAK ? MCP_OK : err_set(e, MCP_EARGUMENT, "%s", pcap->geterr(p));
 }
 
 int decode_capture(struct slice input, uint16_t port, const struct decode_capture_ops *ops,
@@ -303,7 +303,8 @@ int decode_capture(struct slice input, uint16_t port, const struct decode_captur
 {
     char why[PCAP_ERRBUF_SIZE] = "";
     FILE *file = fmemopen((void *)(uintptr_t)input.ptr, input.len, "r"); /* is not written to */
-    pcap_t *p = file == NULL ? NULL : pcap_fopen_offline(file, why);
+    const struct pcap_library *pcap = pcap_library(e);
+    pcap_t *p = file == NULL || pcap == NULL ? NULL : pcap->fopen_offline(file, why);
     struct capture *c;
     int rv;
 
@@ -311,14 +312,14 @@ int decode_capture(struct slice input, uint16_t port, const struct decode_captur
         if (file != NULL) {
             (void)fclose(file); /* nothing was written */
         }
-        return err_set(e, MCP_EARGUMENT, "%s", why);
+        return pcap == NULL ? e->code : err_set(e, MCP_EARGUMENT, "%s", why);
     }
-    if (!decode_link_is_known(pcap_datalink(p))) {
+    if (!decode_link_is_known(pcap->datalink(p))) {
         rv = err_set(e, MCP_EARGUMENT,
                      "packets of link type %d are not read; Ethernet, Linux's "
                      "\"any\", loopback and raw IP are",
-                     pcap_datalink(p));
-        pcap_close(p);
+                     pcap->datalink(p));
+        pcap->close(p);
         return rv;
     }
     c = calloc(1, sizeof(*c));
@@ -327,10 +328,10 @@ int decode_capture(struct slice input, uint16_t port, const struct decode_captur
     }
     *c = (struct capture){.ops = ops, .owner = owner, .port = port};
     c->made_end = &c->made;
-    rv = read_packets(c, p, e);
+    rv = read_packets(c, pcap, p, e);
     end_flows(c);
     *others = c->left_out_count;
     free(c);
-    pcap_close(p);
+    pcap->close(p);
     return rv;
 }
