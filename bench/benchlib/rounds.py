@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The main measurement: all cases through all targets, again and again, in a new random order each round.
 Within a round the targets of a case run one behind the other, so that their ratios mean something."""
+import contextlib
 import random
 
-from benchlib import counts, load, table
+from benchlib import affinity, counts, load, table
 from benchlib.cases import RELAY
 from benchlib.figures import figures_of, spread, summarise
 from benchlib.servers import Failed
@@ -41,7 +42,9 @@ class Rounds:
     def run_one(self, case, target):
         server = None if target.server == "direct" else self.bench.servers[target.server]
         at = self.bench.sim.at if server is None else load.address(target, server)
-        result = self.bench.load.run(at, [*self.options(case, target), *self.window], server)
+        pids = self.bench.sim.pids() + (server.pids() if server else [])
+        with affinity.one_cpu(pids) if case.one_cpu else contextlib.nullcontext():
+            result = self.bench.load.run(at, [*self.options(case, target), *self.window], server)
         if case.aborts:
             left = self.bench.load.wait_idle()
             if left > 0:

@@ -14,7 +14,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("MCPGATE_BIN", "build/asan/mcpgate")).resolve().parent
 sys.path.insert(0, str(ROOT / "bench"))
-from benchlib import bars, cases, chart, copies, counts, figures, load as load_runs, servers, table  # noqa: E402
+from benchlib import affinity, bars, cases, chart, copies, counts, figures, load as load_runs, servers, table  # noqa: E402
 
 ALWAYS = {"direct", "relay", "mcpgate http"}
 FIGURES = {"requests_per_s", "p50_us", "p99_us", "p99.9_us", "max_us"}
@@ -319,6 +319,19 @@ def test_a_bar_without_a_figure_is_not_met():
     shown = bars.text([bar], 5).splitlines()
     assert shown[-2].endswith("not measured: no ring")
     assert shown[-1] == "0 hold, 0 missed, 1 not measured"
+
+
+def test_on_one_cpu_and_back():
+    with subprocess.Popen(["sleep", "60"]) as child:
+        try:
+            before = os.sched_getaffinity(0), os.sched_getaffinity(child.pid)
+            with affinity.one_cpu([child.pid]):
+                assert os.sched_getaffinity(0) == os.sched_getaffinity(child.pid) == {min(before[0])}
+                own = subprocess.run(["cat", "/proc/self/status"], capture_output=True, text=True, check=True).stdout
+                assert f"Cpus_allowed_list:\t{min(before[0])}\n" in own
+            assert (os.sched_getaffinity(0), os.sched_getaffinity(child.pid)) == before
+        finally:
+            child.kill()
 
 
 def test_ticks_are_round_and_span_all():
