@@ -363,6 +363,7 @@ static void config_free(struct config *c)
     free(c->keys);
     free(c->warnings);
     free(c->access_log);
+    free(c->origins);
     free(c);
 }
 

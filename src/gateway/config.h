@@ -47,6 +47,7 @@ struct config {
     char *mcp_listen;   /* 127.0.0.1:8080; NULL: off ("off" in the file) */
     char *http_listen;  /* 127.0.0.1:11435 */
     char *admin_listen; /* 127.0.0.1:6060 */
+    char *origins;      /* see origin.h; NULL */
     struct config_key *keys;
     size_t key_count;
     enum config_mode mode;

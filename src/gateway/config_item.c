@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "gateway/config.h"
+#include "gateway/origin.h"
 #include "http/parse/url.h"
 #include "reactor/addr.h"
 
@@ -109,6 +110,8 @@ static const char *expected_form(enum config_type type)
         return "main-sub or single";
     case CONFIG_TYPE_NAME:
         return "a name of at most 64 printable ASCII characters without blanks";
+    case CONFIG_TYPE_ORIGINS:
+        return "origins such as https://chat.example or http://*.lan, with commas between them";
     case CONFIG_TYPE_SECRET:
         return "a key of printable ASCII characters without blanks";
     case CONFIG_TYPE_SECRET_FILE:
@@ -426,6 +429,9 @@ int config_item_set(const struct config_item *item, void *owner, const char *tex
     case CONFIG_TYPE_NAME:
         return set_checked(item, member, text,
                            strlen(text) <= NAME_MAX_BYTES && is_printable(text, '!'), e);
+    case CONFIG_TYPE_ORIGINS:
+        return set_checked(item, member, text, is_printable(text, ' ') && origins_are_fine(text),
+                           e);
     case CONFIG_TYPE_SECRET:
         return set_checked(item, member, text, is_printable(text, '!'), e);
     case CONFIG_TYPE_SECRET_FILE:

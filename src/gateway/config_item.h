@@ -21,6 +21,7 @@ enum config_type {
     CONFIG_TYPE_LOG,          /* char *; NULL for "stderr" */
     CONFIG_TYPE_MODE,         /* enum config_mode */
     CONFIG_TYPE_NAME,         /* char * */
+    CONFIG_TYPE_ORIGINS,      /* char * */
     CONFIG_TYPE_SECRET,       /* char * */
     CONFIG_TYPE_SECRET_FILE,  /* char *, what the file holds */
     CONFIG_TYPE_SIZE,         /* uint64_t, bytes */

@@ -319,7 +319,7 @@ bool exchange_authorized(struct exchange *x)
     const struct config *c = x->sub->config;
     const struct config_key *key;
 
-    if (c->key_count == 0 || x->is_open || x->key_name[0] != '\0') {
+    if (c->key_count == 0 || x->key_name[0] != '\0') {
         return true;
     }
     key = x->has_key ? keys_match(c, buf_slice(&x->key)) : NULL;

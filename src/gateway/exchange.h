@@ -84,7 +84,6 @@ struct exchange {
     bool needs_model; /* runs a model: only a node that lists it will do */
     size_t max_part_bytes;        /* a longer part is too_large */
     bool has_key;                 /* a credential came */
-    bool is_open;                 /* asks for no key */
     struct buf key;               /* the credential */
     struct buf body;              /* as it came; every change of its memory is followed by */
     size_t body_held_bytes;       /* exchange_account_body: what is taken of body_memory */

@@ -100,12 +100,11 @@ def test_head_has_the_headers_of_get_and_no_body(gateway, client, path):
 
 
 @pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions", "/api/tags"])
-def test_options_is_the_nodes_to_answer(client, node, path):
-    client.request("OPTIONS", path, headers=[("Origin", "http://localhost:3000"),
-                                             ("Access-Control-Request-Method", "POST")])
+def test_options_of_no_page_is_the_nodes_to_answer(client, node, path):
+    client.request("OPTIONS", path, headers=[("Access-Control-Request-Method", "POST")])
     response = client.response()
     assert (response.status, response.get("Access-Control-Allow-Origin")) == (204, "*")
-    assert node.wait_request(path).get("Origin") == "http://localhost:3000"
+    assert node.wait_request(path).method == "OPTIONS"
     assert not response.names() & {"transfer-encoding", "content-length"}
 
 

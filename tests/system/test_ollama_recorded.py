@@ -13,9 +13,9 @@ from ollama_node import OllamaNode
 
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "fixtures/ollama"
 RECORDED = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
-# The gateway's own to answer: what is no route or no JSON, the liveness text, other people's Hosts.
-LOCAL = {"root", "not-found", "method-not-allowed", "slash-too-many", "double-slash", "foreign-host",
-         "error-empty-body", "error-json", "v1-error-empty-body", "v1-error-json"}
+# The gateway's own to answer: what is no route or no JSON, the liveness text, other people's Hosts, pages.
+LOCAL = {"root", "not-found", "method-not-allowed", "slash-too-many", "double-slash", "foreign-host", "foreign-origin",
+         "preflight", "origin", "error-empty-body", "error-json", "v1-error-empty-body", "v1-error-json"}
 CRASHED = {"v1-chat-stream-crash", "v1-messages-stream-crash", "v1-responses-stream-crash"}
 RELAYED = sorted(RECORDED.keys() - LOCAL - CRASHED)
 OPS = {"/api/generate": "generate", "/api/chat": "chat", "/api/embed": "embed", "/api/embeddings": "embeddings",

@@ -13,6 +13,7 @@
 #include "gateway/gateway.h"
 #include "gateway/health.h"
 #include "gateway/keys.h"
+#include "gateway/origin.h"
 #include "gateway/reload.h"
 #include "gateway/trace_ask.h"
 #include "http/io/server.h"
@@ -306,6 +307,8 @@ static void on_request(void *owner, struct http_request *q, const struct http_he
 
     if (host_is_foreign(f->gateway->config, listener_addr(f->listener), head)) {
         reply_text(&r, 403, HOST_FOREIGN_TEXT "\n");
+    } else if (origin_judge(f->gateway->config->origins, head) == ORIGIN_FOREIGN) {
+        reply_text(&r, 403, ORIGIN_FOREIGN_TEXT "\n");
     } else {
         page = find_page(f->gateway, head, &r);
     }

@@ -13,9 +13,11 @@
 #include "codec/zstd_body.h"
 #include "gateway/exchange.h"
 #include "gateway/face/host.h"
+#include "gateway/face/http_local.h"
 #include "gateway/face/http_reply.h"
 #include "gateway/face/routes.h"
 #include "gateway/keys.h"
+#include "gateway/origin.h"
 #include "gateway/sub.h"
 #include "http/io/server.h"
 #include "http/parse/url.h"
@@ -27,7 +29,6 @@ enum {
     BODY_TIMEOUT_MS = 120000,
     IDLE_TIMEOUT_MS = 120000,
     STATUS_FOREIGN = 403,
-    STATUS_LOOP = 508,
     ZSTD_CONTENT_BYTES_MAX = 20 * 1024 * 1024, /* as in Ollama */
 };
 
@@ -37,70 +38,8 @@ struct http_face {
     struct host_known host_known;
 };
 
-/* What is answered here without an exchange. */
-struct local_reply {
-    struct http_request *request;
-    char id[REQUEST_ID_MAX + 1];
-};
-
-static const struct slice go_text = SLICE("text/plain; charset=utf-8");
-
-/* With another header where its value is not empty. */
-static void reply_local(const struct local_reply *r, unsigned status, struct slice type,
-                        struct slice text, struct http_header another)
-{
-    const struct http_header headers[] = {
-        {SLICE("Content-Type"), type}, {SLICE("X-Request-Id"), slice_str(r->id)}, another};
-    struct http_request *q = r->request;
-
-    http_reply_head(q, status, headers, another.value.len > 0 ? 3 : 2, (int64_t)text.len);
-    http_reply_body(q, text);
-    http_reply_end(&q);
-}
-
-static void reply_to_itself(struct http_request *q, struct slice probe)
-{
-    const struct http_header echo = {SLICE(NODE_PROBE_HEADER), probe};
-
-    http_reply_head(q, STATUS_LOOP, &echo, 1, 0);
-    http_reply_end(&q);
-}
-
-/* As gin answers what it has no route for. */
-static void reply_no_route(const struct local_reply *r, unsigned status, struct slice text,
-                           struct http_header another)
-{
-    counter_add(COUNTER_HTTP_BAD, 1);
-    reply_local(r, status, SLICE("text/plain"), text, another);
-}
-
-static void reply_no_method(const struct local_reply *r, struct slice path)
-{
-    struct buf allow = {0};
-
-    (void)route_allow(path, &allow); /* failed: without it */
-    reply_no_route(r, 405, SLICE("405 method not allowed"),
-                   (struct http_header){SLICE("Allow"), buf_slice(&allow)});
-    buf_fini(&allow);
-}
-
-/* Where slashes are all that is wrong, clients are sent the right way, as gin does. */
-static void reply_no_path(const struct local_reply *r, const struct http_head *head)
-{
-    struct slice path = url_target_path(head->target);
-    struct buf tidy = {0};
-
-    if (route_tidy(path, &tidy) && buf_append(&tidy, slice_skip(head->target, path.len))) {
-        reply_no_route(r, 307, SLICE(""),
-                       (struct http_header){SLICE("Location"), buf_slice(&tidy)});
-    } else {
-        reply_no_route(r, 404, SLICE("404 page not found"), (struct http_header){0});
-    }
-    buf_fini(&tidy);
-}
-
 /* No exchange, but somebody who tries to get in is to be seen. */
-static void log_foreign(const struct http_face *f, const struct local_reply *r,
+static void log_foreign(const struct http_face *f, const struct http_local *r,
                         const struct http_head *head)
 {
     char client[ADDR_TEXT_MAX];
@@ -127,42 +66,62 @@ static void take_id(const struct http_face *f, const struct http_head *head,
     request_id_take(f->sub, http_head_find(head, SLICE("x-request-id")), id);
 }
 
-/* True: answered without an exchange. */
-static bool reply_at_once(struct http_face *f, struct http_request *q, const struct http_head *head,
-                          const struct route **route)
+static void refuse_foreign(const struct http_face *f, struct http_local *r,
+                           const struct http_head *head, struct slice text)
 {
+    take_id(f, head, r->id);
+    counter_add(COUNTER_HTTP_BAD, 1);
+    log_foreign(f, r, head);
+    http_local_plain(r, STATUS_FOREIGN, text);
+}
+
+/* True: answered without an exchange. Else `origin` is that of a page which may ask, or empty. */
+static bool reply_at_once(struct http_face *f, struct http_request *q, const struct http_head *head,
+                          const struct route **route, struct slice *origin)
+{
+    enum origin_kind kind = origin_judge(f->sub->config->origins, head);
     struct slice path = url_target_path(head->target);
     struct slice probe = http_head_find(head, SLICE(NODE_PROBE_HEADER));
-    struct local_reply r = {.request = q};
+    struct http_local r = {.request = q};
 
     if (probe.ptr != NULL && slice_eq(probe, slice_str(f->sub->instance))) {
-        reply_to_itself(q, probe);
+        http_local_to_itself(q, probe);
         return true;
     }
     if (host_is_foreign_now(f->sub->config, f->sub->http_addr, head, &f->host_known)) {
+        refuse_foreign(f, &r, head, SLICE(HOST_FOREIGN_TEXT));
+        return true;
+    }
+    if (kind == ORIGIN_FOREIGN) {
+        refuse_foreign(f, &r, head, SLICE(ORIGIN_FOREIGN_TEXT));
+        return true;
+    }
+    if (kind == ORIGIN_ALLOWED) {
+        r.origin = http_head_find(head, SLICE("Origin"));
+    }
+    *origin = r.origin;
+    if (kind == ORIGIN_ALLOWED && slice_eq(head->method, SLICE("OPTIONS"))) {
         take_id(f, head, r.id);
-        counter_add(COUNTER_HTTP_BAD, 1);
-        log_foreign(f, &r, head);
-        reply_local(&r, STATUS_FOREIGN, go_text, SLICE(HOST_FOREIGN_TEXT), (struct http_header){0});
+        http_local_preflight(&r, path);
         return true;
     }
     switch (route_find(head->method, path, route)) {
     case ROUTE_FOUND:
         if (slice_eq(path, SLICE(ROUTE_LIVENESS)) && !slice_eq(head->method, SLICE("OPTIONS"))) {
             take_id(f, head, r.id);
-            reply_local(&r, 200, go_text, SLICE("Ollama is running"), (struct http_header){0});
+            http_local_plain(&r, 200, SLICE("Ollama is running"));
             return true;
         }
         return false;
     case ROUTE_NO_METHOD:
         take_id(f, head, r.id);
-        reply_no_method(&r, path);
+        http_local_no_method(&r, path);
         return true;
     case ROUTE_NO_PATH:
         break;
     }
     take_id(f, head, r.id);
-    reply_no_path(&r, head);
+    http_local_no_path(&r, head);
     return true;
 }
 
@@ -173,7 +132,7 @@ static bool header_stays_here(const struct http_head *head, struct slice name)
     return http_header_is_hop_by_hop(head, name) ||
            slice_eq_case(slice_first(name, ours.len), ours) ||
            slice_eq_case(name, SLICE("accept-encoding")) ||
-           slice_eq_case(name, SLICE("x-request-id"));
+           slice_eq_case(name, SLICE("x-request-id")) || slice_eq_case(name, SLICE("origin"));
 }
 
 /* Copies a slice to `at`, where there is room, and goes on behind it. */
@@ -190,9 +149,10 @@ static struct slice keep(char **at, struct slice s)
 
 /* The head belongs to the connection's parser; what the exchange needs of it is copied into one
  * piece of memory. */
-static bool keep_head(struct exchange *x, const struct http_head *head)
+static bool keep_head(struct http_exchange *h, const struct http_head *head, struct slice origin)
 {
-    size_t bytes = head->method.len + head->target.len + 1;
+    struct exchange *x = h->exchange;
+    size_t bytes = head->method.len + head->target.len + origin.len + 1;
     char *at;
 
     for (size_t i = 0; i < head->header_count; i++) {
@@ -206,13 +166,14 @@ static bool keep_head(struct exchange *x, const struct http_head *head)
     }
     x->method = keep(&at, head->method);
     x->path = keep(&at, head->target);
+    h->origin = keep(&at, origin);
     for (size_t i = 0; i < head->header_count; i++) {
-        const struct http_header *h = &head->headers[i];
+        const struct http_header *from = &head->headers[i];
 
-        if (!header_stays_here(head, h->name)) {
-            x->headers[x->header_count].name = keep(&at, h->name);
-            x->headers[x->header_count++].value = keep(&at, h->value);
-        } else if (slice_eq_case(h->name, SLICE("x-mcpgate-trace"))) {
+        if (!header_stays_here(head, from->name)) {
+            x->headers[x->header_count].name = keep(&at, from->name);
+            x->headers[x->header_count++].value = keep(&at, from->value);
+        } else if (slice_eq_case(from->name, SLICE("x-mcpgate-trace"))) {
             x->wants_timing = x->sub->config->server_timing != CONFIG_TIMING_OFF;
         }
     }
@@ -234,18 +195,11 @@ static bool keep_credential(struct exchange *x, const struct http_head *head)
     return buf_append(&x->key, key);
 }
 
-/* What a browser asks before a request, and always without its credentials. It does nothing but say
- * what would be let in. */
-static bool is_preflight(const struct http_head *head)
+static bool fill_exchange(struct http_exchange *h, const struct http_head *head,
+                          const struct http_request *q, struct slice origin)
 {
-    return slice_eq(head->method, SLICE("OPTIONS")) && head->content_length == 0 &&
-           !head->chunked && http_head_find(head, SLICE("origin")).ptr != NULL &&
-           http_head_find(head, SLICE("access-control-request-method")).ptr != NULL;
-}
-
-static bool fill_exchange(struct exchange *x, const struct route *route,
-                          const struct http_head *head, const struct http_request *q)
-{
+    const struct route *route = h->route;
+    struct exchange *x = h->exchange;
     struct slice id = http_head_find(head, SLICE("x-request-id"));
 
     if (request_id_is_fine(id)) {
@@ -254,7 +208,6 @@ static bool fill_exchange(struct exchange *x, const struct route *route,
     addr_format_host(http_request_peer(q), x->client);
     if (slice_eq(head->method, SLICE("OPTIONS"))) {
         x->relay_any_kind = true; /* what a node says of itself, whatever it serves there */
-        x->is_open = is_preflight(head);
     } else {
         x->op = route->op;
         x->native_only = route->translated;
@@ -273,7 +226,7 @@ static bool fill_exchange(struct exchange *x, const struct route *route,
                       &x->model)) {
         return false;
     }
-    return keep_head(x, head) && keep_credential(x, head);
+    return keep_head(h, head, origin) && keep_credential(x, head);
 }
 
 static void note_encoding(struct http_exchange *h, const struct http_head *head)
@@ -288,22 +241,23 @@ static void on_request(void *owner, struct http_request *q, const struct http_he
 {
     struct http_face *f = owner;
     const struct route *route = NULL;
+    struct slice origin;
     struct http_exchange *h;
 
-    if (reply_at_once(f, q, head, &route)) {
+    if (reply_at_once(f, q, head, &route, &origin)) {
         return;
     }
     h = http_exchange_new(f->sub, q, route);
     if (h == NULL) {
-        struct local_reply r = {.request = q};
+        struct http_local r = {.request = q, .origin = origin};
 
         take_id(f, head, r.id);
-        reply_local(&r, 500, SLICE("application/json; charset=utf-8"),
-                    SLICE("{\"error\":\"out of memory\"}"), (struct http_header){0});
+        http_local_reply(&r, 500, SLICE("application/json; charset=utf-8"),
+                         SLICE("{\"error\":\"out of memory\"}"), (struct http_header){0});
         return;
     }
     note_encoding(h, head);
-    if (!fill_exchange(h->exchange, route, head, q)) {
+    if (!fill_exchange(h, head, q, origin)) {
         exchange_refuse(h->exchange, MCP_EINTERNAL, "out of memory");
     } else if (!exchange_authorized(h->exchange)) {
         exchange_refuse_unauthorized(h->exchange);

@@ -5,10 +5,15 @@
 #include "base/check.h"
 #include "base/counter.h"
 #include "codec/error_body.h"
+#include "gateway/origin.h"
 #include "gateway/server_timing.h"
 #include "gateway/sub.h"
 
-enum { REPLY_HEADERS_MAX = HTTP_HEADERS_MAX + 2, STALL_FIRST_LOOK = 8 };
+enum {
+    OWN_HEADERS_MAX = 2 + ORIGIN_HEADERS,
+    REPLY_HEADERS_MAX = HTTP_HEADERS_MAX + OWN_HEADERS_MAX,
+    STALL_FIRST_LOOK = 8,
+};
 
 static const struct exchange_sink http_sink;
 static void on_stall(void *owner);
@@ -132,18 +137,23 @@ static struct slice id_of(const struct http_exchange *h)
 static size_t own_headers(const struct http_exchange *h, struct http_header *headers,
                           char timing[SERVER_TIMING_MAX])
 {
+    size_t count = 1 + origin_headers(h->origin, headers + 1);
+
     headers[0] = (struct http_header){SLICE("X-Request-Id"), id_of(h)};
-    if (!h->exchange->wants_timing) {
-        return 1;
+    if (h->exchange->wants_timing) {
+        headers[count++] =
+            (struct http_header){SLICE("Server-Timing"), server_timing(h->exchange, timing)};
     }
-    headers[1] = (struct http_header){SLICE("Server-Timing"), server_timing(h->exchange, timing)};
-    return 2;
+    return count;
 }
 
-/* Framing is this side's own; Date is set anew. */
-static bool header_is_replaced(const struct http_head *head, struct slice name)
+/* Framing is this side's own; Date is set anew; what pages may read is judged here. */
+static bool header_is_replaced(const struct http_head *head, struct slice name, bool to_page)
 {
-    return http_header_is_hop_by_hop(head, name) || slice_eq_case(name, SLICE("content-length")) ||
+    static const struct slice cors = SLICE("Access-Control-");
+
+    return (to_page && slice_eq_case(slice_first(name, cors.len), cors)) ||
+           http_header_is_hop_by_hop(head, name) || slice_eq_case(name, SLICE("content-length")) ||
            slice_eq_case(name, SLICE("date")) || slice_eq_case(name, SLICE("x-request-id"));
 }
 
@@ -174,7 +184,7 @@ static void on_head(void *owner, const struct http_head *head)
         h->stream = SHAPE_STREAM_NDJSON;
     }
     for (size_t i = 0; i < head->header_count && count < HTTP_HEADERS_MAX; i++) {
-        if (!header_is_replaced(head, head->headers[i].name)) {
+        if (!header_is_replaced(head, head->headers[i].name, h->origin.len > 0)) {
             headers[count++] = head->headers[i];
         }
     }
@@ -194,7 +204,7 @@ static void on_bytes(void *owner, struct slice bytes)
 
 static void begin_native(struct http_exchange *h, int64_t length)
 {
-    struct http_header headers[3] = {
+    struct http_header headers[1 + OWN_HEADERS_MAX] = {
         {SLICE("Content-Type"), length == HTTP_LENGTH_CHUNKED
                                     ? SLICE("application/x-ndjson")
                                     : SLICE("application/json; charset=utf-8")},
@@ -241,7 +251,7 @@ static void reply_error(struct http_exchange *h, const struct exchange_result *r
     struct slice text = error_text(r, &scratch);
 
     if (!http_reply_started(h->request)) {
-        struct http_header headers[4] = {
+        struct http_header headers[2 + OWN_HEADERS_MAX] = {
             {SLICE("Content-Type"), SLICE("application/json; charset=utf-8")},
         };
         char timing[SERVER_TIMING_MAX];

@@ -23,6 +23,7 @@ struct http_exchange {
     const struct route *route;
     struct exchange *exchange; /* NULL: over */
     enum shape_stream stream;
+    struct slice origin;  /* of a page that may read the reply; the exchange's; empty: none */
     bool body_is_encoded; /* Content-Encoding: passed on as it came */
     bool body_is_zstd;    /* read for the model's name first */
     uint64_t unsent_us; /* when the oldest bytes not yet written were read from the node; 0: none */
