@@ -40,8 +40,8 @@ end $node
 
 
 def test_the_recipe(tmp_path):
-    recipe = PAGE[PAGE.index("### Taking over port 11434"):]
-    (config,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.M | re.S)
+    recipe = re.search(r"^### Taking over port 11434\n(.*?)^##", PAGE, re.M | re.S)[1]
+    (config,) = re.findall(r"^```yaml\n(.*?)^```$", recipe, re.M | re.S)
     moved = re.search(r'Environment="OLLAMA_HOST=(\S+)"', recipe)[1]
     (tmp_path / "mcpgate.yaml").write_text(config)
     unshare = ["unshare", "-n"] if os.geteuid() == 0 else ["unshare", "-r", "-n"]
