@@ -33,6 +33,19 @@ static void on_connected(void *owner)
     (void)owner;
 }
 
+/* What stands behind `key` up to a quote; empty: it is not there. */
+static struct slice word_behind(struct slice text, struct slice key)
+{
+    const char *at = memmem(text.ptr, text.len, key.ptr, key.len);
+    struct slice word = {0};
+
+    if (at != NULL) {
+        word = slice_skip(text, (size_t)(at - text.ptr) + key.len);
+        word.len = (size_t)((const char *)memchr(word.ptr, '"', word.len) - word.ptr);
+    }
+    return word;
+}
+
 static void on_data(void *owner, struct slice in)
 {
     struct wire_event ev;
@@ -40,16 +53,16 @@ static void on_data(void *owner, struct slice in)
 
     (void)owner;
     while ((used = wire_conn_recv(&conn, in, 0, &ev)) > 0) {
-        const char *code = memmem(ev.payload.ptr, ev.payload.len, "\"code\":\"", 8);
-        const char *reason = memmem(ev.payload.ptr, ev.payload.len, "\"reason\":\"", 10);
+        struct slice code = word_behind(ev.payload, SLICE("\"code\":\""));
+        struct slice reason = word_behind(ev.payload, SLICE("\"reason\":\""));
 
         in = slice_skip(in, (size_t)used);
         if (ev.kind == WIRE_EVENT_WELCOME) {
             wire_conn_negotiated(&conn, WIRE_SINCE_CHUNK | WIRE_SINCE_GOAWAY);
-        } else if (code != NULL) {
-            buf_printf(&said, "%u %.*s\n", ev.session, (int)strcspn(code + 8, "\""), code + 8);
-        } else if (reason != NULL) {
-            buf_printf(&said, "GOAWAY %.*s\n", (int)strcspn(reason + 10, "\""), reason + 10);
+        } else if (code.len > 0) {
+            buf_printf(&said, "%u %.*s\n", ev.session, SLICE_ARG(code));
+        } else if (reason.len > 0) {
+            buf_printf(&said, "GOAWAY %.*s\n", SLICE_ARG(reason));
         } else {
             assert_int_equal(ev.kind, WIRE_EVENT_HEARTBEAT);
             buf_append_str(&said, "beat\n");
