@@ -171,6 +171,18 @@ def test_a_connection_that_had_closed(gateway, node):
         "reused", "sent_again", "connected"]
 
 
+def test_a_node_that_is_not_reached():
+    with OllamaNode() as one, OllamaNode() as two, Gateway(one, two) as gateway:
+        assert asked(gateway, "before").status == 200
+        assert [event["node"] for event in why(gateway, "before")["events"] if event["event"] == "node_later"] == [two.name]
+        one.stop()
+        assert asked(gateway, "moved").status == 200
+        told = [(event["event"], event["node"]) for event in why(gateway, "moved")["events"] if "node" in event]
+        if ("unreached", one.name) in told:  # else it was polled just now
+            told = told[told.index(("unreached", one.name)):]
+        assert ("node_chosen", two.name) in told and ("node_down", one.name) in told and told[-1] == ("first_part", two.name)
+
+
 def test_a_request_that_runs(gateway, node):
     gate = Gate()
     node.next("/api/generate", ndjson(*PARTS[:1], gate, *PARTS[1:]))
