@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mcpgate chat: a conversation, kept here and sent whole with each line. Ctrl-C breaks an answer
- * off by closing the connection (the base profile has no cancel) and keeps what was said so far. */
+/* mcpgate chat: a conversation, kept here and sent whole with each line. Ctrl-C cancels an answer,
+ * in the base profile by closing the connection, and keeps what was said so far. */
 #include "cli/chat.h"
 
 #include <stdio.h>

@@ -169,6 +169,25 @@ def test_interrupts(tmp_path):
     assert len(server.connections) == 3
 
 
+def test_an_interrupt_is_a_cancel_where_that_was_agreed(tmp_path):
+    def answer(exchange):
+        if exchange.request["messages"][-1]["content"] == "forever":
+            exchange.part(says("some words", chat=True)[0])
+        else:
+            echo(exchange)
+
+    with McpServer(answer, offers=["cancel"]) as server:
+        with Chat(server, tmp_path) as chat:
+            chat.type("forever\n")
+            chat.expect("some words")
+            assert chat.interrupt().startswith("^C\n")
+            assert len(server.cancelled) == 1
+            assert chat.say("again").startswith("you said again\n")
+            chat.leave()
+    assert len(server.connections) == 1
+    assert [message["content"] for message in server.requests[-1]["messages"]] == ["forever", "some words", "again"]
+
+
 def test_the_gateway_goes_away(tmp_path):
     with McpServer(echo) as server:
         with Chat(server, tmp_path) as chat:
