@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """HELLO and WELCOME, and the features ack, cancel, goaway and crc32c, as protocol.md section 6 has them."""
 import os
+import pathlib
+import signal
 import time
 
 import pytest
@@ -118,6 +120,20 @@ def test_a_wrong_key_is_refused_and_none_is_not(keyed):
         assert client.error(GENERATE)[0] == "unauthorized"
         assert client.ask({**GENERATE, "mcp": {"auth": ALICE}}) == PARTS
         assert client.error(GENERATE)[0] == "unauthorized"
+
+
+def test_a_key_that_is_taken_away_no_longer_counts():
+    def config(*names):
+        return {"keys": [{"name": name, "key": f"{name}-secret-key"} for name in names]}
+    with OllamaNode() as node, Gateway(config={"node": {"url": node.url}, **config("alice", "bob")}) as gateway:
+        with Negotiated(gateway.mcp, auth=ALICE) as client:
+            assert client.ask(GENERATE) == PARTS
+            path = pathlib.Path(gateway.folder.name) / "mcpgate.yaml"
+            path.write_text(encode_json({"node": {"url": node.url}, **config("bob")}).decode())
+            gateway.key_headers = [("Authorization", f"Bearer {BOB}")]
+            gateway.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: client.ask(GENERATE)[-1].get("code") == "unauthorized", "the key is gone")
+            assert client.ask({**GENERATE, "mcp": {"auth": BOB}}) == PARTS
 
 
 # --- ack ------------------------------------------------------------------------------------------
