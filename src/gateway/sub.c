@@ -120,22 +120,37 @@ static void take_handed(void *owner)
     }
 }
 
+/* False: no memory. */
+static bool put_handed(struct sub *s, struct handoff *h)
+{
+    bool posted;
+
+    (void)atomic_fetch_add_explicit(&s->open, 1, memory_order_relaxed);
+    (void)pthread_mutex_lock(&s->lock);
+    posted = s->handed_posted || loop_post(s->loop, take_handed, s) == MCP_OK;
+    if (posted) {
+        handoff_list_push(&s->handed, h);
+    }
+    s->handed_posted = posted;
+    (void)pthread_mutex_unlock(&s->lock);
+    if (!posted) {
+        sub_closed(s);
+    }
+    return posted;
+}
+
 void sub_hand(struct sub *s, enum exchange_face face, int fd, const struct addr *peer)
 {
     struct handoff *h = malloc(sizeof(*h));
 
-    if (h == NULL) {
+    if (h != NULL) {
+        *h = (struct handoff){.fd = fd, .face = face, .peer = *peer};
+    }
+    if (h == NULL || !put_handed(s, h)) {
+        free(h);
         sock_drop(s->loop, fd);
         counter_add(COUNTER_ACCEPT_FAILED, 1);
-        return;
     }
-    *h = (struct handoff){.fd = fd, .face = face, .peer = *peer};
-    (void)atomic_fetch_add_explicit(&s->open, 1, memory_order_relaxed);
-    (void)pthread_mutex_lock(&s->lock);
-    handoff_list_push(&s->handed, h);
-    /* Where there is no memory for that, the next connection takes this one along. */
-    s->handed_posted = s->handed_posted || loop_post(s->loop, take_handed, s) == MCP_OK;
-    (void)pthread_mutex_unlock(&s->lock);
 }
 
 void sub_closed(struct sub *s)
