@@ -202,6 +202,25 @@ enum wire_chunk_verdict wire_chunks_last(struct wire_chunks *c, uint32_t session
     return verdict;
 }
 
+enum wire_chunk_verdict wire_chunks_lost(struct wire_chunks *c, uint32_t session, bool last,
+                                         struct err *e)
+{
+    struct wire_chunk *s = look_up(c, session);
+    bool discarded = s != NULL && s->discarding;
+
+    if (last && s != NULL) {
+        forget(c, s);
+    }
+    if (discarded || last) {
+        return discarded ? WIRE_CHUNK_NOTHING : WIRE_CHUNK_REFUSED;
+    }
+    if (s == NULL && (s = add(c, session, 0)) == NULL) {
+        err_set(e, c->config.no_memory, "out of memory");
+        return WIRE_CHUNK_CLOSE;
+    }
+    return refuse(c, s, e);
+}
+
 bool wire_chunks_refuse(struct wire_chunks *c, uint32_t session)
 {
     struct wire_chunk *s = look_up(c, session);

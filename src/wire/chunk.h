@@ -8,7 +8,8 @@
  * COLLECTING          a piece that is not empty             the last piece: whole; an empty piece,
  *                                                           wire_chunks_drop: none; refused
  * DISCARDING          refused: by the caller, for its size, the last piece or an empty one: none
- *                     for memory, 30 s without a piece */
+ *                     for memory, 30 s without a piece; a
+ *                     piece was lost */
 #ifndef MCP_WIRE_CHUNK_H
 #define MCP_WIRE_CHUNK_H
 
@@ -89,6 +90,11 @@ enum wire_chunk_verdict wire_chunks_piece(struct wire_chunks *c, uint32_t sessio
  * afterwards. */
 enum wire_chunk_verdict wire_chunks_last(struct wire_chunks *c, uint32_t session,
                                          struct slice piece, struct buf *whole, struct err *e);
+/* A CHUNK came whose bytes were dropped, the first of its session perhaps, or (`last`) a REQUEST or
+ * RESPONSE: the whole cannot be had any more. REFUSED: the caller has an answer for it; NOTHING: it
+ * was discarded before; CLOSE. */
+enum wire_chunk_verdict wire_chunks_lost(struct wire_chunks *c, uint32_t session, bool last,
+                                         struct err *e);
 /* The caller refuses what has BEGUN or goes on: the rest is discarded. False: as CLOSE. */
 bool wire_chunks_refuse(struct wire_chunks *c, uint32_t session);
 /* The session's pieces are not wanted and nothing more of them will come (CANCEL). False: there

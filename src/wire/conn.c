@@ -75,6 +75,7 @@ static void set_none(struct wire_event *ev)
     ev->code = 0;
     ev->close = false;
     ev->too_many = false;
+    ev->lost = false;
     ev->text[0] = '\0';
 }
 
@@ -341,6 +342,7 @@ static void refuse_for_memory(struct wire_conn *c, struct wire_event *ev)
 {
     set_text(ev, "out of memory");
     refuse(c, ev, c->config.role == WIRE_SERVER ? MCP_EINTERNAL : MCP_ENOMEM, false);
+    ev->lost = true;
     buf_release(&c->collected);
     if (c->left_bytes > 0) {
         c->state = WIRE_STATE_SKIP;
@@ -450,12 +452,11 @@ size_t wire_conn_held_bytes(const struct wire_conn *c)
     return c->state == WIRE_STATE_PAYLOAD ? c->collected.cap : 0;
 }
 
-uint32_t wire_conn_drop_held(struct wire_conn *c)
+void wire_conn_drop_held(struct wire_conn *c)
 {
     ASSERT(c->state == WIRE_STATE_PAYLOAD);
     buf_release(&c->collected);
     c->state = WIRE_STATE_SKIP;
-    return c->header.session_id;
 }
 
 /* --- time ---------------------------------------------------------------------------------------

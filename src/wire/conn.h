@@ -74,6 +74,7 @@ struct wire_event {
     int code;                 /* MCP_E... of REFUSE */
     bool close;               /* no further frame is handled */
     bool too_many;            /* REFUSE closes as one too many in a minute */
+    bool lost;                /* REFUSE drops a frame that was in order, for memory */
     char text[WIRE_TEXT_MAX]; /* of REFUSE, CORRUPT and CLOSE */
 };
 
@@ -133,8 +134,8 @@ void wire_conn_negotiated(struct wire_conn *c, uint32_t features);
 
 /* Memory held for a payload still to come; for limits over many connections. */
 size_t wire_conn_held_bytes(const struct wire_conn *c);
-/* Drops them: the frame is skipped. Its session, for the refusal. */
-uint32_t wire_conn_drop_held(struct wire_conn *c);
+/* Drops them: the frame, whose header is c->header, is skipped. */
+void wire_conn_drop_held(struct wire_conn *c);
 
 /* When wire_conn_tick has something to say; 0: nothing runs. */
 uint64_t wire_conn_deadline_ms(const struct wire_conn *c);

@@ -155,6 +155,33 @@ def test_memory_for_bodies_counts_pieces(small):
     gateway.wait_metric(HELD, 0)
 
 
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_a_request_whose_piece_finds_no_memory_is_refused_once(lost):
+    """The frame is dropped half way; no node may see the request without it."""
+    *most, last = pieces(encode_json({"model": "m", "prompt": "a" * 90000}), 40000)
+    config = {"limits": {"max_body": "1MiB", "body_memory": "1MiB"}}
+    with OllamaNode() as node, Gateway(node, config=config) as gateway:
+        with Negotiated(gateway.mcp, "chunk") as client, Negotiated(gateway.mcp, "chunk") as other:
+            frames = [client.encode(CHUNK, 1, piece) for piece in most] + [client.encode(REQUEST, 1, last)]
+            client.send(b"".join(frames[:lost]))
+            client.no_frame()
+            for session in range(1, 60):
+                other.chunk(session, b"x" * (50000 if session < 20 else 2500))
+            other.ping()  # the memory is used up
+            client.send(frames[lost][:9000])
+            frame = client.frame()
+            about = frame.json().get("session", frame.session)
+            assert (about, frame.error()[0]) == (1, "queue_full")
+            for session in range(1, 60):
+                other.chunk(session)
+            other.ping()
+            client.send(frames[lost][9000:] + b"".join(frames[lost + 1:]))
+            client.no_frame()
+            assert client.ask(GENERATE) == PARTS
+            assert [request.json() for request in node.of("/api/generate")] == [GENERATE]
+        gateway.wait_metric(HELD, 0)
+
+
 def test_an_unfinished_request_is_in_flight(small):
     _, gateway = small
     with Negotiated(gateway.mcp, "chunk") as client:

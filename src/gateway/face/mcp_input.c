@@ -55,27 +55,6 @@ static void give_held(struct mcp_conn *c)
     }
 }
 
-/* A request counts from its first byte, and is refused where memory is out by then. Who has shown
- * no key yet takes nothing of what others share: such frames are small. */
-static void account_held(struct mcp_conn *c)
-{
-    size_t held = c->wire.authenticated ? wire_conn_held_bytes(&c->wire) : 0;
-
-    if (held < c->held_bytes) {
-        give_held(c);
-    }
-    if (held == c->held_bytes) {
-        return;
-    }
-    if (body_memory_take(c->sub->bodies, held - c->held_bytes)) {
-        c->held_bytes = held;
-    } else {
-        give_held(c);
-        mcp_conn_stray_error(c, wire_conn_drop_held(&c->wire), MCP_EQUEUE_FULL,
-                             SLICE(BODY_MEMORY_FULL_TEXT));
-    }
-}
-
 void mcp_input_init(struct mcp_conn *c)
 {
     const struct config *config = c->sub->config;
@@ -195,6 +174,52 @@ void mcp_input_refuse_arriving(struct mcp_conn *c, uint32_t session, int code)
     }
 }
 
+/* A frame was dropped, for memory. What it was a piece of must not go on without it. */
+static bool on_lost(struct mcp_conn *c, const struct err *why)
+{
+    const struct mcp_header *h = &c->wire.header;
+    enum wire_chunk_verdict verdict = WIRE_CHUNK_REFUSED;
+    struct err e = {0};
+
+    if (mcp_conn_has(c, WIRE_SINCE_CHUNK) &&
+        (h->opcode == WIRE_OP_CHUNK || h->opcode == WIRE_OP_REQUEST)) {
+        verdict =
+            wire_chunks_lost(&c->terms->chunks, h->session_id, h->opcode == WIRE_OP_REQUEST, &e);
+    }
+    if (verdict == WIRE_CHUNK_CLOSE) {
+        return close_for(c, h->session_id, &e);
+    }
+    if (verdict == WIRE_CHUNK_REFUSED) {
+        mcp_exchange_not_arriving(c, h->session_id);
+        mcp_conn_stray_error(c, h->session_id, why->code, slice_str(why->text));
+    }
+    return mcp_conn_settle(c);
+}
+
+/* A request counts from its first byte, and is refused where memory is out by then. Who has shown
+ * no key yet takes nothing of what others share: such frames are small. False: the connection is
+ * gone. */
+static bool account_held(struct mcp_conn *c)
+{
+    size_t held = c->wire.authenticated ? wire_conn_held_bytes(&c->wire) : 0;
+    struct err e = {0};
+
+    if (held < c->held_bytes) {
+        give_held(c);
+    }
+    if (held == c->held_bytes) {
+        return true;
+    }
+    if (body_memory_take(c->sub->bodies, held - c->held_bytes)) {
+        c->held_bytes = held;
+        return true;
+    }
+    give_held(c);
+    wire_conn_drop_held(&c->wire);
+    (void)err_set(&e, MCP_EQUEUE_FULL, BODY_MEMORY_FULL_TEXT);
+    return on_lost(c, &e);
+}
+
 /* The first piece of a REQUEST is here. */
 static bool begin_pieces(struct mcp_conn *c, uint32_t session)
 {
@@ -268,6 +293,12 @@ static void on_cancel(struct mcp_conn *c, uint32_t session)
 
 static bool on_refuse(struct mcp_conn *c, const struct wire_event *ev)
 {
+    if (ev->lost) {
+        struct err e = {0};
+
+        (void)err_set(&e, ev->code, "%s", ev->text);
+        return on_lost(c, &e);
+    }
     mcp_conn_stray_error(c, ev->session, ev->code, slice_str(ev->text));
     if (!ev->close) {
         return true;
@@ -353,8 +384,9 @@ void mcp_input_data(struct mcp_conn *c, struct slice in)
             return;
         }
     }
-    account_held(c);
-    mcp_conn_arm_limits(c);
+    if (account_held(c)) {
+        mcp_conn_arm_limits(c);
+    }
 }
 
 void mcp_input_frame_limit(struct mcp_conn *c)

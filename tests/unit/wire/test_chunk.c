@@ -260,6 +260,41 @@ static void a_refused_one_is_discarded_to_its_end(void **state)
     tear_down(&f);
 }
 
+static enum wire_chunk_verdict lost(struct fixture *f, uint32_t session, bool is_last)
+{
+    f->e = (struct err){0};
+    return wire_chunks_lost(&f->chunks, session, is_last, &f->e);
+}
+
+static void a_whole_with_a_lost_piece_is_refused_once(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    set_up(&f, 1 << 20);
+    for (int begun = 0; begun < 2; begun++) {
+        for (int is_last = 0; is_last < 2; is_last++) {
+            if (begun != 0) {
+                assert_int_equal(piece(&f, 5, SLICE("a"), 0), WIRE_CHUNK_BEGUN);
+            }
+            assert_int_equal(lost(&f, 5, is_last != 0), WIRE_CHUNK_REFUSED);
+            assert_int_equal(f.memory.held, 0);
+            if (is_last == 0) {
+                assert_int_equal(piece(&f, 5, SLICE("b"), 0), WIRE_CHUNK_NOTHING);
+                assert_int_equal(lost(&f, 5, false), WIRE_CHUNK_NOTHING);
+                assert_int_equal(begun != 0 ? lost(&f, 5, true) : last(&f, 5, SLICE("c")),
+                                 WIRE_CHUNK_NOTHING);
+            }
+            assert_int_equal(last(&f, 5, SLICE("c")), WIRE_CHUNK_ALONE);
+        }
+    }
+    alloc_fault_at(1);
+    assert_int_equal(lost(&f, 6, false), WIRE_CHUNK_CLOSE);
+    assert_int_equal(f.e.code, MCP_EINTERNAL);
+    alloc_fault_at(0);
+    tear_down(&f);
+}
+
 static void what_is_discarded_is_bounded(void **state)
 {
     struct fixture f;
@@ -275,6 +310,8 @@ static void what_is_discarded_is_bounded(void **state)
     assert_false(wire_chunks_refuse(&f.chunks, i));
     f.chunks.config.max_payload_bytes = 1;
     assert_int_equal(piece(&f, i, SLICE("b"), 0), WIRE_CHUNK_CLOSE);
+    assert_int_equal(f.e.code, MCP_EBAD_REQUEST);
+    assert_int_equal(lost(&f, i, false), WIRE_CHUNK_CLOSE);
     assert_int_equal(f.e.code, MCP_EBAD_REQUEST);
     assert_int_equal(last(&f, 1, SLICE("")), WIRE_CHUNK_NOTHING);
     assert_true(wire_chunks_refuse(&f.chunks, i));
@@ -398,6 +435,7 @@ int main(void)
         cmocka_unit_test(shared_memory_is_asked_for),
         cmocka_unit_test(without_a_hook_nothing_is_shared),
         cmocka_unit_test(a_refused_one_is_discarded_to_its_end),
+        cmocka_unit_test(a_whole_with_a_lost_piece_is_refused_once),
         cmocka_unit_test(what_is_discarded_is_bounded),
         cmocka_unit_test(one_that_waits_too_long_is_refused),
         cmocka_unit_test(pieces_fit_the_receiver),
