@@ -1,36 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/exchange.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/block.h"
 #include "base/check.h"
 #include "base/counter.h"
-#include "base/log.h"
-#include "codec/model_name.h"
+#include "gateway/account.h"
 #include "gateway/answer.h"
-#include "gateway/assemble.h"
 #include "gateway/keys.h"
-#include "gateway/local.h"
-#include "gateway/made_headers.h"
 #include "gateway/request_id.h"
+#include "gateway/steps.h"
 #include "gateway/sub.h"
-#include "http/parse/url.h"
-#include "obs/access_log.h"
-#include "sched/choose.h"
 
-enum { CANDIDATES_AT_HAND = 8, ATTEMPTS_MAX = 3, PART_BYTES_MAX = 256 * 1024 * 1024 };
+enum { ATTEMPTS_MAX = 3, PART_BYTES_MAX = 256 * 1024 * 1024 };
 
-enum step_result { STEP_NEXT, STEP_WAIT, STEP_DONE };
-
-struct step {
-    const char *name;
-    enum step_result (*run)(struct exchange *x);
-};
-
-static void run_steps(void *owner);
 static void on_deadline(void *owner);
 static void on_refused(void *owner);
 
@@ -57,7 +42,7 @@ struct exchange *exchange_new(struct sub *sub, enum exchange_face face,
     x->received_us = loop_now_us(sub->loop);
     request_id_make(sub, x->id);
     trace_begin(x);
-    task_init(&x->run, run_steps, x);
+    task_init(&x->run, steps_run, x);
     task_init(&x->end_task, on_refused, x);
     timer_init(&x->deadline, on_deadline, x);
     exchange_list_push(&sub->running, x);
@@ -106,86 +91,6 @@ static void release_body(struct exchange *x)
     (void)exchange_account_body(x); /* never fails for less */
 }
 
-static enum counter_id outcome(const struct exchange *x)
-{
-    switch (x->result_code) {
-    case MCP_OK:
-        if (x->node_status >= 500 || x->saw_error) {
-            return COUNTER_EXCHANGE_NODE_ERROR;
-        }
-        return x->node_status >= 400 ? COUNTER_EXCHANGE_CLIENT_ERROR : COUNTER_EXCHANGE_OK;
-    case MCP_ECANCELLED:
-        return COUNTER_EXCHANGE_CANCELLED;
-    case MCP_ESTREAM_INTERRUPTED:
-        return COUNTER_EXCHANGE_INTERRUPTED;
-    case MCP_EDEADLINE_EXCEEDED:
-        return COUNTER_EXCHANGE_DEADLINE;
-    case MCP_EUPSTREAM_ERROR:
-    case MCP_ENODE_UNAVAILABLE:
-        return COUNTER_EXCHANGE_NODE_ERROR;
-    case MCP_EINTERNAL:
-    case MCP_ENOMEM:
-    case MCP_ESHUTTING_DOWN:
-    case MCP_EQUEUE_FULL:
-        return COUNTER_EXCHANGE_GATEWAY_ERROR;
-    default:
-        return COUNTER_EXCHANGE_CLIENT_ERROR;
-    }
-}
-
-/* What the client asked for. */
-static enum op asked_op(const struct exchange *x)
-{
-    return x->deep != NULL ? OP_HEALTH : x->op;
-}
-
-unsigned exchange_error_status(const struct exchange *x)
-{
-    if (x->result_from_node && x->node_status >= 400) {
-        return x->node_status;
-    }
-    return (unsigned)mcp_error_http_status(x->result_code);
-}
-
-/* What the client got, or gets with the error it ends with; 0: nothing. */
-static unsigned final_status(const struct exchange *x)
-{
-    if (x->sent_status != 0 || x->result_code == MCP_OK || x->result_code == MCP_ECANCELLED) {
-        return x->sent_status;
-    }
-    return exchange_error_status(x);
-}
-
-static void account(struct exchange *x)
-{
-    enum op op = asked_op(x);
-    uint64_t now_us = loop_clock_us(x->sub->loop);
-    struct access_record record = {
-        .wall_us = loop_wall_us(x->sub->loop),
-        .id = x->id,
-        .face = x->face == FACE_MCP ? "mcp" : "http",
-        .client = x->client,
-        .key = x->key_name,
-        .op = op == OP_NONE ? "" : op_info(op)->name,
-        .path = url_target_path(x->path),
-        .model = buf_slice(&x->model),
-        .node = x->node_name,
-        .code = mcp_error_name(x->result_code),
-        .status = x->face == FACE_HTTP ? final_status(x) : x->node_status,
-        .parts = x->parts,
-        .bytes_in = x->bytes_in,
-        .bytes_out = x->bytes_out,
-        .first_part_us = x->first_part_us == 0 ? 0 : x->first_part_us - x->received_us,
-        .total_us = now_us - x->received_us,
-    };
-
-    counter_add(COUNTER_EXCHANGES_RUNNING, -1);
-    counter_add(outcome(x), 1);
-    histogram_record(HISTOGRAM_EXCHANGE_US, record.total_us);
-    access_log_write(&record);
-    trace_end(x, now_us, record.status);
-}
-
 /* Whoever is told of a new model may ask for it at once. */
 static void note_change(struct exchange *x)
 {
@@ -228,7 +133,7 @@ static void exchange_end(struct exchange *x, bool tell)
             node_call_cancel(&x->call);
         }
     }
-    account(x);
+    account_end(x);
     note_change(x);
     exchange_list_remove(&sub->running, x);
     if (tell) {
@@ -280,6 +185,30 @@ void exchange_refuse(struct exchange *x, int code, const char *text)
     task_defer(x->sub->loop, &x->end_task);
 }
 
+bool exchange_authorized(struct exchange *x)
+{
+    const struct config *c = x->sub->config;
+    const struct config_key *key;
+
+    if (c->key_count == 0 || x->key_name[0] != '\0') {
+        return true;
+    }
+    key = x->has_key ? keys_match(c, buf_slice(&x->key)) : NULL;
+    if (key == NULL) {
+        return false;
+    }
+    slice_copy(slice_str(key->name), x->key_name, sizeof(x->key_name));
+    buf_release(&x->key);
+    return true;
+}
+
+void exchange_refuse_unauthorized(struct exchange *x)
+{
+    counter_add(COUNTER_UNAUTHORIZED, 1);
+    exchange_refuse(x, MCP_EUNAUTHORIZED,
+                    x->has_key ? "the API key is not valid" : "an API key is required");
+}
+
 void exchange_abort(struct exchange *x, int code, const char *text)
 {
     if (!x->refused) {
@@ -306,374 +235,6 @@ static void on_deadline(void *owner)
     exchange_fail(x, MCP_EDEADLINE_EXCEEDED, "the request's deadline passed");
 }
 
-/* Steps */
-
-static enum step_result fail(struct exchange *x, int code, const char *text)
-{
-    exchange_fail(x, code, text);
-    return STEP_DONE;
-}
-
-bool exchange_authorized(struct exchange *x)
-{
-    const struct config *c = x->sub->config;
-    const struct config_key *key;
-
-    if (c->key_count == 0 || x->key_name[0] != '\0') {
-        return true;
-    }
-    key = x->has_key ? keys_match(c, buf_slice(&x->key)) : NULL;
-    if (key == NULL) {
-        return false;
-    }
-    slice_copy(slice_str(key->name), x->key_name, sizeof(x->key_name));
-    buf_release(&x->key);
-    return true;
-}
-
-void exchange_refuse_unauthorized(struct exchange *x)
-{
-    counter_add(COUNTER_UNAUTHORIZED, 1);
-    exchange_refuse(x, MCP_EUNAUTHORIZED,
-                    x->has_key ? "the API key is not valid" : "an API key is required");
-}
-
-static enum step_result step_admit(struct exchange *x)
-{
-    if (x->sub->draining) {
-        return fail(x, MCP_ESHUTTING_DOWN, "the gateway is shutting down");
-    }
-    if (!exchange_authorized(x)) {
-        exchange_refuse_unauthorized(x);
-        return STEP_WAIT;
-    }
-    trace_note(x, TRACE_ADMITTED);
-    return STEP_NEXT;
-}
-
-/* A client that does not take its answers has no further ones made. */
-static enum step_result step_room(struct exchange *x)
-{
-    x->waits_for_room = x->paused;
-    if (x->paused) {
-        trace_note(x, TRACE_WAITS_ROOM);
-        return STEP_WAIT;
-    }
-    return STEP_NEXT;
-}
-
-static enum step_result step_local(struct exchange *x)
-{
-    return local_answers(x) ? STEP_DONE : STEP_NEXT;
-}
-
-static bool suits(const struct exchange *x, const struct node *n)
-{
-    if (n->kind == NODE_KIND_OLLAMA) {
-        return true;
-    }
-    if (x->native || x->native_only) {
-        return local_translates(x->op);
-    }
-    return x->relay_any_kind;
-}
-
-static bool has_model(const struct node *n, struct slice model)
-{
-    return model.len == 0 || catalogue_find(&n->catalogue, model) != NULL ||
-           (n->kind == NODE_KIND_OLLAMA && model_name_is_cloud(model));
-}
-
-/* False: out of memory. */
-static bool choose(struct exchange *x, enum choose_verdict *verdict, struct node **chosen)
-{
-    struct nodes *set = x->sub->nodes;
-    size_t count = nodes_count(set);
-    struct choose_node few[CANDIDATES_AT_HAND];
-    struct choose_node *candidates = few;
-    struct slice model = buf_slice(&x->model);
-    bool needs_model = x->needs_model && model.len > 0;
-    size_t i;
-
-    if (count > CANDIDATES_AT_HAND) {
-        candidates = block_get(count * sizeof(*candidates));
-        if (candidates == NULL) {
-            return false;
-        }
-    }
-    for (i = 0; i < count; i++) {
-        struct node *n = nodes_at(set, i);
-
-        candidates[i] = (struct choose_node){
-            .id = n->id,
-            .up = n->state == NODE_UP,
-            .suits = suits(x, n),
-            .has_model = has_model(n, model),
-        };
-    }
-    *verdict = choose_node(candidates, count, needs_model, x->prefer_node_id, &i);
-    trace_candidates(x, candidates, count, needs_model, *verdict, i);
-    *chosen = *verdict == CHOOSE_OK ? nodes_at(set, i) : NULL;
-    if (candidates != few) {
-        block_put(candidates, count * sizeof(*candidates));
-    }
-    return true;
-}
-
-static enum step_result fail_none_up(struct exchange *x)
-{
-    struct nodes *set = x->sub->nodes;
-    char text[256];
-    struct node *first = nodes_count(set) > 0 ? nodes_at(set, 0) : NULL;
-
-    if (first != NULL && first->why_down[0] != '\0') {
-        (void)snprintf(text, sizeof(text), "no node is up (%s: %.150s)", first->spec->name,
-                       first->why_down);
-        return fail(x, MCP_ENODE_UNAVAILABLE, text);
-    }
-    return fail(x, MCP_ENODE_UNAVAILABLE, "no node is up");
-}
-
-static enum step_result fail_unknown_model(struct exchange *x)
-{
-    struct slice model = slice_first(buf_slice(&x->model), 128);
-    char text[256];
-
-    /* Ollama's own words, which clients look for. */
-    if (x->op == OP_EMBED || x->op == OP_EMBEDDINGS) {
-        (void)snprintf(text, sizeof(text), "model \"%.*s\" not found, try pulling it first",
-                       SLICE_ARG(model));
-    } else {
-        (void)snprintf(text, sizeof(text), "model '%.*s' not found", SLICE_ARG(model));
-    }
-    return fail(x, MCP_EUNKNOWN_MODEL, text);
-}
-
-static void on_refreshed(void *owner)
-{
-    struct exchange *x = owner;
-
-    OBJ_CHECK(x, EXCHANGE_MAGIC);
-    x->refreshing = false;
-    x->refreshed = true;
-    trace_note(x, TRACE_NODES_ASKED);
-    run_steps(x);
-}
-
-static enum step_result wait_for_nodes(struct exchange *x)
-{
-    x->refreshing = true;
-    trace_note(x, TRACE_WAITS_NODES);
-    nodes_refresh(x->sub->nodes, &x->refresh, on_refreshed, x);
-    return STEP_WAIT;
-}
-
-static enum step_result step_choose(struct exchange *x)
-{
-    enum choose_verdict verdict;
-    struct node *n;
-
-    if (!choose(x, &verdict, &n)) {
-        return fail(x, MCP_ENOMEM, mcp_error_text(MCP_ENOMEM));
-    }
-    switch (verdict) {
-    case CHOOSE_NONE_UP:
-        if (x->refreshed || nodes_all_polled(x->sub->nodes)) {
-            return fail_none_up(x);
-        }
-        return wait_for_nodes(x); /* the gateway has just started */
-    case CHOOSE_NONE_SUITS:
-        return fail(x, MCP_EUNSUPPORTED_OP,
-                    "no node supports this operation: it needs an Ollama node");
-    case CHOOSE_UNKNOWN_MODEL:
-        if (x->refreshed) {
-            return fail_unknown_model(x);
-        }
-        /* The model may be new: the catalogues are read again before saying no. */
-        return wait_for_nodes(x);
-    case CHOOSE_OK:
-        break;
-    }
-    x->node_id = n->id;
-    slice_copy(slice_str(n->spec->name), x->node_name, sizeof(x->node_name));
-    return STEP_NEXT;
-}
-
-static int send_relay(struct exchange *x, struct node *n, struct err *e)
-{
-    struct request_pieces pieces = {0};
-    struct slice whole = buf_slice(&x->body);
-    struct request_edits edits = {0};
-    struct node_call_request r = {
-        .method = x->method,
-        .path = x->path,
-        .headers = x->headers,
-        .header_count = x->header_count,
-        .has_body = whole.len > 0,
-        .once = x->once,
-        .upload = x->upload,
-        .upload_length = x->upload_length,
-        .is_head = x->is_head,
-    };
-
-    if (assemble_begin(x, n, &edits) < 0) {
-        return err_set(e, MCP_ENOMEM, "out of memory");
-    }
-    if (x->body_is_json) {
-        request_forward(&x->request, &edits, &pieces);
-        r.pieces = pieces.pieces;
-        r.piece_count = pieces.count;
-    } else if (whole.len > 0) {
-        r.pieces = &whole;
-        r.piece_count = 1;
-    }
-    r.patient = x->answer == ANSWER_ASSEMBLED; /* its client waits for one answer */
-    x->call = node_call_start(n, &r, &answer_ops, x, e);
-    return x->call == NULL ? e->code : MCP_OK;
-}
-
-static int send_native(struct exchange *x, struct node *n, struct err *e)
-{
-    struct http_header headers[MADE_HEADERS_MAX];
-    const struct op_info *op = op_info(x->op);
-    struct request_pieces pieces = {0};
-    const struct request_edits edits = {
-        .model =
-            buf_len(&x->inherited_model) > 0 ? buf_slice(&x->inherited_model) : (struct slice){0},
-        .options = buf_len(&x->inherited_options) > 0 ? buf_slice(&x->inherited_options)
-                                                      : (struct slice){0},
-    };
-    struct node_call_request r = {
-        .method = slice_str(op->method),
-        .path = slice_str(op->path),
-        .headers = headers,
-        .header_count = made_headers(x, headers),
-        .once = op->once,
-    };
-
-    if (strcmp(op->method, "GET") != 0) {
-        request_forward(&x->request, &edits, &pieces);
-        r.has_body = true;
-        r.pieces = pieces.pieces;
-        r.piece_count = pieces.count;
-    }
-    x->answer = x->streams ? ANSWER_NATIVE_STREAM : ANSWER_NATIVE_WHOLE;
-    x->call = node_call_start(n, &r, &answer_ops, x, e);
-    return x->call == NULL ? e->code : MCP_OK;
-}
-
-/* The node's own spelling of the model's name, which is what it expects to read. */
-static struct slice node_spelling(const struct exchange *x, const struct node *n)
-{
-    struct slice model = buf_slice(&x->model);
-    const struct catalogue_model *m = catalogue_find(&n->catalogue, model);
-
-    return m == NULL ? model : slice_of(m->name, m->name_len);
-}
-
-static int send_translated(struct exchange *x, struct node *n, struct err *e)
-{
-    struct http_header headers[MADE_HEADERS_MAX];
-    const struct openai_ask ask = {
-        .op = x->op,
-        .request = &x->request,
-        .model = buf_slice(&x->model),
-        .node_model = node_spelling(x, n),
-        .options = buf_slice(&x->inherited_options),
-        .at = {.now_us = x->received_us, .wall_us = loop_wall_us(x->sub->loop)},
-    };
-    struct slice body;
-    struct node_call_request r = {
-        .method = SLICE("POST"),
-        .headers = headers,
-        .header_count = made_headers(x, headers),
-        .has_body = true,
-        .pieces = &body,
-        .piece_count = 1,
-    };
-    int rv;
-
-    if (!x->body_is_json) {
-        return err_set(e, MCP_EBAD_REQUEST,
-                       "a body with Content-Encoding cannot be translated for this node");
-    }
-    rv = openai_request(&x->openai, &ask, &x->openai_path, &x->openai_body, e);
-    body = buf_slice(&x->openai_body);
-    r.path = buf_slice(&x->openai_path);
-    if (rv == OPENAI_ANSWERED) {
-        local_give(x, &x->openai_body);
-        return MCP_OK;
-    }
-    if (rv < 0) {
-        return rv;
-    }
-    if (!exchange_account_body(x)) {
-        return err_set(e, MCP_EQUEUE_FULL, BODY_MEMORY_FULL_TEXT);
-    }
-    x->answer = openai_call_streams(x->openai) ? ANSWER_OPENAI_STREAM : ANSWER_OPENAI_WHOLE;
-    x->call = node_call_start(n, &r, &answer_ops, x, e);
-    return x->call == NULL ? e->code : MCP_OK;
-}
-
-static enum step_result step_forward(struct exchange *x)
-{
-    struct node *n = nodes_by_id(x->sub->nodes, x->node_id);
-    struct err e = {0};
-    int rv = MCP_OK;
-
-    if (x->sink->admitted != NULL) {
-        x->sink->admitted(x->owner, x);
-    }
-    x->attempts++;
-    if (n->kind == NODE_KIND_OPENAI && local_answers_for(x, n)) {
-        return STEP_DONE;
-    }
-    if (n->kind == NODE_KIND_OPENAI && (x->native || x->native_only)) {
-        rv = send_translated(x, n, &e);
-    } else if (x->native) {
-        rv = send_native(x, n, &e);
-    } else {
-        rv = send_relay(x, n, &e);
-    }
-    if (rv != MCP_OK) {
-        return fail(x, rv, e.text);
-    }
-    if (x->over) {
-        return STEP_DONE;
-    }
-    trace_sent(x);
-    if (x->paused && x->call != NULL) {
-        node_call_pause(x->call);
-    }
-    if (x->upload && x->sink->drained != NULL) {
-        x->sink->drained(x->owner);
-    }
-    return STEP_NEXT;
-}
-
-/* The way of a request; what follows is up to the node (answer.c). */
-static const struct step steps[] = {
-    {"admit", step_admit},   {"room", step_room},       {"local", step_local},
-    {"choose", step_choose}, {"forward", step_forward},
-};
-
-enum { STEP_CHOOSE = 3, STEP_COUNT = sizeof(steps) / sizeof(steps[0]) };
-
-static void run_steps(void *owner)
-{
-    struct exchange *x = owner;
-
-    OBJ_CHECK(x, EXCHANGE_MAGIC);
-    while (x->step < STEP_COUNT) {
-        enum step_result result = steps[x->step].run(x);
-
-        if (result != STEP_NEXT) {
-            return;
-        }
-        x->step++;
-    }
-}
-
 void exchange_start(struct exchange *x)
 {
     OBJ_CHECK(x, EXCHANGE_MAGIC);
@@ -693,7 +254,7 @@ bool exchange_try_again(struct exchange *x)
     }
     trace_note(x, TRACE_UNREACHED);
     x->node_id = 0;
-    x->step = STEP_CHOOSE;
+    steps_go_back(x);
     openai_call_free(&x->openai);
     openai_assembly_free(&x->assembly);
     buf_release(&x->openai_path);
