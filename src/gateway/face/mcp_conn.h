@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One MCP connection: its socket, its sessions, its timers (mcp_conn.c); what comes in
- * (mcp_input.c, mcp_hello.c); the exchanges on it (mcp_exchange.c); what goes out (mcp_out.c).
+ * (mcp_input.c, mcp_hello.c); the exchanges on it (mcp_request.c, mcp_exchange.c); what goes out
+ * (mcp_out.c); its end when the gateway ends (mcp_drain.c).
  * Belongs to the face.
  *
  * state     entered                                       left by
@@ -103,13 +104,6 @@ struct mcp_conn *mcp_conn_new(struct sub *sub, int fd, uint64_t number, const st
                               void (*closed)(void *owner, struct mcp_conn *c), void *owner);
 /* Section 5's close: exchanges are cancelled without a part, what is queued is still written. */
 void mcp_conn_close(struct mcp_conn *c);
-/* The same, saying why where that was negotiated. */
-void mcp_conn_go_away(struct mcp_conn *c, enum wire_goaway_reason reason);
-void mcp_conn_drain(struct mcp_conn *c);
-/* Ends as shutting_down the answers that are over but for parts without credit. */
-void mcp_conn_drain_over(struct mcp_conn *c);
-/* How many of those there are. */
-size_t mcp_conn_held(const struct mcp_conn *c);
 
 static inline bool mcp_conn_has(const struct mcp_conn *c, enum wire_feature feature)
 {
@@ -131,6 +125,16 @@ void mcp_conn_arm_silence(struct mcp_conn *c);
 /* A key was good. */
 void mcp_conn_authenticated(struct mcp_conn *c);
 
+/* --- mcp_drain.c */
+
+/* As mcp_conn_close, saying why where that was negotiated. */
+void mcp_conn_go_away(struct mcp_conn *c, enum wire_goaway_reason reason);
+void mcp_conn_drain(struct mcp_conn *c);
+/* Ends as shutting_down the answers that are over but for parts without credit. */
+void mcp_conn_drain_over(struct mcp_conn *c);
+/* How many of those there are. */
+size_t mcp_conn_held(const struct mcp_conn *c);
+
 /* --- mcp_input.c */
 
 void mcp_input_init(struct mcp_conn *c);
@@ -149,6 +153,16 @@ void mcp_input_frame_limit(struct mcp_conn *c);
 
 /* False: it cannot be met, the connection is gone. */
 bool mcp_hello(struct mcp_conn *c, uint32_t session, struct slice payload);
+
+/* --- mcp_request.c */
+
+struct exchange;
+struct request;
+
+/* Everything the payload says, which is in the exchange. 0, or the error that refuses it. */
+int mcp_request_read(const struct mcp_conn *c, const struct wire_session *session,
+                     struct exchange *x, struct err *e);
+bool mcp_request_gives_options(const struct request *r);
 
 /* --- mcp_exchange.c */
 
