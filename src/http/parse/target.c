@@ -3,22 +3,30 @@
 
 #include <string.h>
 
-static bool is_alnum(char c)
-{
-    return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
-}
+#define ALNUM ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true
+
+static const bool in_token[256] = {
+    ALNUM,         ['!'] = true, ['#'] = true, ['$'] = true, ['%'] = true, ['&'] = true,
+    ['\''] = true, ['*'] = true, ['+'] = true, ['-'] = true, ['.'] = true, ['^'] = true,
+    ['_'] = true,  ['`'] = true, ['|'] = true, ['~'] = true,
+};
+
+static const bool in_host[256] = {
+    ALNUM,         ['!'] = true, ['$'] = true, ['%'] = true, ['&'] = true,
+    ['\''] = true, ['('] = true, [')'] = true, ['*'] = true, ['+'] = true,
+    [','] = true,  ['-'] = true, ['.'] = true, [':'] = true, [';'] = true,
+    ['='] = true,  ['['] = true, [']'] = true, ['_'] = true, ['~'] = true,
+};
 
 bool http_is_token_char(char c)
 {
-    return is_alnum(c) || (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+    return in_token[(unsigned char)c];
 }
 
 bool http_host_is_plain(struct slice host)
 {
     for (size_t i = 0; i < host.len; i++) {
-        char c = host.ptr[i];
-
-        if (!is_alnum(c) && (c == '\0' || strchr(".:-[]_!$%&'()*+,;=~", c) == NULL)) {
+        if (!in_host[(unsigned char)host.ptr[i]]) {
             return false;
         }
     }
