@@ -29,6 +29,10 @@ void local_give(struct exchange *x, const struct buf *answer)
 {
     struct buf part = {0};
 
+    if (buf_len(answer) > x->max_part_bytes) {
+        exchange_fail(x, MCP_ETOO_LARGE, "the answer is larger than the client takes");
+        return;
+    }
     /* A copy: the body it may stand in goes with the first part. */
     if (buf_failed(answer) || !buf_append(&part, buf_slice(answer))) {
         buf_fini(&part);

@@ -261,6 +261,19 @@ def test_without_chunk_a_longer_part_is_too_large(gateway, node, features, most)
         node.wait_request("/api/generate").connection.wait_gone()
 
 
+def test_without_chunk_a_long_answer_of_the_gateways_own_is_too_large():
+    with OllamaNode() as node:
+        config = {"nodes": [{"url": node.url, "name": f"n{i}".ljust(63, "x")} for i in range(30)]}
+        with Gateway(config=config) as gateway:
+            with Negotiated(gateway.mcp, max_frame=4096) as client:
+                assert client.error({"mcp": {"op": "health"}})[0] == "too_large"
+                assert client.ask(GENERATE) == PARTS
+            with Negotiated(gateway.mcp, "chunk", max_frame=4096) as client:
+                client.request(1, {"mcp": {"op": "health"}})
+                whole, lengths = client.answer()
+                assert len(whole) > 4096 and max(lengths) == 4096
+
+
 def test_a_long_error_of_a_node_is_shortened_where_it_must(gateway, node):
     text = "e" * 6000
     with Negotiated(gateway.mcp, max_frame=4096) as short, Negotiated(gateway.mcp, "chunk", max_frame=4096) as long:

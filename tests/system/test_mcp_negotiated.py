@@ -241,6 +241,9 @@ def test_goaway_says_that_it_drains(node):
             frame = client.frame()
             assert (frame.opcode, frame.session) == (GOAWAY, 0)
             assert frame.json()["reason"] == "drain" and frame.json()["retry_after_ms"] > 0
+            for late in (encode_json(GENERATE), b'{"neither":"nor"}', b"{"):
+                client.send_frame(REQUEST, 2, late)
+                assert client.frame().error()[0] == "shutting_down"
             client.request(2, GENERATE)
             assert client.frame(2).error()[0] == "shutting_down"
             gate.open()

@@ -359,6 +359,9 @@ static void run(struct mcp_exchange *m, struct buf *whole)
         exchange_start(x);
         return;
     }
+    if (c->draining) { /* whatever else is wrong with it */
+        (void)err_set(&e, rv = MCP_ESHUTTING_DOWN, "the gateway is shutting down");
+    }
     exchange_refuse(x, rv, e.text);
 }
 
