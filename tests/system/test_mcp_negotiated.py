@@ -255,7 +255,7 @@ def test_goaway_says_that_it_drains(node):
 @pytest.fixture(scope="module")
 def impatient():
     """A gateway that wants to hear from its clients often."""
-    with OllamaNode() as node, Gateway(node, config={"timeouts": {"heartbeat": "100ms"}}) as gateway:
+    with OllamaNode() as node, Gateway(node, config={"timeouts": {"heartbeat": "400ms"}}) as gateway:
         yield node, gateway
 
 
@@ -269,7 +269,7 @@ def test_a_silent_client_is_sent_away(impatient, running):
             client.frame()
         began = time.monotonic()
         assert client.goaway() == "idle"
-        assert time.monotonic() - began > 0.15
+        assert time.monotonic() - began > 0.6
     gateway.wait_idle()
 
 
@@ -289,11 +289,11 @@ def test_in_the_base_profile_what_runs_may_be_silent(impatient):
 
 def test_heartbeats_keep_a_connection(impatient):
     _, gateway = impatient
-    end = time.monotonic() + 0.6
+    end = time.monotonic() + 2
     with Negotiated(gateway.mcp, "goaway") as client:
         while time.monotonic() < end:
             client.ping()
-            time.sleep(0.02)  # far less than the time after which it would be closed
+            time.sleep(0.1)  # far less than the time after which it would be closed
         assert client.ask(GENERATE) == PARTS
 
 
