@@ -88,7 +88,9 @@ static int take_turn(struct chat *chat, struct slice line)
     cli_interrupted_clear();
     rc = cli_conn_refresh(&chat->conn);
     if (rc == CLI_EXIT_OK) {
+        chat->conn.answer = &answer;
         rc = cli_conn_exchange(&chat->conn, chat->ask.doc, cli_answer_part, &answer);
+        chat->conn.answer = NULL;
     }
     if (rc == CLI_EXIT_INTERRUPTED && chat->is_terminal) {
         answer.is_open = true; /* the terminal has shown ^C */

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "base/check.h"
+#include "cli/ask.h"
 #include "cli/text.h"
 #include "mcp/client.h"
 #include "wire/hello.h"
@@ -106,6 +107,9 @@ static int say_error(const struct cli_conn *c, int code, const char *text, uint6
     }
     if (*text == '\0') {
         text = mcp_error_text(code);
+    }
+    if (c->answer != NULL) {
+        cli_answer_end(c->answer);
     }
     if (code == MCP_ECONNECT || (code == MCP_ETIMEOUT && !c->heard)) {
         cli_error("no gateway there: %s; start it with: mcpgate serve", text);

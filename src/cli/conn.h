@@ -14,13 +14,15 @@
 #include "base/slice.h"
 #include "cli/cli.h"
 
+struct cli_answer;
 struct mcp_client;
 
 struct cli_conn {
     struct mcp_client *client;
     const struct cli_common *common;
-    bool heard;        /* something that speaks MCP answered */
-    char guessed[128]; /* the model taken where none is known to be able; "" none */
+    bool heard;                /* something that speaks MCP answered */
+    struct cli_answer *answer; /* on standard output, ended before an error is said; NULL: none */
+    char guessed[128];         /* the model taken where none is known to be able; "" none */
 };
 
 /* CLI_EXIT_OK with a connection, or the exit status; cli_conn_close in any case. */

@@ -68,6 +68,7 @@ static int run(struct generate *g)
     }
     if (rc == CLI_EXIT_OK) {
         fill_request(g);
+        conn.answer = &answer;
         rc = cli_conn_exchange(&conn, g->ask.doc, cli_answer_part, &answer);
         cli_answer_end(&answer);
     }

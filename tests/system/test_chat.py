@@ -188,6 +188,19 @@ def test_an_interrupt_is_a_cancel_where_that_was_agreed(tmp_path):
     assert [message["content"] for message in server.requests[-1]["messages"]] == ["forever", "some words", "again"]
 
 
+@pytest.mark.parametrize("part, shown", [({"content": "so far"}, "so far\n"), ({"content": "whole\n"}, "whole\n"),
+                                         ({"content": "", "thinking": "hm"}, "hm\n\n")])
+def test_an_error_behind_some_text_stands_on_a_line_of_its_own(tmp_path, part, shown):
+    def answer(exchange):
+        exchange.part({"message": {"role": "assistant"} | part, "done": False})
+        exchange.error("stream_interrupted", "cut")
+
+    with McpServer(answer) as server:
+        with Chat(server, tmp_path) as chat:
+            assert chat.say("a") == f"{shown}mcpgate: stream_interrupted: cut\n{chat.prompt}"
+            chat.leave()
+
+
 def test_the_gateway_goes_away(tmp_path):
     with McpServer(echo) as server:
         with Chat(server, tmp_path) as chat:
