@@ -21,7 +21,7 @@ test: build ## installs what the tests need and runs all of them under ASan and 
 	ctest --preset asan -j $(JOBS)
 
 # The system tests that race most: ends, cancels, many at once, nodes that come and go.
-RACY = system.(chaos|http_gone|limits|mcp_cancel|nodes)|regress.second_signal
+RACY = system.(chaos|http_gone|limits|mcp_cancel|nodes|reload|request_trace)|regress.second_signal
 
 test-threads: build ## the unit tests and the system tests that race most, under ThreadSanitizer
 	@tools/deps test
