@@ -124,7 +124,7 @@ def test_payloads_are_shortened_and_stay_in_their_line():
     assert lines(ask, "-l0")[0].endswith("é" * 300 + '"}')
 
 
-@pytest.mark.parametrize("key", ['"auth"', '"\\u0061uth"', '"a\\u0075th"'])
+@pytest.mark.parametrize("key", ['"auth"', '"\\u0061uth"', '"a\\u0075th"', '"Auth"', '"\\u0041UTH"'])
 def test_keys_are_hidden(key):
     body = f'{{"model":"m","mcp":{{"op":"list",{key} : "the-\\"private-key","tags":{{"auth":1}}}},"prompt":"\\"auth\\":\\"x\\""}}'
     (line,) = lines(encode(REQUEST, 1, body.encode()), "-l0")
