@@ -29,12 +29,15 @@ class Bench:
 
     def __init__(self, build, folder, stack):
         self.build, self.folder, self.stack = build, pathlib.Path(folder), stack
-        self.sim = servers.start_sim(build, folder)
-        stack.callback(self.sim.stop)
-        self.simulated = load.ask(self.sim.at, "/api/version").get("simulated", False)
-        self.load = load.Load(build, self.sim)
         self.servers = {}
         self.missing = {}  # why
+        self.start_sim()
+        self.simulated = load.ask(self.sim.at, "/api/version").get("simulated", False)
+
+    def start_sim(self):
+        self.sim = servers.start_sim(self.build, self.folder)
+        self.stack.callback(self.sim.stop)
+        self.load = load.Load(self.build, self.sim)
 
     def start(self, name):
         """None: it cannot be had here, which is said once."""
@@ -47,6 +50,14 @@ class Bench:
         if name not in self.missing:
             print(f"{name}: left out: {why}", file=sys.stderr)
         self.missing[name] = why
+
+    def restart(self):
+        """All programs anew: on which CPU each thread stays is luck that lasts as long as they do."""
+        for server in filter(None, self.servers.values()):
+            server.stop()
+        self.sim.stop()
+        self.start_sim()
+        self.start_all(list(self.servers))
 
     def start_all(self, names):
         for name in names:

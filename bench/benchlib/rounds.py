@@ -71,6 +71,8 @@ class Rounds:
             self.find_rate()
         results = {case.name: [] for case in self.cases}
         for number in range(self.rounds):
+            if number > 0:
+                self.bench.restart()
             for case in self.random.sample(self.cases, len(self.cases)):
                 say(f"round {number + 1} of {self.rounds}: {case.name}")
                 results[case.name].append(self.run_case(case))

@@ -122,9 +122,10 @@ def bench_part(tmp_path, name, *options):
 
 def test_the_gateway_otherwise_than_by_default(tmp_path):
     """Each is measured, or it is said why not."""
-    results, _ = bench_part(tmp_path, "backends", "--case", "short-1", "--no-svg", "--no-calls",
+    results, _ = bench_part(tmp_path, "backends", "--case", "short-1", "--no-svg", "--no-calls", "--rounds", "2",
                             "--targets", "epoll,io_uring,single,main-sub")
     [case] = results["cases"]
+    assert len(case["rounds"]) == 2  # the second with all programs started anew
     names = {f"mcpgate http/{name}" for name in servers.VARIANTS}
     assert case["summary"].keys() | {f"mcpgate http/{name}" for name in results["missing"]} == names
     assert case["summary"].keys() & {f"mcpgate http/{name}" for name in results["missing"]} == set()
