@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "base/json_scan.h"
+#include "base/utf8.h"
 
 enum { SHOWN_MAX = 60 };
 
@@ -37,11 +38,35 @@ static bool is_secret(const char *path, const char *text)
     return strchr(text, '@') != NULL;
 }
 
-/* What could end the comment or steer a terminal is a question mark. */
+/* How many bytes at `p` are one character that YAML takes within a line; 0: it takes none there
+ * (controls, line ends beyond ASCII, the byte order mark, what is not UTF-8). */
+static size_t yaml_character(const char *p, size_t avail)
+{
+    static const struct slice refused[] = {SLICE("\xe2\x80\xa8"), SLICE("\xe2\x80\xa9"),
+                                           SLICE("\xef\xbb\xbf"), SLICE("\xef\xbf\xbe"),
+                                           SLICE("\xef\xbf\xbf")};
+    unsigned char first = (unsigned char)p[0];
+    size_t len = first < 0x80 ? first >= ' ' && first != 0x7f : utf8_sequence(p, avail);
+
+    if (first == 0xc2 && len == 2 && (unsigned char)p[1] < 0xa0) {
+        return 0;
+    }
+    for (size_t i = 0; len == 3 && i < sizeof(refused) / sizeof(refused[0]); i++) {
+        if (slice_eq(slice_of(p, len), refused[i])) {
+            return 0;
+        }
+    }
+    return len;
+}
+
+/* Within one line of YAML; what cannot stand there is a question mark. */
 static void append_plain(struct buf *out, const char *text, size_t len)
 {
-    for (size_t i = 0; i < len; i++) {
-        buf_append_byte(out, (unsigned char)text[i] < ' ' || text[i] == 0x7f ? '?' : text[i]);
+    for (size_t i = 0; i < len;) {
+        size_t n = yaml_character(text + i, len - i);
+
+        buf_append(out, n == 0 ? SLICE("?") : slice_of(text + i, n));
+        i += n == 0 ? 1 : n;
     }
 }
 
@@ -50,7 +75,7 @@ static void append_value(struct buf *out, const char *text)
     size_t len = strcspn(text, "\r\n");
 
     buf_append_str(out, ": ");
-    append_plain(out, text, len < SHOWN_MAX ? len : (size_t)SHOWN_MAX);
+    append_plain(out, text, utf8_first(slice_of(text, len), SHOWN_MAX).len);
     buf_append_str(out, len > SHOWN_MAX || text[len] != '\0' ? "..." : "");
 }
 
@@ -97,9 +122,13 @@ static const char *name_of(const struct tree *t)
 
 static void append_pair(struct buf *out, const char *before, const char *key, const char *value)
 {
+    struct buf plain = {0};
+
+    append_plain(&plain, value, strlen(value));
     buf_printf(out, "%s%s: ", before, key);
-    json_append_string(out, slice_str(value));
+    json_append_string(out, buf_failed(&plain) ? slice_str(value) : buf_slice(&plain));
     buf_append_byte(out, '\n');
+    buf_fini(&plain);
 }
 
 static bool is_variable(const char *text)
@@ -484,7 +513,7 @@ static void write_list(struct buf *out, const char *key, const struct buf *items
 int plan_write(struct plan *p, const char *from, const char *kind, struct buf *out, struct err *e)
 {
     buf_append_str(out, "# Made by mcpgate import from ");
-    json_append_string(out, slice_str(from));
+    append_plain(out, from, strlen(from));
     buf_printf(out, " (%s).\n", kind);
     if (is_open_to_all(p)) {
         buf_append_str(out,

@@ -47,6 +47,16 @@ def test_it_listens_to_all_only_with_a_word_about_keys():
     assert "without keys" not in convert("server { listen 127.0.0.1:80; location / { proxy_pass http://127.0.0.1:1; } }")
 
 
+def test_what_yaml_takes_nowhere_is_a_question_mark():
+    odd = b"a\xff\xc2\x85b\xe2\x80\xa8c\xef\xbb\xbfd\x01e\xc3\xa9"
+    conf = b"server { odd " + odd + b"; location / { proxy_pass http://h; proxy_set_header X-A " + odd + b"; } }"
+    result = subprocess.run([BIN, "import", "-"], input=conf, capture_output=True, timeout=20, check=True)
+    out = result.stdout.decode()
+    assert 'value: "a???b???c???d?e\u00e9"' in out
+    assert "odd: a???b???c???d?e\u00e9\n" in out.split("Not carried over")[1]
+    assert len(out.splitlines()) == out.count("\n")
+
+
 def test_two_nodes_of_one_name_are_told_apart():
     deployments = [{"model_name": "m", "litellm_params": {"model": "openai/m", "api_base": "http://h:1", "api_key": key}}
                    for key in ("one", "two")]
