@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -66,6 +67,18 @@ static inline void slice_copy(struct slice s, char *out, size_t size)
         memcpy(out, s.ptr, len);
     }
     out[len] = '\0';
+}
+
+/* A copy as a string, to be freed; NULL: out of memory. (strndup is for strings: checked builds
+ * look for their end.) */
+static inline char *slice_dup(struct slice s)
+{
+    char *copy = (char *)malloc(s.len + 1);
+
+    if (copy != NULL) {
+        slice_copy(s, copy, s.len + 1);
+    }
+    return copy;
 }
 
 /* Without spaces and tabs at either end. */

@@ -200,7 +200,7 @@ static void remember(struct chat *chat, struct slice text)
     if (chat->editor == NULL) {
         return;
     }
-    copy = strndup(text.ptr, text.len);
+    copy = slice_dup(text);
     if (copy == NULL) {
         cli_no_memory();
     }

@@ -241,7 +241,7 @@ void cli_table_add(struct cli_table *t, struct slice text)
         cli_no_memory();
     }
     t->cells = cells;
-    cells[t->cell_count] = strndup(text.ptr == NULL ? "" : text.ptr, text.len);
+    cells[t->cell_count] = slice_dup(text);
     if (cells[t->cell_count++] == NULL) {
         cli_no_memory();
     }

@@ -14,7 +14,7 @@ void cli_words_add(struct cli_words *words, struct slice text)
         cli_no_memory();
     }
     words->texts = texts;
-    texts[words->count] = strndup(text.len == 0 ? "" : text.ptr, text.len);
+    texts[words->count] = slice_dup(text);
     if (texts[words->count] == NULL) {
         cli_no_memory();
     }

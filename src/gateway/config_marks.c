@@ -50,7 +50,7 @@ static bool note_event(struct walk *w, yaml_event_type_t type, size_t line)
         .line = line,
         .type = type,
         .parent_len = w->depth == 0 ? 0 : w->stack[w->depth - 1].path_len,
-        .path = strndup(buf_slice(&w->path).ptr, buf_len(&w->path)),
+        .path = slice_dup(buf_slice(&w->path)),
     };
     return m->marks[m->count++].path != NULL;
 }

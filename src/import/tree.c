@@ -7,16 +7,6 @@
 
 enum { PATH_BYTES = 256 };
 
-static char *copy(struct slice s)
-{
-    char *text = malloc(s.len + 1);
-
-    if (text != NULL) {
-        slice_copy(s, text, s.len + 1);
-    }
-    return text;
-}
-
 static void free_node(struct tree *t)
 {
     for (size_t i = 0; i < t->count; i++) {
@@ -61,8 +51,8 @@ struct tree *tree_add(struct tree *parent, enum tree_kind kind, struct slice key
     if (t != NULL) {
         t->kind = kind;
         t->line = line;
-        t->key = key.ptr == NULL ? NULL : copy(key);
-        t->text = text.ptr == NULL ? NULL : copy(text);
+        t->key = key.ptr == NULL ? NULL : slice_dup(key);
+        t->text = text.ptr == NULL ? NULL : slice_dup(text);
         if ((key.ptr == NULL || t->key != NULL) && (text.ptr == NULL || t->text != NULL) &&
             (parent == NULL || push(parent, t))) {
             return t;

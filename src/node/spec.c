@@ -7,21 +7,10 @@
 #include "base/buf.h"
 #include "http/parse/url.h"
 
-static char *copy(struct slice s)
-{
-    char *text = malloc(s.len + 1);
-
-    if (text != NULL) {
-        memcpy(text, s.ptr, s.len);
-        text[s.len] = '\0';
-    }
-    return text;
-}
-
 /* NULL: out of memory, here or while `b` was written. */
 static char *take_text(struct buf *b)
 {
-    char *text = buf_failed(b) ? NULL : copy(buf_slice(b));
+    char *text = buf_failed(b) ? NULL : slice_dup(buf_slice(b));
 
     buf_fini(b);
     return text;
@@ -68,11 +57,11 @@ int node_spec_init(struct node_spec *s, const struct node_options *o, struct err
     }
     *s = (struct node_spec){
         .url = strdup(o->url),
-        .host = copy(u.host),
+        .host = slice_dup(u.host),
         .port = u.port,
         .is_unix = u.is_unix,
         .host_header = host_header(&u),
-        .prefix = copy(u.path),
+        .prefix = slice_dup(u.path),
         .extra_headers = extra_headers(o),
         .kind = o->kind,
     };
