@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mcpgate decode: MCP frames in a file or a capture, one line each. */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,9 +9,10 @@
 #include "cli/decode_capture.h"
 #include "cli/decode_stream.h"
 #include "cli/decode_text.h"
+#include "cli/input.h"
 #include "cli/text.h"
 
-enum { PAYLOAD_CHARS = 160, PAYLOAD_CHARS_MOST = 1 << 30, READ_BYTES = 1 << 16, HEX_BYTES = 64 };
+enum { PAYLOAD_CHARS = 160, PAYLOAD_CHARS_MOST = 1 << 30, HEX_BYTES = 64 };
 
 struct decode {
     const char *path; /* NULL: standard input */
@@ -197,34 +197,12 @@ static int read_frames(struct decode *d, struct slice input, struct err *e)
     return rv;
 }
 
-/* 0 or errno. */
-static int read_all(FILE *f, struct buf *out)
-{
-    size_t n;
-
-    do {
-        char *at = buf_reserve(out, READ_BYTES);
-
-        if (at == NULL) {
-            cli_no_memory();
-        }
-        errno = 0;
-        n = fread(at, 1, READ_BYTES, f);
-        buf_commit(out, n);
-    } while (n > 0);
-    return ferror(f) ? errno : 0;
-}
-
 static int read_input(const struct decode *d, struct buf *input)
 {
-    FILE *f = d->path == NULL ? stdin : fopen(d->path, "rb");
-    int error = f == NULL ? errno : read_all(f, input);
+    int error = cli_input_file(d->path, SIZE_MAX, input);
 
     if (error != 0) {
         cli_error("%s: %s", d->path == NULL ? "standard input" : d->path, strerror(error));
-    }
-    if (f != NULL && f != stdin) {
-        (void)fclose(f); /* it was only read */
     }
     return error == 0 ? CLI_EXIT_OK : CLI_EXIT_FAILED;
 }

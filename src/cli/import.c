@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mcpgate import: another gateway's configuration as one of ours, on standard output. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/input.h"
@@ -69,31 +67,16 @@ const struct argp cli_import_argp = {
 
 static int read_file(const char *path, struct buf *text)
 {
-    int fd;
-    ssize_t n = 1;
+    int error;
 
     if (strcmp(path, "-") == 0) {
         return cli_input_read(text);
     }
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    while (fd >= 0 && n > 0 && buf_len(text) <= FILE_BYTES_MAX) {
-        char piece[16 * 1024];
-
-        n = read(fd, piece, sizeof(piece));
-        if (n > 0) {
-            buf_append(text, slice_of(piece, (size_t)n));
-        }
+    error = cli_input_file(path, FILE_BYTES_MAX, text);
+    if (error != 0) {
+        cli_error("%s: %s", path, error == EFBIG ? "larger than 4 MiB" : strerror(error));
     }
-    if (fd < 0 || n < 0) {
-        cli_error("%s: %s", path, strerror(errno));
-    } else if (buf_len(text) > FILE_BYTES_MAX) {
-        cli_error("%s: larger than 4 MiB", path);
-        n = -1;
-    }
-    if (fd >= 0) {
-        (void)close(fd);
-    }
-    return fd < 0 || n < 0 ? CLI_EXIT_USAGE : CLI_EXIT_OK;
+    return error == 0 ? CLI_EXIT_OK : CLI_EXIT_USAGE;
 }
 
 static int convert(struct import_args *a, struct slice text, struct buf *out)

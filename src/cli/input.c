@@ -44,6 +44,38 @@ int cli_input_read(struct buf *text)
     return CLI_EXIT_OK;
 }
 
+/* 0 or errno. */
+static int read_all(FILE *f, size_t max_bytes, struct buf *out)
+{
+    size_t n;
+
+    do {
+        char *at = buf_reserve(out, READ_BYTES);
+
+        if (at == NULL) {
+            cli_no_memory();
+        }
+        errno = 0;
+        n = fread(at, 1, READ_BYTES, f);
+        buf_commit(out, n);
+    } while (n > 0 && buf_len(out) <= max_bytes);
+    if (buf_len(out) > max_bytes) {
+        return EFBIG;
+    }
+    return ferror(f) ? errno : 0;
+}
+
+int cli_input_file(const char *path, size_t max_bytes, struct buf *bytes)
+{
+    FILE *f = path == NULL ? stdin : fopen(path, "rbe");
+    int error = f == NULL ? errno : read_all(f, max_bytes, bytes);
+
+    if (f != NULL && f != stdin) {
+        (void)fclose(f); /* it was only read */
+    }
+    return error;
+}
+
 /* Reads on; false when Ctrl-C came. */
 static bool read_more(struct cli_lines *lines)
 {

@@ -9,6 +9,10 @@
  * error was said (a terminal: nothing was given). */
 int cli_input_read(struct buf *text);
 
+/* All of a file, as it is; `path` NULL: standard input, be it a terminal. 0, or errno; EFBIG: more
+ * than `max_bytes`. */
+int cli_input_file(const char *path, size_t max_bytes, struct buf *bytes);
+
 /* Lines of standard input; zeroed at the beginning, given back with buf_fini(&...rest). */
 struct cli_lines {
     struct buf rest; /* read, not yet taken */

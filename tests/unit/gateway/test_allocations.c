@@ -13,9 +13,8 @@
 #include "alloc_fault.h"
 #include "base/block.h"
 #include "gateway/acceptor.h"
-#include "gateway/gateway.h"
-#include "reactor/listener.h"
 #include "reactor/sock.h"
+#include "whole_gateway.h"
 #include "wire/frame.h"
 
 enum { PARTS = 32, WARM_UP = 50, ROUNDS = 5, REQUESTS = 20, IN_BYTES = 64 * 1024 };
@@ -191,24 +190,6 @@ static size_t count_in_answer(const char *text)
 
 /* --- the test */
 
-static void on_tick(void *owner)
-{
-    (void)owner;
-    loop_stop(loop);
-}
-
-static void wait_ready(void)
-{
-    struct timer tick;
-
-    timer_init(&tick, on_tick, NULL);
-    for (int i = 0; i < 1000 && !gateway_ready(&gateway); i++) {
-        timer_arm(loop, &tick, 10);
-        loop_run(loop);
-    }
-    assert_true(gateway_ready(&gateway));
-}
-
 static void stop(void *owner)
 {
     (void)owner;
@@ -217,33 +198,11 @@ static void stop(void *owner)
 
 static int setup(void **state)
 {
-    static char url[8 + ADDR_TEXT_MAX] = "http://";
-    static const char *urls[] = {url};
-    const struct config_args args = {.node_urls = urls,
-                                     .node_count = 1,
-                                     .mcp_listen = "127.0.0.1:0",
-                                     .http_listen = "127.0.0.1:0",
-                                     .admin_listen = "off",
-                                     .access_log = "/dev/null",
-                                     .mode = "single"};
-    struct err e = {0};
-    struct addr at;
-
     (void)state;
     blocks_set_keeping(true);
     loop = loop_new();
     assert_non_null(loop);
-    assert_int_equal(addr_parse(&at, SLICE("127.0.0.1:0"), &e), 0);
-    node_listener = listener_new(loop, &at, on_node_accept, NULL, &e);
-    assert_non_null(node_listener);
-    addr_format(listener_addr(node_listener), url + strlen("http://"));
-    config = config_load(&args, &e);
-    if (config == NULL) {
-        fail_msg("%s", e.text);
-    }
-    assert_int_equal(gateway_open(&gateway, config, NULL, loop, &e), 0);
-    gateway_start(&gateway);
-    wait_ready();
+    node_listener = whole_gateway_open(&gateway, &config, loop, on_node_accept);
     return 0;
 }
 

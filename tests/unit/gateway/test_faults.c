@@ -15,10 +15,9 @@
 #include "alloc_fault.h"
 #include "call_fault.h"
 #include "gateway/acceptor.h"
-#include "gateway/gateway.h"
 #include "http/parse/message.h"
-#include "reactor/listener.h"
 #include "reactor/sock.h"
+#include "whole_gateway.h"
 #include "wire/frame.h"
 
 enum { PARTS = 3, IN_BYTES = 16 * 1024, LIMIT_MS = 20 * 1000, NODE_ENDS = 32 };
@@ -276,32 +275,8 @@ static void on_tick(void *owner)
     loop_stop(loop);
 }
 
-static void wait_ready(void)
-{
-    struct timer tick;
-
-    timer_init(&tick, on_tick, NULL);
-    for (int i = 0; i < 20000 && !gateway_ready(&gateway); i++) {
-        timer_arm(loop, &tick, 1);
-        loop_run(loop);
-    }
-    assert_true(gateway_ready(&gateway));
-}
-
 static void open_gateway(void)
 {
-    static char url[8 + ADDR_TEXT_MAX] = "http://";
-    static const char *urls[] = {url};
-    const struct config_args args = {.node_urls = urls,
-                                     .node_count = 1,
-                                     .mcp_listen = "127.0.0.1:0",
-                                     .http_listen = "127.0.0.1:0",
-                                     .admin_listen = "off",
-                                     .access_log = "/dev/null",
-                                     .mode = "single"};
-    struct err e = {0};
-    struct addr at;
-
     make_request();
     call_fault_at(CALL_FAULT_SHORT, 0);
     loop = loop_new_on(&backend_epoll, &call_fault_sys);
@@ -309,15 +284,7 @@ static void open_gateway(void)
     timer_init(&limit, on_limit, NULL);
     timed_out = false;
     node_end_count = 0;
-    assert_int_equal(addr_parse(&at, SLICE("127.0.0.1:0"), &e), 0);
-    node_listener = listener_new(loop, &at, on_node_accept, NULL, &e);
-    assert_non_null(node_listener);
-    addr_format(listener_addr(node_listener), url + strlen("http://"));
-    config = config_load(&args, &e);
-    assert_non_null(config);
-    assert_int_equal(gateway_open(&gateway, config, NULL, loop, &e), 0);
-    gateway_start(&gateway);
-    wait_ready();
+    node_listener = whole_gateway_open(&gateway, &config, loop, on_node_accept);
 }
 
 static void close_gateway(void)
@@ -342,7 +309,7 @@ static void close_gateway(void)
 /* A node that it lost is found again by its next poll. */
 static void check_well(void)
 {
-    wait_ready();
+    whole_gateway_wait_ready(&gateway, loop);
     ask();
     assert_true(is_whole());
 }

@@ -12,65 +12,23 @@
 
 #include <cmocka.h>
 
+#include "asker.h"
 #include "server.h"
 #include "wire/frame.h"
 
-#define GENERATE "{\"model\":\"m\",\"prompt\":\"a\"}"
-#define PUSH "{\"model\":\"m\",\"mcp\":{\"op\":\"push\"}}"
-#define LIST "{\"mcp\":{\"op\":\"list\"}}"
 #define WELCOME                                                                                    \
     "{\"version\":1,\"codec\":\"json\",\"features\":[\"ack\",\"cancel\",\"credit\",\"goaway\","    \
     "\"chunk\"],\"heartbeat_ms\":20000,\"max_frame\":16777216,\"window\":1000,"                    \
     "\"max_sessions\":10,\"server\":\"s/1\",\"connection\":7}"
 
 enum {
-    PATIENCE_MS = 10000,
     ALL = MCP_FEATURES_DEFAULT | MCP_FEATURE_ACK,
     BIG = 3 * 1024 * 1024,
 };
 
 static struct mcp_client *client_to(const char *address, const char *key)
 {
-    struct mcp_options *options = mcp_options_new();
-    struct mcp_client *c;
-
-    assert_non_null(options);
-    assert_int_equal(mcp_options_set_address(options, address), 0);
-    assert_int_equal(mcp_options_set_features(options, ALL), 0);
-    assert_int_equal(mcp_options_set_auth(options, key), 0);
-    c = mcp_client_new(options);
-    mcp_options_free(&options);
-    assert_non_null(c);
-    return c;
-}
-
-static int request(struct mcp_client *c, uint32_t session, const char *json)
-{
-    return mcp_client_request(c, session, json, strlen(json));
-}
-
-static const struct mcp_part *receive(struct mcp_client *c)
-{
-    const struct mcp_part *part = NULL;
-
-    assert_int_equal(mcp_client_receive(c, PATIENCE_MS, &part), 0);
-    return part;
-}
-
-static void expect_part(struct mcp_client *c, uint32_t session, const char *data, bool last,
-                        int error)
-{
-    const struct mcp_part *part = receive(c);
-    const char *got;
-    size_t len;
-
-    assert_int_equal(mcp_part_session(part), session);
-    got = mcp_part_data(part, &len);
-    if (data != NULL && !slice_eq(slice_of(got, len), slice_str(data))) {
-        fail_msg("part: %.*s", (int)len, got);
-    }
-    assert_int_equal(mcp_part_last(part), last);
-    assert_int_equal(mcp_part_error(part), error);
+    return client_offering(ALL, address, RETRIES_BY_DEFAULT, key);
 }
 
 static int accept_and_welcome(struct server *s, const char *welcome)
