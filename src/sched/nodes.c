@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Nodes, models and the runners between them. */
+#include <stdlib.h>
+
+#include "sched/sched_internal.h"
+
+struct node *node_find(const struct sched *s, uint64_t id)
+{
+    uint64_t hash = map_mix(s->seed, id);
+    struct map_link *l = map_find(&s->nodes, hash);
+
+    for (; l != NULL; l = map_next(l)) {
+        struct node *n = MAP_OF(l, struct node, in_nodes);
+
+        if (n->id == id) {
+            return n;
+        }
+    }
+    return NULL;
+}
+
+bool node_takes(const struct node *n)
+{
+    return n->up && !n->cordoned && !n->gone;
+}
+
+struct model *model_find(const struct sched *s, struct slice name)
+{
+    struct map_link *l = map_find(&s->models, map_hash(s->seed, name));
+
+    for (; l != NULL; l = map_next(l)) {
+        struct model *m = MAP_OF(l, struct model, in_models);
+
+        if (slice_eq(model_name(m), name)) {
+            return m;
+        }
+    }
+    return NULL;
+}
+
+static struct model *model_get(struct sched *s, struct slice name)
+{
+    struct model *m = model_find(s, name);
+
+    if (m != NULL) {
+        return m;
+    }
+    m = slab_get(&s->model_slab);
+    if (m == NULL) {
+        return NULL;
+    }
+    m->name = slice_dup(name);
+    m->name_len = name.len;
+    if (m->name == NULL) {
+        slab_put(&s->model_slab, m);
+        return NULL;
+    }
+    map_add(&s->models, &m->in_models, map_hash(s->seed, name));
+    return m;
+}
+
+void model_release(struct sched *s, struct model *m)
+{
+    if (m->runners.count > 0 || m->busy > 0) {
+        return;
+    }
+    accounts_forget(s, m);
+    map_remove(&s->models, &m->in_models);
+    free(m->name);
+    slab_put(&s->model_slab, m);
+}
+
+struct runner *runner_find(const struct node *n, const struct model *m)
+{
+    struct runner *r;
+
+    /* Along the shorter list. */
+    if (n->runners.count <= m->runners.count) {
+        r = node_runners_first(&n->runners);
+        while (r != NULL && r->model != m) {
+            r = node_runners_next(&n->runners, r);
+        }
+    } else {
+        r = model_runners_first(&m->runners);
+        while (r != NULL && r->node != n) {
+            r = model_runners_next(&m->runners, r);
+        }
+    }
+    return r;
+}
+
+static struct runner *runner_get(struct sched *s, struct node *n, struct slice name)
+{
+    struct model *m = model_get(s, name);
+    struct runner *r = m == NULL ? NULL : runner_find(n, m);
+
+    if (m == NULL || r != NULL) {
+        return r;
+    }
+    r = slab_get(&s->runner_slab);
+    if (r == NULL) {
+        model_release(s, m);
+        return NULL;
+    }
+    r->node = n;
+    r->model = m;
+    node_runners_push(&n->runners, r);
+    model_runners_push(&m->runners, r);
+    return r;
+}
+
+static void node_release(struct sched *s, struct node *n)
+{
+    if (n->gone && n->runners.count == 0) {
+        map_remove(&s->nodes, &n->in_nodes);
+        node_list_remove(&s->all_nodes, n);
+        slab_put(&s->node_slab, n);
+    }
+}
+
+void runner_release(struct sched *s, struct runner *r)
+{
+    struct model *m = r->model;
+    struct node *n = r->node;
+
+    if (r->listed || r->resident || r->running > 0) {
+        return;
+    }
+    runner_unsort(s, r);
+    node_runners_remove(&n->runners, r);
+    model_runners_remove(&m->runners, r);
+    slab_put(&s->runner_slab, r);
+    model_release(s, m);
+    node_release(s, n);
+}
+
+/* --- what a node says --- */
+
+static uint64_t hash_models(uint64_t hash, const struct sched_model *models, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        hash = map_hash(hash, models[i].name);
+        hash = map_mix(map_mix(hash, models[i].bytes), models[i].context);
+    }
+    return map_mix(hash, count);
+}
+
+static uint64_t hash_state(const struct sched_node_state *n)
+{
+    uint64_t flags = (uint64_t)n->up | (uint64_t)n->cordoned << 1 | (uint64_t)n->loads << 2;
+    uint64_t hash = map_mix(map_mix(map_mix(0, flags), n->speaks), n->slots);
+
+    hash = hash_models(hash, n->models, n->model_count);
+    return hash_models(hash, n->resident, n->resident_count);
+}
+
+static bool read_models(struct sched *s, struct node *n, const struct sched_node_state *state)
+{
+    struct runner *r;
+
+    for (r = node_runners_first(&n->runners); r != NULL; r = node_runners_next(&n->runners, r)) {
+        r->listed = r->seen = false;
+    }
+    for (size_t i = 0; i < state->model_count; i++) {
+        r = runner_get(s, n, state->models[i].name);
+        if (r == NULL) {
+            return false;
+        }
+        r->listed = true;
+        r->bytes = r->resident ? r->bytes : state->models[i].bytes;
+    }
+    for (size_t i = 0; i < state->resident_count; i++) {
+        r = runner_get(s, n, state->resident[i].name);
+        if (r == NULL) {
+            return false;
+        }
+        r->seen = true;
+        r->bytes = state->resident[i].bytes;
+        r->context = state->resident[i].context;
+    }
+    r = runner_get(s, n, slice_of("", 0)); /* for what may go anywhere */
+    if (r == NULL) {
+        return false;
+    }
+    r->listed = true;
+    return true;
+}
+
+/* Waiting requests of models that this node no longer serves have some time until it returns. */
+static void mark_orphans(struct sched *s, struct model *m, uint64_t now_us)
+{
+    struct line *l = line_list_first(&m->lines);
+
+    for (; l != NULL; l = line_list_next(&m->lines, l)) {
+        bool served = model_usable(s, m, l->speaks, l->avoid_node);
+
+        if (served) {
+            l->orphan_us = SCHED_NEVER;
+            line_due(s, l, SCHED_NEVER);
+        } else if (l->orphan_us == SCHED_NEVER) {
+            l->orphan_us = now_us + s->limits.node_wait_us;
+            line_due(s, l, l->orphan_us);
+        }
+    }
+}
+
+static bool settle_runners(struct sched *s, struct node *n, uint64_t now_us)
+{
+    struct runner *r = node_runners_first(&n->runners), *next;
+    bool ok = true;
+
+    for (; r != NULL; r = next) {
+        next = node_runners_next(&n->runners, r);
+        r->resident = r->seen;
+        ok = runner_sort(s, r) && ok;
+        place_fill(s, r, now_us);
+        mark_orphans(s, r->model, now_us);
+        runner_release(s, r);
+    }
+    return ok;
+}
+
+static struct node *node_get(struct sched *s, uint64_t id)
+{
+    struct node *n = node_find(s, id);
+
+    if (n == NULL) {
+        n = slab_get(&s->node_slab);
+        if (n != NULL) {
+            n->id = id;
+            map_add(&s->nodes, &n->in_nodes, map_mix(s->seed, id));
+            node_list_push(&s->all_nodes, n);
+        }
+    }
+    return n;
+}
+
+bool sched_node(struct sched *s, uint64_t now_us, const struct sched_node_state *state)
+{
+    uint64_t hash = hash_state(state);
+    struct node *n = node_get(s, state->id);
+
+    ASSERT(state->id != 0);
+    if (n == NULL) {
+        return false;
+    }
+    if (n->state_hash == hash && !n->gone && n->runners.count > 0) {
+        return true;
+    }
+    n->state_hash = hash;
+    n->gone = false;
+    n->up = state->up;
+    n->cordoned = state->cordoned;
+    n->speaks = state->speaks;
+    n->slots = state->slots;
+    n->loads = state->loads;
+    s->epoch++; /* what is served may have changed */
+    if (!read_models(s, n, state) || !settle_runners(s, n, now_us)) {
+        sched_node_gone(s, now_us, state->id);
+        return false;
+    }
+    return true;
+}
+
+void sched_node_gone(struct sched *s, uint64_t now_us, uint64_t id)
+{
+    struct node *n = node_find(s, id);
+    struct runner *r;
+
+    if (n == NULL) {
+        return;
+    }
+    n->gone = true;
+    n->up = false;
+    s->epoch++;
+    for (r = node_runners_first(&n->runners); r != NULL; r = node_runners_next(&n->runners, r)) {
+        r->listed = r->seen = false;
+    }
+    if (n->runners.count == 0) {
+        node_release(s, n);
+    } else {
+        (void)settle_runners(s, n, now_us); /* it only takes things away */
+    }
+}
+
+/* --- what they serve together --- */
+
+static bool suits(const struct node *n, unsigned speaks)
+{
+    return speaks == 0 || (n->speaks & speaks) != 0;
+}
+
+bool model_usable(struct sched *s, struct model *m, unsigned speaks, uint64_t avoid_node)
+{
+    struct runner *r;
+
+    if (m->usable_epoch != s->epoch) {
+        m->usable_epoch = s->epoch;
+        m->usable_speaks = 0;
+        m->usable = 0;
+        r = model_runners_first(&m->runners);
+        for (; r != NULL; r = model_runners_next(&m->runners, r)) {
+            if (node_takes(r->node) && (r->listed || r->resident)) {
+                m->usable_speaks |= r->node->speaks;
+                m->usable++;
+            }
+        }
+    }
+    if (m->usable == 0 || (speaks != 0 && (m->usable_speaks & speaks) == 0)) {
+        return false;
+    }
+    if (avoid_node == 0) {
+        return true;
+    }
+    for (r = model_runners_first(&m->runners); r != NULL; r = model_runners_next(&m->runners, r)) {
+        if (r->node->id != avoid_node && node_takes(r->node) && suits(r->node, speaks) &&
+            (r->listed || r->resident)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum sched_verdict nodes_verdict(const struct sched *s, const struct sched_job *job)
+{
+    enum sched_verdict v = SCHED_NONE_UP;
+    struct node *n = node_list_first(&s->all_nodes);
+
+    for (; n != NULL; n = node_list_next(&s->all_nodes, n)) {
+        if (node_takes(n) && suits(n, job->speaks)) {
+            return SCHED_UNKNOWN_MODEL;
+        }
+        if (node_takes(n)) {
+            v = SCHED_NONE_SUITS;
+        }
+    }
+    return v;
+}
+
+void nodes_fini(struct sched *s)
+{
+    for (size_t i = 0; s->models.chains != NULL && i <= s->models.mask; i++) {
+        for (struct map_link *l = s->models.chains[i]; l != NULL; l = l->next) {
+            free(MAP_OF(l, struct model, in_models)->name);
+        }
+    }
+}

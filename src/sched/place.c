@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which node: of the runners that take a request and have a slot free, the session's last, else the
+ * one with the least work. Those with a free slot are kept in heaps, so that no choice walks all
+ * nodes. */
+#include "sched/sched_internal.h"
+
+/* --- groups of runners that take the same requests --- */
+
+static bool group_is(const struct group *g, const struct group *key)
+{
+    return g->speaks == key->speaks && g->any_options == key->any_options &&
+           g->options_known == key->options_known && g->options == key->options &&
+           g->context == key->context;
+}
+
+static struct group *group_get(struct sched *s, struct model *m, const struct group *key)
+{
+    struct group *g = group_list_first(&m->groups);
+
+    while (g != NULL && !group_is(g, key)) {
+        g = group_list_next(&m->groups, g);
+    }
+    if (g == NULL) {
+        g = slab_get(&s->group_slab);
+        if (g != NULL) {
+            *g = *key;
+            group_list_push(&m->groups, g);
+        }
+    }
+    return g;
+}
+
+static uint32_t slots_of(const struct runner *r)
+{
+    return r->node->slots == SCHED_SLOTS_AUTO ? SCHED_SLOTS_UNLIMITED : r->node->slots;
+}
+
+static bool has_slot(const struct runner *r)
+{
+    uint32_t slots = slots_of(r);
+
+    return slots == SCHED_SLOTS_UNLIMITED || r->running < slots;
+}
+
+void runner_unsort(struct sched *s, struct runner *r)
+{
+    struct group *g = r->group;
+
+    if (g == NULL) {
+        return;
+    }
+    if (runner_heap_has(r)) {
+        runner_heap_remove(&g->open, r);
+    }
+    r->group = NULL;
+    g->runners--;
+    if (g->runners == 0) {
+        group_list_remove(&r->model->groups, g);
+        slab_put(&s->group_slab, g);
+    }
+}
+
+void runner_rekey(struct runner *r)
+{
+    if (r->group == NULL) {
+        return;
+    }
+    if (runner_heap_has(r)) {
+        runner_heap_remove(&r->group->open, r);
+    }
+    if (has_slot(r)) {
+        r->key = (double)r->outstanding;
+        runner_heap_push(&r->group->open, r);
+    }
+}
+
+bool runner_sort(struct sched *s, struct runner *r)
+{
+    struct group key = {.speaks = r->node->speaks, .any_options = true};
+    struct group *g;
+
+    if (!node_takes(r->node) || (!r->listed && !r->resident)) {
+        runner_unsort(s, r);
+        return true;
+    }
+    if (r->group == NULL || !group_is(r->group, &key)) {
+        runner_unsort(s, r);
+        g = group_get(s, r->model, &key);
+        if (g == NULL) {
+            return false;
+        }
+        r->group = g;
+        g->runners++;
+    }
+    runner_rekey(r);
+    return true;
+}
+
+/* --- the choice --- */
+
+static bool wanted(const struct sched_job *job, const struct group *g)
+{
+    const struct line as_line = {
+        .options = job->options, .context = job->context, .speaks = job->speaks};
+
+    return line_takes(&as_line, g);
+}
+
+/* The first of a group that is not the one to avoid. */
+static struct runner *first_but(struct group *g, uint64_t avoid_node)
+{
+    struct runner *first = runner_heap_first(&g->open), *second;
+
+    if (first == NULL || first->node->id != avoid_node) {
+        return first;
+    }
+    runner_heap_remove(&g->open, first);
+    second = runner_heap_first(&g->open);
+    runner_heap_push(&g->open, first);
+    return second;
+}
+
+struct runner *place_choose(const struct sched *s, struct model *m, const struct sched_job *job,
+                            enum sched_why *why)
+{
+    struct node *last = job->prefer_node == 0 ? NULL : node_find(s, job->prefer_node);
+    struct runner *r = last == NULL ? NULL : runner_find(last, m), *best = NULL;
+    struct group *g;
+
+    *why = SCHED_WHY_SESSION;
+    if (r != NULL && runner_heap_has(r) && wanted(job, r->group) && last->id != job->avoid_node) {
+        return r;
+    }
+    for (g = group_list_first(&m->groups); g != NULL; g = group_list_next(&m->groups, g)) {
+        r = wanted(job, g) ? first_but(g, job->avoid_node) : NULL;
+        if (r != NULL && (best == NULL || runner_before(r, best))) {
+            best = r;
+        }
+    }
+    *why = m->runners.count == 1 ? SCHED_WHY_ONLY : SCHED_WHY_LEAST;
+    return best;
+}
+
+void place_grant(struct sched *s, struct job *j, struct runner *r, enum sched_why why,
+                 uint64_t now_us)
+{
+    struct account *a = j->account;
+
+    j->state = JOB_GRANTED;
+    j->verdict = SCHED_GRANTED;
+    j->why = (uint8_t)why;
+    j->runner = r;
+    j->granted_us = now_us;
+    j->work = (uint64_t)j->prompt_tokens + 2 * (uint64_t)j->answer_tokens;
+    r->model->vtime = a->counter > r->model->vtime ? a->counter : r->model->vtime;
+    account_charge(a, (int64_t)j->work);
+    a->running++;
+    r->running++;
+    r->node->running++;
+    r->outstanding += j->work;
+    s->running++;
+    runner_rekey(r);
+}
+
+void place_release(struct sched *s, struct job *j)
+{
+    struct runner *r = j->runner;
+
+    j->runner = NULL;
+    j->account->running--;
+    r->running--;
+    r->node->running--;
+    r->outstanding -= j->work;
+    s->running--;
+    runner_rekey(r);
+}
+
+void place_fill(struct sched *s, struct runner *r, uint64_t now_us)
+{
+    while (r->group != NULL && runner_heap_has(r) && r->model->lines.count > 0) {
+        struct job *j = queue_first(s, r, now_us);
+
+        if (j == NULL) {
+            return;
+        }
+        if (j->deadline_us != 0 && j->deadline_us <= now_us) {
+            queue_refuse(s, j, SCHED_TOO_LATE);
+            continue;
+        }
+        queue_remove(s, j);
+        place_grant(s, j, r, SCHED_WHY_SLOT, now_us);
+        j->state = JOB_DECIDED;
+        age_list_push(&s->decided, j);
+    }
+}

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sched/sched_internal.h"
+
+#include <stdlib.h>
+
+enum { LIFTS_AT_ONCE = 2 }; /* more than one leaves the queue for each that is looked for */
+
+static bool add_jobs(struct sched *s)
+{
+    size_t count = s->job_page_count;
+    struct job **pages, *page;
+
+    if ((count & (count - 1)) == 0) { /* the array is full at powers of two */
+        pages = realloc(s->job_pages, (count == 0 ? 1 : 2 * count) * sizeof(struct job *));
+        if (pages == NULL) {
+            return false;
+        }
+        s->job_pages = pages;
+    }
+    page = calloc(JOBS_PER_PAGE, sizeof(*page));
+    if (page == NULL) {
+        return false;
+    }
+    s->job_pages[s->job_page_count++] = page;
+    for (size_t i = 0; i < JOBS_PER_PAGE; i++) {
+        page[i].index = (uint32_t)(count * JOBS_PER_PAGE + i);
+        page[i].generation = 1;
+        flow_list_push(&s->free_jobs, &page[i]);
+    }
+    return true;
+}
+
+struct job *job_get(struct sched *s)
+{
+    struct job *j;
+    uint32_t index, generation;
+
+    if (s->free_jobs.count == 0 && !add_jobs(s)) {
+        return NULL;
+    }
+    j = flow_list_pop(&s->free_jobs);
+    index = j->index;
+    generation = j->generation;
+    *j = (struct job){.index = index, .generation = generation};
+    return j;
+}
+
+void job_free(struct sched *s, struct job *j)
+{
+    j->state = JOB_FREE;
+    j->generation++;
+    j->generation += j->generation == 0;
+    flow_list_push(&s->free_jobs, j);
+}
+
+struct job *job_find(const struct sched *s, uint64_t ticket)
+{
+    size_t index = ticket & UINT32_MAX;
+    struct job *j;
+
+    if (index / JOBS_PER_PAGE >= s->job_page_count) {
+        return NULL;
+    }
+    j = &s->job_pages[index / JOBS_PER_PAGE][index % JOBS_PER_PAGE];
+    return j->state == JOB_FREE || j->generation != ticket >> 32 ? NULL : j;
+}
+
+/* --- lines and flows --- */
+
+bool flow_before(const struct flow *a, const struct flow *b)
+{
+    if (a->account->counter != b->account->counter) {
+        return a->account->counter < b->account->counter;
+    }
+    return flow_list_first(&a->jobs)->arrived_us < flow_list_first(&b->jobs)->arrived_us;
+}
+
+static bool line_is(const struct line *l, const struct sched_job *job)
+{
+    return l->options == job->options && l->context == job->context && l->speaks == job->speaks &&
+           l->avoid_node == job->avoid_node;
+}
+
+struct line *line_get(struct sched *s, struct model *m, const struct sched_job *job)
+{
+    struct line *l = line_list_first(&m->lines);
+
+    while (l != NULL && !line_is(l, job)) {
+        l = line_list_next(&m->lines, l);
+    }
+    if (l != NULL) {
+        return l;
+    }
+    l = slab_get(&s->line_slab);
+    if (l != NULL) {
+        l->model = m;
+        l->options = job->options;
+        l->context = job->context;
+        l->speaks = job->speaks;
+        l->avoid_node = job->avoid_node;
+        l->due_us = l->orphan_us = SCHED_NEVER;
+        line_list_push(&m->lines, l);
+    }
+    return l;
+}
+
+void line_due(struct sched *s, struct line *line, uint64_t due_us)
+{
+    if (due_us == line->due_us) {
+        return;
+    }
+    if (line_heap_has(line)) {
+        line_heap_remove(&s->timers, line);
+    }
+    line->due_us = due_us;
+    if (due_us != SCHED_NEVER) {
+        line_heap_push(&s->timers, line);
+    }
+}
+
+static void line_release(struct sched *s, struct line *l)
+{
+    if (l->jobs.count == 0) {
+        line_due(s, l, SCHED_NEVER);
+        line_list_remove(&l->model->lines, l);
+        slab_put(&s->line_slab, l);
+    }
+}
+
+static struct flow *flow_get(struct sched *s, struct line *line, struct account *a, uint8_t level)
+{
+    struct flow *f = account_flows_first(&a->flows);
+
+    while (f != NULL && (f->line != line || f->level != level)) {
+        f = account_flows_next(&a->flows, f);
+    }
+    if (f == NULL) {
+        f = slab_get(&s->flow_slab);
+        if (f != NULL) {
+            f->account = a;
+            f->line = line;
+            f->level = level;
+            account_flows_push(&a->flows, f);
+        }
+    }
+    return f;
+}
+
+static void flow_release(struct sched *s, struct flow *f)
+{
+    if (f->jobs.count == 0) {
+        account_flows_remove(&f->account->flows, f);
+        slab_put(&s->flow_slab, f);
+    }
+}
+
+/* False: out of memory, and nothing has changed. */
+static bool enter(struct sched *s, struct job *j, uint8_t level, uint64_t now_us)
+{
+    struct line *line = j->line;
+    struct flow *f = flow_get(s, line, j->account, level);
+
+    if (f == NULL) {
+        return false;
+    }
+    j->flow = f;
+    j->level = level;
+    j->entered_us = now_us;
+    flow_list_push(&f->jobs, j);
+    class_list_push(&line->levels[level], j);
+    if (!flow_heap_has(f)) {
+        flow_heap_push(&line->flows[level], f);
+    }
+    return true;
+}
+
+static void exit_flow(struct sched *s, struct job *j)
+{
+    struct flow *f = j->flow;
+    struct flow_heap *heap = &j->line->flows[f->level];
+
+    flow_heap_remove(heap, f);
+    flow_list_remove(&f->jobs, j);
+    class_list_remove(&j->line->levels[f->level], j);
+    if (f->jobs.count > 0) {
+        flow_heap_push(heap, f);
+    }
+    flow_release(s, f);
+    j->flow = NULL;
+}
+
+bool queue_push(struct sched *s, struct line *line, struct job *j, uint64_t now_us)
+{
+    j->line = line;
+    if (!enter(s, j, j->class, now_us)) {
+        line_release(s, line);
+        return false;
+    }
+    age_list_push(&line->jobs, j);
+    j->state = JOB_WAITING;
+    j->account->waiting++;
+    s->waiting++;
+    s->waiting_bytes += j->bytes;
+    return true;
+}
+
+void queue_remove(struct sched *s, struct job *j)
+{
+    struct line *line = j->line;
+
+    exit_flow(s, j);
+    age_list_remove(&line->jobs, j);
+    j->line = NULL;
+    j->account->waiting--;
+    s->waiting--;
+    s->waiting_bytes -= j->bytes;
+    line_release(s, line);
+}
+
+/* Those that have waited long at one level go up by one. */
+static void lift(struct sched *s, struct line *line, uint64_t now_us)
+{
+    for (uint8_t level = 1; level < SCHED_CLASS_COUNT; level++) {
+        for (int i = 0; i < LIFTS_AT_ONCE; i++) {
+            struct job *j = class_list_first(&line->levels[level]);
+
+            if (j == NULL || now_us - j->entered_us < s->limits.ageing_us) {
+                break;
+            }
+            exit_flow(s, j);
+            if (!enter(s, j, (uint8_t)(level - 1), now_us)) {
+                (void)enter(s, j, level, now_us); /* the flow that it left is free */
+                break;
+            }
+        }
+    }
+}
+
+struct job *line_first(struct sched *s, struct line *line, uint64_t now_us)
+{
+    lift(s, line, now_us);
+    for (int level = 0; level < SCHED_CLASS_COUNT; level++) {
+        struct flow *f = flow_heap_first(&line->flows[level]);
+
+        if (f != NULL) {
+            return flow_list_first(&f->jobs);
+        }
+    }
+    return NULL;
+}
+
+bool line_takes(const struct line *line, const struct group *g)
+{
+    if (line->speaks != 0 && (line->speaks & g->speaks) == 0) {
+        return false;
+    }
+    if (g->any_options) {
+        return true;
+    }
+    if (g->options_known) {
+        return line->options == g->options;
+    }
+    return line->options == 0 || (line->context != 0 && line->context == g->context);
+}
+
+static bool earlier(const struct job *a, const struct job *b)
+{
+    if (a->level != b->level) {
+        return a->level < b->level;
+    }
+    return flow_before(a->flow, b->flow);
+}
+
+struct job *queue_first(struct sched *s, const struct runner *r, uint64_t now_us)
+{
+    struct job *best = NULL;
+    struct line *line = line_list_first(&r->model->lines);
+
+    for (; line != NULL; line = line_list_next(&r->model->lines, line)) {
+        struct job *j;
+
+        if (line->avoid_node == r->node->id || !line_takes(line, r->group)) {
+            continue;
+        }
+        j = line_first(s, line, now_us);
+        if (j != NULL && (best == NULL || earlier(j, best))) {
+            best = j;
+        }
+    }
+    return best;
+}
+
+void queue_refuse(struct sched *s, struct job *j, enum sched_verdict verdict)
+{
+    queue_remove(s, j);
+    j->state = JOB_DECIDED;
+    j->verdict = (uint8_t)verdict;
+    age_list_push(&s->decided, j);
+}
+
+void queue_refuse_all(struct sched *s, struct line *line, enum sched_verdict verdict)
+{
+    for (size_t n = line->jobs.count; n > 0; n--) { /* the line goes with the last */
+        queue_refuse(s, age_list_first(&line->jobs), verdict);
+    }
+}

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sched/sched.h"
+
+#include <stdlib.h>
+
+#include "sched/sched_internal.h"
+
+enum { MAP_CHAINS = 64, SECOND_US = 1000 * 1000 };
+
+struct sched_limits sched_limits_default(void)
+{
+    return (struct sched_limits){
+        .queue_jobs = 4096,
+        .queue_jobs_all = 65536,
+        .queue_bytes = (uint64_t)1 << 30,
+        .tenants = 16384,
+        .prefixes = 4096,
+        .min_resident_us = 2 * SECOND_US,
+        .max_load_wait_us = 10 * SECOND_US,
+        .ageing_us = 30 * SECOND_US,
+        .node_wait_us = 10 * SECOND_US,
+    };
+}
+
+struct sched *sched_new(const struct sched_limits *limits, uint64_t seed)
+{
+    struct sched *s = calloc(1, sizeof(*s));
+
+    if (s == NULL) {
+        return NULL;
+    }
+    s->limits = *limits;
+    s->seed = seed;
+    slab_init(&s->flow_slab, sizeof(struct flow));
+    slab_init(&s->line_slab, sizeof(struct line));
+    slab_init(&s->tenant_slab, sizeof(struct tenant));
+    slab_init(&s->account_slab, sizeof(struct account));
+    slab_init(&s->runner_slab, sizeof(struct runner));
+    slab_init(&s->group_slab, sizeof(struct group));
+    slab_init(&s->model_slab, sizeof(struct model));
+    slab_init(&s->node_slab, sizeof(struct node));
+    if (!map_init(&s->nodes, MAP_CHAINS) || !map_init(&s->models, MAP_CHAINS) ||
+        !map_init(&s->tenants, MAP_CHAINS) || !map_init(&s->accounts, MAP_CHAINS)) {
+        sched_free(&s);
+    }
+    return s;
+}
+
+void sched_free(struct sched **s)
+{
+    struct sched *old = *s;
+
+    *s = NULL;
+    if (old == NULL) {
+        return;
+    }
+    fair_fini(old);
+    nodes_fini(old);
+    for (size_t i = 0; i < old->job_page_count; i++) {
+        free(old->job_pages[i]);
+    }
+    free(old->job_pages);
+    map_fini(&old->nodes);
+    map_fini(&old->models);
+    map_fini(&old->tenants);
+    map_fini(&old->accounts);
+    slab_fini(&old->flow_slab);
+    slab_fini(&old->line_slab);
+    slab_fini(&old->tenant_slab);
+    slab_fini(&old->account_slab);
+    slab_fini(&old->runner_slab);
+    slab_fini(&old->group_slab);
+    slab_fini(&old->model_slab);
+    slab_fini(&old->node_slab);
+    free(old);
+}
+
+void sched_set_limits(struct sched *s, uint64_t now_us, const struct sched_limits *limits)
+{
+    (void)now_us;
+    s->limits = *limits;
+}
+
+/* --- arriving --- */
+
+static struct job *make_job(struct sched *s, const struct sched_job *job, struct account *a,
+                            uint64_t now_us)
+{
+    struct job *j = job_get(s);
+
+    if (j == NULL) {
+        return NULL;
+    }
+    j->home = job->home;
+    j->tag = job->tag;
+    j->class = j->level = (uint8_t)(job->class < SCHED_CLASS_COUNT ? job->class : SCHED_BATCH);
+    j->arrived_us = now_us;
+    j->deadline_us = job->deadline_us;
+    j->bytes = job->bytes;
+    j->prompt_tokens = job->prompt_tokens;
+    j->answer_tokens = job->answer_tokens;
+    j->options = job->options;
+    j->account = a;
+    account_arrives(a, job->weight);
+    return j;
+}
+
+static void end_job(struct sched *s, struct job *j)
+{
+    struct account *a = j->account;
+
+    job_free(s, j);
+    account_leaves(s, a);
+}
+
+static bool queue_has_room(const struct sched *s, const struct account *a, size_t bytes)
+{
+    return a->waiting < s->limits.queue_jobs && s->waiting < s->limits.queue_jobs_all &&
+           s->waiting_bytes + bytes <= s->limits.queue_bytes;
+}
+
+static enum sched_verdict wait(struct sched *s, struct model *m, struct account *a,
+                               const struct sched_job *job, uint64_t now_us,
+                               struct sched_answer *out)
+{
+    struct line *line;
+    struct job *j;
+
+    if (!queue_has_room(s, a, job->bytes)) {
+        out->retry_after_us = SECOND_US;
+        return SCHED_QUEUE_FULL;
+    }
+    j = make_job(s, job, a, now_us);
+    if (j == NULL) {
+        return SCHED_NO_MEMORY;
+    }
+    line = line_get(s, m, job);
+    if (line == NULL || !queue_push(s, line, j, now_us)) {
+        end_job(s, j);
+        return SCHED_NO_MEMORY;
+    }
+    out->ticket = job_ticket(j);
+    (void)sched_look(s, now_us, out->ticket, out);
+    return SCHED_QUEUED;
+}
+
+static enum sched_verdict grant_or_wait(struct sched *s, struct model *m, struct account *a,
+                                        const struct sched_job *job, uint64_t now_us,
+                                        struct sched_answer *out)
+{
+    enum sched_why why;
+    struct runner *r = place_choose(s, m, job, &why);
+    struct job *j;
+
+    if (r == NULL) {
+        return wait(s, m, a, job, now_us, out);
+    }
+    j = make_job(s, job, a, now_us);
+    if (j == NULL) {
+        return SCHED_NO_MEMORY;
+    }
+    place_grant(s, j, r, why, now_us);
+    out->ticket = job_ticket(j);
+    out->node = r->node->id;
+    out->why = why;
+    out->eta_us = 0;
+    return SCHED_GRANTED;
+}
+
+static enum sched_verdict admit(struct sched *s, struct model *m, struct tenant *t,
+                                const struct sched_job *job, uint64_t now_us,
+                                struct sched_answer *out)
+{
+    struct account *a;
+
+    if (!tenant_takes(t, now_us, job->rate_per_min, &out->retry_after_us)) {
+        out->retry_after_us = out->retry_after_us < SECOND_US ? SECOND_US : out->retry_after_us;
+        return SCHED_RATE_LIMITED;
+    }
+    a = account_get(s, t, m);
+    return a == NULL ? SCHED_NO_MEMORY : grant_or_wait(s, m, a, job, now_us, out);
+}
+
+enum sched_verdict sched_arrive(struct sched *s, uint64_t now_us, const struct sched_job *job,
+                                struct sched_answer *out)
+{
+    struct sched_job mine = *job;
+    struct model *m;
+    struct tenant *t;
+    enum sched_verdict v;
+
+    *out = (struct sched_answer){.eta_us = SCHED_UNKNOWN};
+    m = model_find(s, job->anywhere ? slice_of("", 0) : job->model);
+    if (m == NULL || !model_usable(s, m, job->speaks, 0)) {
+        return nodes_verdict(s, job);
+    }
+    if (mine.avoid_node != 0 && !model_usable(s, m, job->speaks, mine.avoid_node)) {
+        mine.avoid_node = 0; /* there is no other */
+    }
+    t = tenant_get(s, job->tenant);
+    if (t == NULL) {
+        return SCHED_NO_MEMORY;
+    }
+    v = admit(s, m, t, &mine, now_us, out);
+    if (t->busy == 0) {
+        tenant_settle(s, t);
+    }
+    return v;
+}
+
+/* --- leaving --- */
+
+void sched_leave(struct sched *s, uint64_t now_us, uint64_t ticket, const struct sched_outcome *o)
+{
+    struct job *j = job_find(s, ticket);
+    struct runner *r;
+
+    (void)o;
+    if (j == NULL) {
+        return;
+    }
+    r = j->runner;
+    if (j->state == JOB_WAITING) {
+        queue_remove(s, j);
+    } else if (j->state == JOB_DECIDED) {
+        age_list_remove(&s->decided, j);
+    }
+    if (r == NULL) {
+        end_job(s, j);
+        return;
+    }
+    place_release(s, j);
+    end_job(s, j);
+    place_fill(s, r, now_us);
+    runner_release(s, r);
+}
+
+void sched_started(struct sched *s, uint64_t now_us, uint64_t ticket)
+{
+    (void)s;
+    (void)now_us;
+    (void)ticket;
+}
+
+bool sched_load_wanted(const struct sched *s, uint64_t ticket)
+{
+    (void)s;
+    (void)ticket;
+    return false;
+}
+
+/* --- decisions --- */
+
+size_t sched_take(struct sched *s, struct sched_decision *out, size_t most)
+{
+    size_t n = 0;
+
+    for (; n < most && s->decided.count > 0; n++) {
+        struct job *j = age_list_pop(&s->decided);
+
+        out[n] = (struct sched_decision){
+            .ticket = job_ticket(j),
+            .home = j->home,
+            .tag = j->tag,
+            .verdict = (enum sched_verdict)j->verdict,
+            .loads = j->loads,
+            .why = (enum sched_why)j->why,
+        };
+        if (j->runner == NULL) {
+            end_job(s, j);
+        } else {
+            out[n].node = j->runner->node->id;
+            j->state = JOB_GRANTED;
+        }
+    }
+    return n;
+}
+
+void sched_tick(struct sched *s, uint64_t now_us)
+{
+    struct line *l;
+
+    while ((l = line_heap_first(&s->timers)) != NULL && l->due_us <= now_us) {
+        queue_refuse_all(s, l, SCHED_NONE_UP);
+    }
+}
+
+uint64_t sched_next_us(const struct sched *s)
+{
+    const struct line *l = line_heap_first(&s->timers);
+
+    return l == NULL ? SCHED_NEVER : l->due_us;
+}

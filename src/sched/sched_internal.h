@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the scheduler share; sched.h is for everybody else.
+ *
+ * A `model` is a name. A `runner` is that model on one node, resident or not; its slots are what
+ * requests are granted. Requests that wait stand in a `line`: one for each model, runner options
+ * and set of nodes that will do. Within a line a `flow` holds those of one tenant and class in
+ * order of arrival, and of the flows the one whose tenant has had least service goes first. An
+ * `account` is what a tenant has had of a model. */
+#ifndef MCP_SCHED_SCHED_INTERNAL_H
+#define MCP_SCHED_SCHED_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/slice.h"
+#include "sched/heap.h"
+#include "sched/map.h"
+#include "sched/sched.h"
+#include "sched/slab.h"
+
+enum { JOBS_PER_PAGE = 64 };
+
+enum job_state { JOB_FREE, JOB_WAITING, JOB_DECIDED, JOB_GRANTED };
+
+struct job {
+    struct list_link in_age;   /* of the line, or of what is decided */
+    struct list_link in_class; /* of the line, those at this level, by when they came to it */
+    struct list_link in_flow;
+    uint32_t index, generation;
+    uint8_t state;
+    uint8_t verdict, why;
+    uint8_t class, level; /* asked for, lifted to */
+    bool loads;
+    uint32_t home;
+    uint64_t tag;
+    uint64_t arrived_us, entered_us, granted_us;
+    uint64_t deadline_us, prefer_node;
+    uint64_t bytes;
+    uint32_t prompt_tokens, answer_tokens; /* estimates */
+    uint64_t work;                         /* charged at the grant */
+    struct account *account;
+    struct flow *flow;     /* waiting */
+    struct line *line;     /* waiting */
+    struct runner *runner; /* granted */
+    uint64_t options;
+};
+
+LIST_DECLARE(age_list, struct job, in_age);
+LIST_DECLARE(class_list, struct job, in_class);
+LIST_DECLARE(flow_list, struct job, in_flow);
+
+struct flow {
+    struct heap_link in_line;
+    struct list_link in_account;
+    struct account *account;
+    struct line *line;
+    uint8_t level;
+    struct flow_list jobs;
+};
+
+LIST_DECLARE(account_flows, struct flow, in_account);
+
+struct account {
+    struct map_link in_accounts;
+    struct list_link in_tenant, in_model;
+    struct tenant *tenant;
+    struct model *model;
+    uint64_t counter; /* service that it has had, by weight */
+    unsigned weight;
+    uint32_t waiting, running;
+    struct account_flows flows;
+};
+
+LIST_DECLARE(tenant_accounts, struct account, in_tenant);
+LIST_DECLARE(model_accounts, struct account, in_model);
+
+struct tenant {
+    struct map_link in_tenants;
+    struct list_link in_idle; /* of those for whom nothing waits or runs */
+    char *name;
+    size_t name_len;
+    struct tenant_accounts accounts;
+    uint64_t busy;         /* requests that wait or run */
+    uint64_t rate_full_us; /* when it may again make all requests of a minute at once */
+};
+
+LIST_DECLARE(tenant_list, struct tenant, in_idle);
+
+bool flow_before(const struct flow *a, const struct flow *b);
+HEAP_DECLARE(flow_heap, struct flow, in_line, flow_before);
+
+struct line {
+    struct list_link in_model;
+    struct heap_link in_timers;
+    struct model *model;
+    uint64_t options, context;
+    unsigned speaks;
+    uint64_t avoid_node;
+    struct age_list jobs; /* all of them, by arrival */
+    struct class_list levels[SCHED_CLASS_COUNT];
+    struct flow_heap flows[SCHED_CLASS_COUNT];
+    uint64_t due_us;    /* of its timer */
+    uint64_t orphan_us; /* when those that wait are refused; SCHED_NEVER: nodes serve it */
+};
+
+LIST_DECLARE(line_list, struct line, in_model);
+
+static inline bool line_before(const struct line *a, const struct line *b)
+{
+    return a->due_us < b->due_us;
+}
+HEAP_DECLARE(line_heap, struct line, in_timers, line_before);
+
+struct runner {
+    struct list_link in_node, in_model;
+    struct heap_link in_group;
+    struct node *node;
+    struct model *model;
+    struct group *group; /* NULL: takes nothing now, also with a slot free */
+    bool listed, resident;
+    bool seen; /* while a state is read */
+    uint64_t options, context;
+    bool options_known;
+    uint64_t bytes;
+    uint32_t running;
+    uint64_t outstanding; /* estimated tokens of what runs */
+    double key;           /* of its place in the group */
+};
+
+LIST_DECLARE(node_runners, struct runner, in_node);
+LIST_DECLARE(model_runners, struct runner, in_model);
+
+static inline bool runner_before(const struct runner *a, const struct runner *b)
+{
+    return a->key < b->key;
+}
+HEAP_DECLARE(runner_heap, struct runner, in_group, runner_before);
+
+/* Runners of a model that take the same requests; those with a free slot, by load. */
+struct group {
+    struct list_link in_model;
+    unsigned speaks;
+    bool any_options, options_known;
+    uint64_t options, context;
+    size_t runners;
+    struct runner_heap open;
+};
+
+LIST_DECLARE(group_list, struct group, in_model);
+
+struct model {
+    struct map_link in_models;
+    char *name; /* "": requests that may go anywhere */
+    size_t name_len;
+    struct model_runners runners;
+    struct group_list groups;
+    struct line_list lines; /* in which somebody waits */
+    struct model_accounts accounts;
+    uint64_t busy;         /* its requests that have a ticket */
+    uint64_t vtime;        /* counter of the account that was served last */
+    uint64_t usable_epoch; /* of the next two */
+    unsigned usable_speaks;
+    size_t usable;
+};
+
+struct node {
+    struct map_link in_nodes;
+    struct list_link in_all;
+    uint64_t id;
+    bool up, cordoned, loads, gone;
+    unsigned speaks;
+    uint32_t slots;
+    uint64_t state_hash;
+    struct node_runners runners;
+    uint64_t running;
+};
+
+LIST_DECLARE(node_list, struct node, in_all);
+
+struct sched {
+    struct sched_limits limits;
+    uint64_t seed;
+    struct map nodes, models, tenants, accounts;
+    struct node_list all_nodes;
+    uint64_t epoch; /* of what nodes serve */
+    struct slab flow_slab, line_slab, tenant_slab, account_slab, runner_slab, group_slab;
+    struct slab model_slab, node_slab;
+    struct job **job_pages;
+    size_t job_page_count;
+    struct flow_list free_jobs;
+    struct age_list decided;
+    struct tenant_list idle_tenants;
+    struct line_heap timers;
+    uint64_t waiting, running, waiting_bytes, loads;
+};
+
+static inline struct slice model_name(const struct model *m)
+{
+    return slice_of(m->name, m->name_len);
+}
+
+/* queue.c: requests and where they wait. */
+struct job *job_get(struct sched *s); /* NULL: out of memory */
+void job_free(struct sched *s, struct job *j);
+struct job *job_find(const struct sched *s, uint64_t ticket); /* NULL: it has ended */
+static inline uint64_t job_ticket(const struct job *j)
+{
+    return (uint64_t)j->generation << 32 | j->index;
+}
+struct line *line_get(struct sched *s, struct model *m, const struct sched_job *job);
+/* False: out of memory. */
+bool queue_push(struct sched *s, struct line *line, struct job *j, uint64_t now_us);
+/* The line goes with its last request. */
+void queue_remove(struct sched *s, struct job *j);
+/* The one whose turn it is on this runner; NULL: none waits for it. */
+struct job *queue_first(struct sched *s, const struct runner *r, uint64_t now_us);
+/* The same of one line. */
+struct job *line_first(struct sched *s, struct line *line, uint64_t now_us);
+void line_due(struct sched *s, struct line *line, uint64_t due_us);
+bool line_takes(const struct line *line, const struct group *g);
+void queue_refuse(struct sched *s, struct job *j, enum sched_verdict verdict);
+void queue_refuse_all(struct sched *s, struct line *line, enum sched_verdict verdict);
+
+/* fair.c: tenants and what they have had. */
+/* NULL: out of memory. Call tenant_settle when nothing came of it. */
+struct tenant *tenant_get(struct sched *s, struct slice name);
+void tenant_settle(struct sched *s, struct tenant *t); /* it may have become idle */
+/* Takes one request of its rate; else how long until there is one. */
+bool tenant_takes(struct tenant *t, uint64_t now_us, uint32_t per_min, uint64_t *wait_us);
+struct account *account_get(struct sched *s, struct tenant *t, struct model *m);
+/* A request of it is about to wait or run. */
+void account_arrives(struct account *a, unsigned weight);
+void account_charge(struct account *a, int64_t work);
+void account_leaves(struct sched *s, struct account *a); /* a request of it has ended */
+void accounts_forget(struct sched *s, struct model *m);  /* all of them idle */
+void fair_fini(struct sched *s);
+
+/* nodes.c */
+struct node *node_find(const struct sched *s, uint64_t id);
+struct model *model_find(const struct sched *s, struct slice name);
+void model_release(struct sched *s, struct model *m); /* unless somebody needs it */
+struct runner *runner_find(const struct node *n, const struct model *m); /* NULL: none */
+void runner_release(struct sched *s, struct runner *r);                  /* likewise */
+bool node_takes(const struct node *n);
+/* Whether a node that is up serves such requests. */
+bool model_usable(struct sched *s, struct model *m, unsigned speaks, uint64_t avoid_node);
+enum sched_verdict nodes_verdict(const struct sched *s, const struct sched_job *job);
+void nodes_fini(struct sched *s);
+
+/* place.c: which node. */
+bool runner_sort(struct sched *s, struct runner *r); /* into its group; false: out of memory */
+void runner_unsort(struct sched *s, struct runner *r);
+void runner_rekey(struct runner *r); /* its load or its slots changed */
+/* NULL: none that takes it has a slot free. */
+struct runner *place_choose(const struct sched *s, struct model *m, const struct sched_job *job,
+                            enum sched_why *why);
+void place_grant(struct sched *s, struct job *j, struct runner *r, enum sched_why why,
+                 uint64_t now_us);
+void place_release(struct sched *s, struct job *j);
+/* Grants this runner's free slots to those that wait. */
+void place_fill(struct sched *s, struct runner *r, uint64_t now_us);
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sched/slab.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { PAGE_BYTES = 16 * 1024, HEAD_BYTES = 16 };
+
+void slab_init(struct slab *slab, size_t size)
+{
+    *slab = (struct slab){.size = (size + 15) & ~(size_t)15};
+}
+
+void slab_fini(struct slab *slab)
+{
+    void *page = slab->pages, *next;
+
+    for (; page != NULL; page = next) {
+        next = *(void **)page;
+        free(page);
+    }
+    *slab = (struct slab){.size = slab->size};
+}
+
+static void add_page(struct slab *slab)
+{
+    char *page = malloc(PAGE_BYTES);
+
+    if (page == NULL) {
+        return;
+    }
+    *(void **)(void *)page = slab->pages;
+    slab->pages = page;
+    for (size_t at = HEAD_BYTES; at + slab->size <= PAGE_BYTES; at += slab->size) {
+        slab_put(slab, page + at);
+    }
+}
+
+void *slab_get(struct slab *slab)
+{
+    void *ptr;
+
+    if (slab->free == NULL) {
+        add_page(slab);
+    }
+    ptr = slab->free;
+    if (ptr != NULL) {
+        slab->free = *(void **)ptr;
+        memset(ptr, 0, slab->size);
+    }
+    return ptr;
+}
+
+void slab_put(struct slab *slab, void *ptr)
+{
+    *(void **)ptr = slab->free;
+    slab->free = ptr;
+}
