@@ -93,7 +93,7 @@ static struct job *make_job(struct sched *s, const struct sched_job *job, struct
     }
     j->home = job->home;
     j->tag = job->tag;
-    j->class = j->level = (uint8_t)(job->class < SCHED_CLASS_COUNT ? job->class : SCHED_BATCH);
+    j->class = j->level = (uint8_t)(job->class < SCHED_CLASS_COUNT ? job->class : SCHED_CLASS_BATCH);
     j->arrived_us = now_us;
     j->deadline_us = job->deadline_us;
     j->bytes = job->bytes;

@@ -82,7 +82,12 @@ void sched_node_gone(struct sched *s, uint64_t now_us, uint64_t id);
 
 /* --- requests --------------------------------------------------------------------------------- */
 
-enum sched_class { SCHED_INTERACTIVE, SCHED_NORMAL, SCHED_BATCH, SCHED_CLASS_COUNT };
+enum sched_class {
+    SCHED_CLASS_INTERACTIVE,
+    SCHED_CLASS_NORMAL,
+    SCHED_CLASS_BATCH,
+    SCHED_CLASS_COUNT
+};
 
 struct sched_job {
     uint32_t home; /* with `tag`, comes back with the decision */

@@ -56,7 +56,7 @@ struct sched_job world_job(uint64_t tag)
         .model = SLICE("m"),
         .tenant = SLICE("t"),
         .weight = 1,
-        .class = SCHED_NORMAL,
+        .class = SCHED_CLASS_NORMAL,
         .prompt_tokens = 10,
         .answer_tokens = 10,
         .bytes = 100,
