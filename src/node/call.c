@@ -88,7 +88,7 @@ static void call_release(struct node_call *c)
     if (c->client != NULL) {
         http_client_close(&c->client);
     }
-    node_call_ended(c->node);
+    node_call_ended(c->node, c->is_poll);
     c->magic = 0;
     loop_bury(c->loop, c, call_destroy);
 }
@@ -347,7 +347,7 @@ struct node_call *node_call_start(struct node *n, const struct node_call_request
         memcpy(c->pieces, request->pieces, request->piece_count * sizeof(*request->pieces));
     }
     timer_init(&c->limit, on_limit, c);
-    node_call_began(n);
+    node_call_began(n, c->is_poll);
     if (!build_head(c, request) || !connect_any(c)) {
         (void)why_not_started(c, e);
         call_release(c);
@@ -368,13 +368,20 @@ static void on_connected(void *owner)
     }
 }
 
+static void note_heard(const struct node_call *c)
+{
+    if (!c->is_poll) {
+        node_heard(c->node, loop_now_ms(c->loop));
+    }
+}
+
 static void on_head(void *owner, const struct http_head *head)
 {
     struct node_call *c = owner;
 
     OBJ_CHECK(c, CALL_MAGIC);
     c->phase = CALL_ANSWERING;
-    node_heard(c->node, loop_now_ms(c->loop));
+    note_heard(c);
     arm_limit(c);
     if (c->ops != NULL) {
         c->ops->head(c->owner, head);
@@ -387,7 +394,7 @@ static void on_body(void *owner, struct slice bytes)
 
     OBJ_CHECK(c, CALL_MAGIC);
     counter_add(COUNTER_BYTES_FROM_NODES, (int64_t)bytes.len);
-    node_heard(c->node, loop_now_ms(c->loop));
+    note_heard(c);
     if (c->ops != NULL) {
         arm_limit(c);
         c->ops->body(c->owner, bytes);

@@ -233,6 +233,9 @@ static int read_list(yyjson_val *list, const char *member, struct catalogue *out
             return MCP_ENOMEM;
         }
         out->models[out->count - 1].completes = completes(item);
+        out->models[out->count - 1].size_bytes = yyjson_get_uint(yyjson_obj_get(item, "size"));
+        slice_copy(openai_text(yyjson_obj_get(item, "digest")), out->models[out->count - 1].digest,
+                   CATALOGUE_DIGEST_MAX);
     }
     qsort(out->models, out->count, sizeof(*out->models), compare_models);
     return add_spellings(out) ? MCP_OK : MCP_ENOMEM;

@@ -7,9 +7,12 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/buf.h"
 #include "base/slice.h"
+
+enum { CATALOGUE_DIGEST_MAX = 80 };
 
 struct catalogue_model {
     char *name; /* as the node writes it, NUL-terminated */
@@ -17,6 +20,8 @@ struct catalogue_model {
     char *canonical; /* sorted by this */
     size_t canonical_len;
     bool completes; /* as far as the node says: text, here and not at somebody's it passes it to */
+    uint64_t size_bytes;               /* 0: the node does not say */
+    char digest[CATALOGUE_DIGEST_MAX]; /* as the node writes it; "": it does not say */
 };
 
 /* A way to write a model's name that clients use: the node's, and that without ":latest". */

@@ -36,6 +36,7 @@ static void node_destroy(void *ptr)
     struct node *n = ptr;
 
     catalogue_fini(&n->catalogue);
+    residency_fini(&n->residency);
     node_share_unref(&n->share);
     n->magic = 0;
     free(n);

@@ -25,6 +25,13 @@ const char *node_state_name(enum node_state state)
     return names[state];
 }
 
+const char *node_service_name(enum node_service service)
+{
+    static const char *const names[] = {"serving", "cordoned", "warming"};
+
+    return names[service];
+}
+
 static void set_state(struct node *n, enum node_state state, const char *why)
 {
     static const bool allowed[4][4] = {
@@ -61,6 +68,9 @@ void node_mark_down(struct node *n, const char *why)
     if (n->state == NODE_REFUSED || n->retired) {
         return;
     }
+    if (n->poll != NULL) {
+        residency_fini(&n->residency); /* it may come back as another process */
+    }
     set_state(n, NODE_DOWN, why);
     if (n->poll == NULL) {
         node_share_report_down(n->share, why);
@@ -88,16 +98,20 @@ void node_mark_changed(struct node *n)
 
 /* Relaxed, all of them: nothing but the numbers is shared. */
 
-void node_call_began(struct node *n)
+void node_call_began(struct node *n, bool is_poll)
 {
     n->calls++;
-    (void)atomic_fetch_add_explicit(&n->share->calls, 1, memory_order_relaxed);
+    if (!is_poll) {
+        (void)atomic_fetch_add_explicit(&n->share->calls, 1, memory_order_relaxed);
+    }
 }
 
-void node_call_ended(struct node *n)
+void node_call_ended(struct node *n, bool is_poll)
 {
     n->calls--;
-    (void)atomic_fetch_sub_explicit(&n->share->calls, 1, memory_order_relaxed);
+    if (!is_poll) {
+        (void)atomic_fetch_sub_explicit(&n->share->calls, 1, memory_order_relaxed);
+    }
     if (n->retired && n->calls == 0) {
         nodes_bury(n->set, n);
     }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One poll is a short chain of calls:
- *   resolve -> version (kind ollama or unknown) -> catalogue -> up
- * A 404 on version means: not Ollama, its catalogue is /v1/models. */
+ *   resolve -> version (kind ollama or unknown) -> catalogue -> up -> residency (kind ollama)
+ * A 404 on version means: not Ollama, its catalogue is /v1/models. Between two polls only what is
+ * resident is asked for. */
 #include "node/poll.h"
 
 #include <stdio.h>
@@ -18,6 +19,7 @@
 
 enum {
     POLL_UP_MS = 5000,
+    POLL_RESIDENCY_MS = 1000,
     POLL_FIRST_MS = 100,
     POLL_MAX_MS = 5000,
     POLL_LIMIT_MS = 10000, /* for one whole poll of one address */
@@ -27,7 +29,7 @@ enum {
     STATUS_LOOP = 508,
 };
 
-enum poll_step { POLL_IDLE, POLL_RESOLVE, POLL_VERSION, POLL_CATALOGUE };
+enum poll_step { POLL_IDLE, POLL_RESOLVE, POLL_VERSION, POLL_CATALOGUE, POLL_RESIDENCY };
 
 /* A name look-up on a helper thread. It outlives the poll when that is freed meanwhile. */
 struct lookup {
@@ -46,6 +48,7 @@ struct node_poll {
     struct timer next;
     struct timer limit;
     uint64_t delay_ms;
+    uint64_t due_ms; /* loop time of the next poll, while it is up */
     struct lookup *lookup;
     struct addr_list found; /* by the latest look-up */
     size_t found_at;        /* the one that is used */
@@ -59,21 +62,50 @@ static void use_found(struct node_poll *p);
 static void start_version(struct node_poll *p);
 static void start_catalogue(struct node_poll *p);
 
-static void finish(struct node_poll *p, uint64_t delay_ms)
+static void start_residency(struct node_poll *p);
+
+static void arm_next(struct node_poll *p)
+{
+    uint64_t now_ms = loop_now_ms(p->loop);
+    uint64_t delay_ms = p->due_ms > now_ms ? p->due_ms - now_ms : 0;
+
+    if (p->node->state == NODE_UP && p->node->kind == NODE_KIND_OLLAMA &&
+        delay_ms > POLL_RESIDENCY_MS) {
+        delay_ms = POLL_RESIDENCY_MS;
+    }
+    timer_arm(p->loop, &p->next, delay_ms);
+}
+
+static void rest(struct node_poll *p)
 {
     p->step = POLL_IDLE;
     timer_cancel(p->loop, &p->limit);
     buf_release(&p->answer);
     if (p->node->state != NODE_REFUSED) {
-        timer_arm(p->loop, &p->next, delay_ms);
+        arm_next(p);
     }
     nodes_poll_ended(p->node->set, p->node);
+}
+
+static void finish(struct node_poll *p, uint64_t delay_ms)
+{
+    p->due_ms = loop_now_ms(p->loop) + delay_ms;
+    rest(p);
 }
 
 static void succeed(struct node_poll *p)
 {
     node_mark_up(p->node);
-    finish(p, POLL_UP_MS);
+    p->due_ms = loop_now_ms(p->loop) + POLL_UP_MS;
+    if (p->node->kind != NODE_KIND_OLLAMA) {
+        rest(p);
+        return;
+    }
+    p->step = POLL_RESIDENCY;
+    nodes_poll_ended(p->node->set, p->node); /* who waits for the catalogue has it */
+    if (p->step == POLL_RESIDENCY && p->call == NULL) {
+        start_residency(p);
+    }
 }
 
 static void fail(struct node_poll *p, const char *why)
@@ -157,6 +189,24 @@ static void read_catalogue(struct node_poll *p)
     succeed(p);
 }
 
+static void forget_residency(struct node_poll *p)
+{
+    residency_fini(&p->node->residency);
+    rest(p);
+}
+
+static void read_residency(struct node_poll *p)
+{
+    int rv = p->status == 200 ? residency_read(&p->node->residency, buf_slice(&p->answer))
+                              : MCP_EUPSTREAM_ERROR;
+
+    if (rv == MCP_OK || rv == MCP_ENOMEM) {
+        rest(p);
+    } else {
+        forget_residency(p);
+    }
+}
+
 static void on_head(void *owner, const struct http_head *head)
 {
     struct node_poll *p = owner;
@@ -175,7 +225,9 @@ static void on_body(void *owner, struct slice bytes)
         return;
     }
     node_call_cancel(&p->call);
-    if (buf_len(&p->answer) + bytes.len > ANSWER_BYTES_MAX) {
+    if (p->step == POLL_RESIDENCY) {
+        forget_residency(p);
+    } else if (buf_len(&p->answer) + bytes.len > ANSWER_BYTES_MAX) {
         fail(p, "its answer is too large");
     } else {
         fail_here(p, "out of memory");
@@ -187,7 +239,9 @@ static void on_end(void *owner)
     struct node_poll *p = owner;
 
     p->call = NULL;
-    if (p->is_echo) {
+    if (p->step == POLL_RESIDENCY) {
+        read_residency(p);
+    } else if (p->is_echo) {
         node_mark_refused(p->node);
         finish(p, POLL_MAX_MS);
     } else if (p->step == POLL_VERSION) {
@@ -213,6 +267,8 @@ static void on_failed(void *owner, int code, const char *text, bool sent_nothing
     } else if (code == MCP_ENODE_UNAVAILABLE && has_another(p)) {
         p->found_at++;
         use_found(p);
+    } else if (p->step == POLL_RESIDENCY && code != MCP_ENODE_UNAVAILABLE) {
+        forget_residency(p);
     } else {
         fail(p, text);
     }
@@ -256,6 +312,13 @@ static void start_catalogue(struct node_poll *p)
     p->step = POLL_CATALOGUE;
     p->node->catalogue_changed = false;
     start_call(p, catalogue_path(p->node));
+}
+
+static void start_residency(struct node_poll *p)
+{
+    p->step = POLL_RESIDENCY;
+    p->node->residency_ms = loop_now_ms(p->loop);
+    start_call(p, "/api/ps");
 }
 
 static void start_calls(struct node_poll *p)
@@ -334,6 +397,17 @@ static void start_lookup(struct node_poll *p)
     }
 }
 
+static void drop_running(struct node_poll *p)
+{
+    if (p->call != NULL) {
+        node_call_cancel(&p->call);
+    }
+    if (p->lookup != NULL) {
+        p->lookup->poll = NULL;
+        p->lookup = NULL;
+    }
+}
+
 static void find_address(struct node_poll *p)
 {
     struct err e = {0};
@@ -350,9 +424,10 @@ static void find_address(struct node_poll *p)
 
 void node_poll_now(struct node_poll *p)
 {
-    if (p->step != POLL_IDLE || p->node->state == NODE_REFUSED) {
+    if (node_poll_reading(p) || p->node->state == NODE_REFUSED) {
         return;
     }
+    drop_running(p); /* what is resident is asked for again behind the catalogue */
     timer_cancel(p->loop, &p->next);
     timer_arm(p->loop, &p->limit, POLL_LIMIT_MS);
     if (p->node->has_addr) {
@@ -375,19 +450,23 @@ bool node_poll_running(const struct node_poll *p)
     return p->step != POLL_IDLE;
 }
 
-static void on_next(void *owner)
+bool node_poll_reading(const struct node_poll *p)
 {
-    node_poll_now(owner);
+    return p->step != POLL_IDLE && p->step != POLL_RESIDENCY;
 }
 
-static void drop_running(struct node_poll *p)
+static void on_next(void *owner)
 {
-    if (p->call != NULL) {
-        node_call_cancel(&p->call);
-    }
-    if (p->lookup != NULL) {
-        p->lookup->poll = NULL;
-        p->lookup = NULL;
+    struct node_poll *p = owner;
+    const struct node *n = p->node;
+
+    if (n->state != NODE_UP || loop_now_ms(p->loop) >= p->due_ms) {
+        node_poll_now(p);
+    } else if (node_heard_ms(n) >= n->residency_ms) {
+        timer_arm(p->loop, &p->limit, POLL_LIMIT_MS);
+        start_residency(p);
+    } else {
+        arm_next(p);
     }
 }
 
@@ -404,7 +483,9 @@ static void on_limit(void *owner)
     struct node_poll *p = owner;
 
     drop_running(p);
-    if (is_at_work(p->node, loop_now_ms(p->loop))) {
+    if (p->step == POLL_RESIDENCY) {
+        forget_residency(p);
+    } else if (is_at_work(p->node, loop_now_ms(p->loop))) {
         finish(p, POLL_UP_MS);
     } else {
         fail(p, "no answer to a poll within 10 s");

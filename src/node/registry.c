@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "node/poll.h"
 #include "node/registry_internal.h"
+#include "node/share.h"
 
 enum { CATALOGUE_FRESH_MS = 1000 };
 
@@ -96,6 +97,40 @@ struct node *nodes_by_id(struct nodes *set, uint64_t id)
     return NULL;
 }
 
+struct node *nodes_by_name(struct nodes *set, struct slice name)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        if (slice_eq(slice_str(set->list[i]->spec->name), name)) {
+            return set->list[i];
+        }
+    }
+    return NULL;
+}
+
+void nodes_serve(struct nodes *set, struct node *n, enum node_service service)
+{
+    ASSERT(set->leader == NULL);
+    n->service = service;
+    followers_publish(set, n);
+}
+
+bool nodes_have_changed(const struct nodes *set)
+{
+    for (size_t i = 0; set->leader == NULL && i < set->count; i++) {
+        if (set->list[i]->state == NODE_UP && set->list[i]->catalogue_changed) {
+            return true;
+        }
+    }
+    return set->changed_since;
+}
+
+bool nodes_drained(const struct nodes *set, const struct node *n)
+{
+    const struct nodes *leader = set->leader != NULL ? set->leader : set;
+
+    return node_share_is_drained(n->share, leader->follower_count); /* constant since the start */
+}
+
 bool nodes_all_polled(const struct nodes *set)
 {
     for (size_t i = 0; i < set->count; i++) {
@@ -126,7 +161,7 @@ static bool is_stale(const struct nodes *set, const struct node *n)
  * polled. */
 static bool is_awaited(const struct nodes *set, const struct node *n)
 {
-    return node_poll_running(n->poll) &&
+    return node_poll_reading(n->poll) &&
            (n->state == NODE_UP || (n->state == NODE_STARTING && nodes_up(set) == 0));
 }
 

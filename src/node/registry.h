@@ -45,6 +45,14 @@ size_t nodes_count(const struct nodes *set);
 struct node *nodes_at(struct nodes *set, size_t i);
 /* NULL: no such node any more. */
 struct node *nodes_by_id(struct nodes *set, uint64_t id);
+/* On the leader. A cordoned node takes no new exchange; what runs there goes on. It is drained once
+ * nothing does and no loop begins anything any more. */
+void nodes_serve(struct nodes *set, struct node *n, enum node_service service);
+bool nodes_drained(const struct nodes *set, const struct node *n);
+/* A node was found, or said, to have other models since they were read: a refresh would tell. */
+bool nodes_have_changed(const struct nodes *set);
+/* NULL: none of that name. */
+struct node *nodes_by_name(struct nodes *set, struct slice name);
 /* Every node was polled at least once. */
 bool nodes_all_polled(const struct nodes *set);
 size_t nodes_up(const struct nodes *set);

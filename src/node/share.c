@@ -42,6 +42,7 @@ void node_share_unref(struct node_share **share)
     }
     node_spec_fini(&s->spec);
     catalogue_fini(&s->catalogue);
+    residency_fini(&s->residency);
     (void)pthread_mutex_destroy(&s->lock); /* nobody holds it any more */
     free(s);
 }
@@ -49,14 +50,16 @@ void node_share_unref(struct node_share **share)
 static bool is_published(const struct node_share *s, const struct node *n)
 {
     return s->version > 0 && s->kind == n->kind && s->state == n->state &&
-           s->has_addr == n->has_addr && (!s->has_addr || addr_same(&s->addr, &n->addr)) &&
+           s->service == n->service && s->has_addr == n->has_addr &&
+           (!s->has_addr || addr_same(&s->addr, &n->addr)) &&
            strcmp(s->version_text, n->version) == 0 && strcmp(s->why_down, n->why_down) == 0 &&
-           s->catalogue.users == n->catalogue.users;
+           s->catalogue.users == n->catalogue.users && s->residency.users == n->residency.users;
 }
 
 bool node_share_publish(struct node_share *s, const struct node *n)
 {
     struct catalogue old = {0};
+    struct residency old_residency = {0};
     bool news;
 
     (void)pthread_mutex_lock(&s->lock);
@@ -65,36 +68,63 @@ bool node_share_publish(struct node_share *s, const struct node *n)
         s->version++;
         s->kind = n->kind;
         s->state = n->state;
+        if (s->service == NODE_SERVING && n->service != NODE_SERVING) {
+            s->cordons++;
+            s->knowing = 0;
+        }
+        s->service = n->service;
         s->has_addr = n->has_addr;
         s->addr = n->addr;
         memcpy(s->version_text, n->version, sizeof(s->version_text));
         memcpy(s->why_down, n->why_down, sizeof(s->why_down));
         old = s->catalogue;
         catalogue_share(&s->catalogue, &n->catalogue);
+        old_residency = s->residency;
+        residency_share(&s->residency, &n->residency);
     }
     (void)pthread_mutex_unlock(&s->lock);
     catalogue_fini(&old);
+    residency_fini(&old_residency);
     return news;
 }
 
 void node_share_take(struct node_share *s, struct node *n)
 {
     struct catalogue old = {0};
+    struct residency old_residency = {0};
 
     (void)pthread_mutex_lock(&s->lock);
     if (s->version != n->seen_version) {
         n->seen_version = s->version;
         n->kind = s->kind;
         n->state = s->state;
+        n->service = s->service;
+        if (n->seen_cordons != s->cordons) {
+            n->seen_cordons = s->cordons;
+            s->knowing++;
+        }
         n->has_addr = s->has_addr;
         n->addr = s->addr;
         memcpy(n->version, s->version_text, sizeof(n->version));
         memcpy(n->why_down, s->why_down, sizeof(n->why_down));
         old = n->catalogue;
         catalogue_share(&n->catalogue, &s->catalogue);
+        old_residency = n->residency;
+        residency_share(&n->residency, &s->residency);
     }
     (void)pthread_mutex_unlock(&s->lock);
     catalogue_fini(&old);
+    residency_fini(&old_residency);
+}
+
+bool node_share_is_drained(struct node_share *s, size_t followers)
+{
+    bool all_know;
+
+    (void)pthread_mutex_lock(&s->lock);
+    all_know = s->service != NODE_SERVING && s->knowing >= followers;
+    (void)pthread_mutex_unlock(&s->lock);
+    return all_know && atomic_load(&s->calls) == 0;
 }
 
 void node_share_report_down(struct node_share *s, const char *why)

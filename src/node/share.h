@@ -27,11 +27,15 @@ struct node_share {
     uint64_t version;     /* of what follows, from 1 */
     enum node_kind kind;
     enum node_state state;
+    enum node_service service;
+    uint64_t cordons; /* how often it was cordoned */
+    size_t knowing;   /* followers that know of the latest, and begin no call any more */
     bool has_addr;
     struct addr addr;
     char version_text[64];
     char why_down[NODE_WHY_MAX];
     struct catalogue catalogue;
+    struct residency residency;
 
     /* From followers. */
     bool reported_down;
@@ -48,6 +52,9 @@ void node_share_unref(struct node_share **s);
 bool node_share_publish(struct node_share *s, const struct node *n);
 /* A follower's thread: brings `n` up to what was published. */
 void node_share_take(struct node_share *s, struct node *n);
+
+/* The leader's thread: no call to the cordoned node runs, and `followers` registries begin none. */
+bool node_share_is_drained(struct node_share *s, size_t followers);
 
 /* A follower's: a connection failed; or its models may be others now. */
 void node_share_report_down(struct node_share *s, const char *why);

@@ -7,7 +7,8 @@
 #include "node/poll.h"
 #include "node_peer.h"
 
-#define BOTH "/api/version /api/tags "
+#define CUT "/api/version /api/tags " /* begun again before it was whole */
+#define BOTH CUT "/api/ps "
 
 static struct peer peer;
 static struct nodes *followers[2];
@@ -133,16 +134,71 @@ static void what_one_notices_all_learn(void **state)
 static void calls_are_counted_together(void **state)
 {
     (void)state;
-    node_call_began(of(0));
-    node_call_began(of(1));
+    node_call_began(of(0), false);
+    node_call_began(of(1), false);
     node_heard(of(1), 7);
+    node_call_began(leader_node(), true); /* what only the gateway wants to know */
     assert_int_equal(node_calls_everywhere(leader_node()), 2);
     assert_int_equal(node_calls_everywhere(of(0)), 2);
     assert_int_equal(of(0)->calls, 1);
     assert_int_equal(node_heard_ms(leader_node()), 7);
-    node_call_ended(of(0));
-    node_call_ended(of(1));
+    node_call_ended(of(0), false);
+    node_call_ended(of(1), false);
+    node_call_ended(leader_node(), true);
     assert_int_equal(node_calls_everywhere(of(0)), 0);
+    assert_int_equal(leader_node()->calls, 0);
+}
+
+static void what_is_resident_all_know(void **state)
+{
+    (void)state;
+    peer_route(&peer, "/api/ps", "200 OK", "{\"models\":[{\"name\":\"m:latest\"}]}");
+    start();
+    for (int i = 0; i < 2; i++) {
+        assert_non_null(residency_find(&of(i)->residency, SLICE("m")));
+        assert_ptr_equal(of(i)->residency.models, leader_node()->residency.models);
+    }
+    peer_route(&peer, "/api/ps", "404 Not Found", "");
+    node_poll_now(leader_node()->poll);
+    run_until(is_polled, NULL);
+    run_turns();
+    assert_int_equal(of(1)->state, NODE_UP);
+    assert_null(of(1)->residency.users);
+}
+
+/* --- cordoned --------------------------------------------------------------------------------- */
+
+static void a_cordoned_node_is_drained_once_all_know_and_nothing_runs(void **state)
+{
+    (void)state;
+    start();
+    assert_true(node_takes_work(of(0)));
+    assert_false(nodes_drained(nodes, leader_node()));
+    node_call_began(of(1), false);
+    nodes_serve(nodes, leader_node(), NODE_CORDONED);
+    assert_false(node_takes_work(leader_node()));
+    assert_true(node_takes_work(of(0))); /* has not heard of it, and may begin calls */
+    assert_false(nodes_drained(nodes, leader_node()));
+    run_turns();
+    assert_false(node_takes_work(of(0)));
+    assert_false(node_takes_work(of(1)));
+    assert_int_equal(of(1)->state, NODE_UP);
+    assert_false(nodes_drained(nodes, leader_node()));
+    node_call_ended(of(1), false);
+    assert_true(nodes_drained(nodes, leader_node()));
+    assert_true(nodes_drained(followers[0], of(0)));
+    nodes_serve(nodes, leader_node(), NODE_WARMING);
+    run_turns();
+    assert_false(node_takes_work(of(0)));
+    nodes_serve(nodes, leader_node(), NODE_SERVING);
+    run_turns();
+    assert_true(node_takes_work(of(0)));
+    assert_false(nodes_drained(nodes, leader_node()));
+    /* Once more: what was heard of the first time does not count. */
+    nodes_serve(nodes, leader_node(), NODE_CORDONED);
+    assert_false(nodes_drained(nodes, leader_node()));
+    run_turns();
+    assert_true(nodes_drained(nodes, leader_node()));
 }
 
 /* --- refresh ---------------------------------------------------------------------------------- */
@@ -189,6 +245,7 @@ static void a_refresh_sees_what_is_new(void **state)
         run_until(is_done, &waiters[i]);
         assert_true(waiters[i].found);
     }
+    run_turns();
     assert_string_equal(peer_take_asked(&peer), BOTH);
 }
 
@@ -228,7 +285,8 @@ static void what_changed_is_read_again(void **state)
     run_until(is_done, &w);
     assert_true(w.found);
     assert_int_equal(early.done, 1);
-    assert_string_equal(peer_take_asked(&peer), BOTH BOTH);
+    run_turns();
+    assert_string_equal(peer_take_asked(&peer), CUT BOTH);
 }
 
 static void a_refresh_that_was_cancelled_tells_nobody(void **state)
@@ -278,6 +336,7 @@ static void without_memory_it_goes_on_with_what_is_known(void **state)
     run_until(is_polled, NULL);
     run_turns();
     assert_int_equal(w.done, 2);
+    run_turns();
     assert_string_equal(peer_take_asked(&peer), BOTH);
 }
 
@@ -303,6 +362,8 @@ int main(void)
         FOLLOW_TEST(a_catalogue_outlives_the_one_that_read_it),
         FOLLOW_TEST(what_one_notices_all_learn),
         FOLLOW_TEST(calls_are_counted_together),
+        FOLLOW_TEST(what_is_resident_all_know),
+        FOLLOW_TEST(a_cordoned_node_is_drained_once_all_know_and_nothing_runs),
         FOLLOW_TEST(a_refresh_sees_what_is_new),
         FOLLOW_TEST(what_is_fresh_is_not_read_again),
         FOLLOW_TEST(what_changed_is_read_again),

@@ -12,6 +12,7 @@
 static const char version_ok[] = "{\"version\":\"0.17.4\"}";
 static const char tags_ok[] = "{\"models\":[{\"name\":\"m:latest\"}]}";
 static const char tags_two[] = "{\"models\":[{\"name\":\"a\"},{\"name\":\"m:latest\"}]}";
+static const char ps_ok[] = "{\"models\":[{\"name\":\"m:latest\",\"context_length\":4096}]}";
 static const char models_ok[] = "{\"object\":\"list\",\"data\":[{\"id\":\"g\"}]}";
 static const char loading[] = "{\"error\":\"Loading a model\"}";
 
@@ -27,6 +28,13 @@ static bool has_polled(void *node)
 static void wait_polled(struct node *n)
 {
     run_until(has_polled, n);
+}
+
+static bool is_up(void *node)
+{
+    const struct node *n = node;
+
+    return n->state == NODE_UP;
 }
 
 static void be_ollama(struct peer *p)
@@ -89,7 +97,8 @@ struct kind_case {
 #define LOOP(instance)                                                                             \
     "HTTP/1.1 508 Loop Detected\r\nX-Mcpgate-Probe: " instance "\r\nContent-Length: 0\r\n\r\n"
 #define ECHO(instance) RAW(LOOP(instance))
-#define BOTH "/api/version /api/tags "
+#define BOTH "/api/version /api/tags /api/ps "
+#define READ "/api/version /api/tags "
 #define OPENAI "/api/version /v1/models "
 #define VERSION "/api/version "
 #define UP(kind) NODE_UP, NODE_KIND_##kind, ""
@@ -125,11 +134,11 @@ static const struct kind_case kinds[] = {
      RAW("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"), NONE, NONE, DOWN(""),
      VERSION},
     {"no catalogue", NODE_KIND_ANY, VERSION_OK, ERROR("500 Oops"), NONE,
-     DOWN("/api/tags answered 500 sorry"), BOTH},
+     DOWN("/api/tags answered 500 sorry"), READ},
     {"no JSON", NODE_KIND_ANY, VERSION_OK, OK("{"), NONE,
-     DOWN("its list of models cannot be read"), BOTH},
+     DOWN("its list of models cannot be read"), READ},
     {"no list", NODE_KIND_ANY, VERSION_OK, OK("{\"models\":{}}"), NONE,
-     DOWN("its list of models cannot be read"), BOTH},
+     DOWN("its list of models cannot be read"), READ},
     {"itself", NODE_KIND_ANY, ECHO("test-instance"), TAGS_OK, NONE, REFUSED, VERSION},
     {"itself, as openai", NODE_KIND_OPENAI, NONE, NONE, ECHO("test-instance"), REFUSED,
      "/v1/models "},
@@ -240,6 +249,73 @@ static void what_is_up_is_read_every_5_s(void **state)
     assert_string_equal(peer_take_asked(&peer), BOTH);
     assert_int_equal(changes, 1);
     assert_true(peer.count <= 2);
+}
+
+static void what_is_resident_is_read_within_a_second_of_an_answer(void **state)
+{
+    struct node *n = ollama_up();
+
+    (void)state;
+    assert_null(n->residency.users); /* the peer does not know such a question */
+    (void)peer_take_asked(&peer);
+    move_clock_ms(2000);
+    assert_string_equal(peer_take_asked(&peer), "");
+    peer_route(&peer, "/api/ps", "200 OK", ps_ok);
+    node_heard(n, loop_now_ms(loop));
+    move_clock_ms(1000);
+    wait_polled(n);
+    assert_string_equal(peer_take_asked(&peer), "/api/ps ");
+    assert_non_null(residency_find(&n->residency, SLICE("m")));
+    move_clock_ms(1000);
+    assert_string_equal(peer_take_asked(&peer), ""); /* nothing was said meanwhile */
+    move_clock_ms(1000);
+    wait_polled(n);
+    assert_string_equal(peer_take_asked(&peer), BOTH); /* 5 s after the first */
+    peer_route(&peer, "/api/ps", "200 OK", "nonsense");
+    move_clock_ms(5000);
+    wait_polled(n);
+    assert_int_equal(n->state, NODE_UP);
+    assert_null(n->residency.users);
+}
+
+static void what_was_resident_is_forgotten_with_a_node_that_goes_down(void **state)
+{
+    struct node *n;
+
+    (void)state;
+    peer_open(&peer);
+    be_ollama(&peer);
+    peer_route(&peer, "/api/ps", "200 OK", ps_ok);
+    n = node_add(peer.url);
+    nodes_start(nodes);
+    wait_polled(n);
+    assert_int_equal(n->residency.count, 1);
+    node_mark_down(n, "connection refused");
+    assert_null(n->residency.users);
+}
+
+static void a_node_that_does_not_say_what_is_resident_is_up(void **state)
+{
+    struct node *n;
+
+    (void)state;
+    peer_open(&peer);
+    be_ollama(&peer);
+    peer_route_raw(&peer, "/api/ps", NULL);
+    n = node_add(peer.url);
+    nodes_start(nodes);
+    run_until(is_up, n);
+    assert_true(node_poll_running(n->poll));
+    assert_false(node_poll_reading(n->poll));
+    move_clock_ms(10000);
+    assert_false(node_poll_reading(n->poll));
+    assert_int_equal(n->state, NODE_UP);
+    (void)peer_take_asked(&peer);
+    /* A poll does not wait for it either. */
+    move_clock_ms(5000);
+    node_poll_now(n->poll);
+    run_turns();
+    assert_int_equal(n->state, NODE_UP);
 }
 
 static void an_openai_node_is_asked_what_it_is_when_it_was_down(void **state)
@@ -552,6 +628,9 @@ int main(void)
         NODE_TEST(polls_carry_the_nodes_headers_and_the_instance),
         NODE_TEST(a_long_version_is_cut),
         NODE_TEST(what_is_up_is_read_every_5_s),
+        NODE_TEST(what_is_resident_is_read_within_a_second_of_an_answer),
+        NODE_TEST(what_was_resident_is_forgotten_with_a_node_that_goes_down),
+        NODE_TEST(a_node_that_does_not_say_what_is_resident_is_up),
         NODE_TEST(an_openai_node_is_asked_what_it_is_when_it_was_down),
         NODE_TEST(what_is_down_is_tried_after_100_ms_doubling_to_5_s),
         NODE_TEST(so_is_what_answers_badly),

@@ -5,7 +5,8 @@
 #include "node/poll.h"
 #include "node_peer.h"
 
-#define BOTH "/api/version /api/tags "
+#define CUT "/api/version /api/tags " /* begun again before it was whole */
+#define BOTH CUT "/api/ps "
 
 static struct peer peers[3];
 
@@ -244,6 +245,7 @@ static void what_is_fresh_is_not_read_again(void **state)
     run_until(all_polled, NULL);
     run_turns();
     assert_int_equal(w.done, 2);
+    run_turns();
     assert_string_equal(peer_take_asked(&peers[0]), BOTH);
     assert_string_equal(peer_take_asked(&peers[1]), BOTH);
 }
@@ -263,6 +265,7 @@ static void at_most_one_read_a_second(void **state)
         }
     }
     assert_true(waiters[0].done == 1 && waiters[19].done == 1);
+    run_turns();
     assert_string_equal(peer_take_asked(&peers[0]), BOTH);
     assert_string_equal(peer_take_asked(&peers[1]), BOTH);
 }
@@ -292,7 +295,8 @@ static void what_changed_is_read_again(void **state)
     assert_int_equal(a.done, 1);
     assert_non_null(catalogue_find(&n->catalogue, SLICE("new")));
     assert_string_equal(peer_take_asked(&peers[0]), "");
-    assert_string_equal(peer_take_asked(&peers[1]), BOTH BOTH);
+    run_turns();
+    assert_string_equal(peer_take_asked(&peers[1]), CUT BOTH);
     refresh(&c);
     run_turns();
     assert_int_equal(c.done, 1);
@@ -322,6 +326,7 @@ static void a_refresh_waits_for_all_and_sees_what_is_new(void **state)
     run_until(is_done, &b);
     assert_int_equal(a.done + b.done, 2);
     assert_non_null(catalogue_find(&n->catalogue, SLICE("new")));
+    run_turns();
     assert_string_equal(peer_take_asked(&peers[1]), BOTH);
 }
 
@@ -417,6 +422,7 @@ static void one_may_lead_to_another(void **state)
         run_turns();
     }
     assert_int_equal(a.done, 2);
+    run_turns();
     assert_string_equal(peer_take_asked(&peers[0]), BOTH);
 }
 
