@@ -112,6 +112,9 @@ static struct runner *runner_get(struct sched *s, struct node *n, struct slice n
 static void node_release(struct sched *s, struct node *n)
 {
     if (n->gone && n->runners.count == 0) {
+        if (reopen_list_has(n)) {
+            reopen_list_remove(&s->reopen, n);
+        }
         map_remove(&s->nodes, &n->in_nodes);
         node_list_remove(&s->all_nodes, n);
         slab_put(&s->node_slab, n);
@@ -123,7 +126,7 @@ void runner_release(struct sched *s, struct runner *r)
     struct model *m = r->model;
     struct node *n = r->node;
 
-    if (r->listed || r->resident || r->running > 0) {
+    if (r->listed || r->resident || r->loading || r->running > 0) {
         return;
     }
     runner_unsort(s, r);
@@ -154,36 +157,54 @@ static uint64_t hash_state(const struct sched_node_state *n)
     return hash_models(hash, n->resident, n->resident_count);
 }
 
-static bool read_models(struct sched *s, struct node *n, const struct sched_node_state *state)
+static bool read_listed(struct sched *s, struct node *n, const struct sched_node_state *state)
 {
-    struct runner *r;
+    struct runner *r = runner_get(s, n, slice_of("", 0)); /* for what may go anywhere */
 
-    for (r = node_runners_first(&n->runners); r != NULL; r = node_runners_next(&n->runners, r)) {
-        r->listed = r->seen = false;
+    if (r == NULL) {
+        return false;
     }
+    r->listed = true;
     for (size_t i = 0; i < state->model_count; i++) {
         r = runner_get(s, n, state->models[i].name);
         if (r == NULL) {
             return false;
         }
         r->listed = true;
-        r->bytes = r->resident ? r->bytes : state->models[i].bytes;
+        r->bytes = r->bytes == 0 ? state->models[i].bytes : r->bytes;
     }
+    return true;
+}
+
+static bool read_resident(struct sched *s, struct node *n, const struct sched_node_state *state,
+                          uint64_t now_us)
+{
+    uint64_t bytes = 0;
+
     for (size_t i = 0; i < state->resident_count; i++) {
-        r = runner_get(s, n, state->resident[i].name);
+        struct runner *r = runner_get(s, n, state->resident[i].name);
+
         if (r == NULL) {
             return false;
         }
         r->seen = true;
-        r->bytes = state->resident[i].bytes;
-        r->context = state->resident[i].context;
+        r->bytes = state->resident[i].bytes == 0 ? r->bytes : state->resident[i].bytes;
+        bytes += r->bytes;
+        load_reported(s, r, true, state->resident[i].context, now_us);
     }
-    r = runner_get(s, n, slice_of("", 0)); /* for what may go anywhere */
-    if (r == NULL) {
-        return false;
-    }
-    r->listed = true;
+    n->most_bytes = bytes > n->most_bytes ? bytes : n->most_bytes;
     return true;
+}
+
+static bool read_models(struct sched *s, struct node *n, const struct sched_node_state *state,
+                        uint64_t now_us)
+{
+    struct runner *r;
+
+    for (r = node_runners_first(&n->runners); r != NULL; r = node_runners_next(&n->runners, r)) {
+        r->listed = r->seen = false;
+    }
+    return read_listed(s, n, state) && read_resident(s, n, state, now_us);
 }
 
 /* Waiting requests of models that this node no longer serves have some time until it returns. */
@@ -195,29 +216,29 @@ static void mark_orphans(struct sched *s, struct model *m, uint64_t now_us)
         bool served = model_usable(s, m, l->speaks, l->avoid_node);
 
         if (served) {
-            l->orphan_us = SCHED_NEVER;
-            line_due(s, l, SCHED_NEVER);
+            line_orphan(s, l, SCHED_NEVER);
         } else if (l->orphan_us == SCHED_NEVER) {
-            l->orphan_us = now_us + s->limits.node_wait_us;
-            line_due(s, l, l->orphan_us);
+            line_orphan(s, l, now_us + s->limits.node_wait_us);
         }
     }
 }
 
-static bool settle_runners(struct sched *s, struct node *n, uint64_t now_us)
+static void settle_runners(struct sched *s, struct node *n, uint64_t now_us)
 {
     struct runner *r = node_runners_first(&n->runners), *next;
-    bool ok = true;
 
+    n->unsure = false;
     for (; r != NULL; r = next) {
         next = node_runners_next(&n->runners, r);
-        r->resident = r->seen;
-        ok = runner_sort(s, r) && ok;
+        if (!r->seen) {
+            load_reported(s, r, false, 0, now_us);
+        }
+        runner_settle(s, r);
         place_fill(s, r, now_us);
         mark_orphans(s, r->model, now_us);
+        n->unsure = n->unsure || r->loading || r->resident != r->seen;
         runner_release(s, r);
     }
-    return ok;
 }
 
 static struct node *node_get(struct sched *s, uint64_t id)
@@ -244,7 +265,7 @@ bool sched_node(struct sched *s, uint64_t now_us, const struct sched_node_state 
     if (n == NULL) {
         return false;
     }
-    if (n->state_hash == hash && !n->gone && n->runners.count > 0) {
+    if (n->state_hash == hash && !n->gone && !n->unsure && n->runners.count > 0) {
         return true;
     }
     n->state_hash = hash;
@@ -255,10 +276,16 @@ bool sched_node(struct sched *s, uint64_t now_us, const struct sched_node_state 
     n->slots = state->slots;
     n->loads = state->loads;
     s->epoch++; /* what is served may have changed */
-    if (!read_models(s, n, state) || !settle_runners(s, n, now_us)) {
+    if (!node_takes(n)) {
+        load_node_lost(s, n);
+    }
+    if (!read_models(s, n, state, now_us)) {
         sched_node_gone(s, now_us, state->id);
         return false;
     }
+    load_look_again(s, n, now_us);
+    settle_runners(s, n, now_us);
+    load_due(s, now_us);
     return true;
 }
 
@@ -273,14 +300,16 @@ void sched_node_gone(struct sched *s, uint64_t now_us, uint64_t id)
     n->gone = true;
     n->up = false;
     s->epoch++;
+    load_node_lost(s, n);
     for (r = node_runners_first(&n->runners); r != NULL; r = node_runners_next(&n->runners, r)) {
-        r->listed = r->seen = false;
+        r->listed = r->seen = r->resident = false;
     }
     if (n->runners.count == 0) {
         node_release(s, n);
     } else {
-        (void)settle_runners(s, n, now_us); /* it only takes things away */
+        settle_runners(s, n, now_us);
     }
+    load_due(s, now_us);
 }
 
 /* --- what they serve together --- */
@@ -297,12 +326,13 @@ bool model_usable(struct sched *s, struct model *m, unsigned speaks, uint64_t av
     if (m->usable_epoch != s->epoch) {
         m->usable_epoch = s->epoch;
         m->usable_speaks = 0;
-        m->usable = 0;
+        m->usable = m->loaders = 0;
         r = model_runners_first(&m->runners);
         for (; r != NULL; r = model_runners_next(&m->runners, r)) {
             if (node_takes(r->node) && (r->listed || r->resident)) {
                 m->usable_speaks |= r->node->speaks;
                 m->usable++;
+                m->loaders += r->node->loads;
             }
         }
     }

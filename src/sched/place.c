@@ -4,6 +4,8 @@
  * nodes. */
 #include "sched/sched_internal.h"
 
+static const double LOADING = 1e12; /* behind all that are resident */
+
 /* --- groups of runners that take the same requests --- */
 
 static bool group_is(const struct group *g, const struct group *key)
@@ -69,31 +71,47 @@ void runner_rekey(struct runner *r)
         runner_heap_remove(&r->group->open, r);
     }
     if (has_slot(r)) {
-        r->key = (double)r->outstanding;
+        r->key = (double)r->outstanding + (r->loading ? LOADING : 0);
         runner_heap_push(&r->group->open, r);
     }
 }
 
-bool runner_sort(struct sched *s, struct runner *r)
+/* What it takes now; false: nothing. */
+static bool group_key(const struct runner *r, struct group *key)
 {
-    struct group key = {.speaks = r->node->speaks, .any_options = true};
-    struct group *g;
-
-    if (!node_takes(r->node) || (!r->listed && !r->resident)) {
-        runner_unsort(s, r);
+    *key = (struct group){.speaks = r->node->speaks};
+    if (!node_takes(r->node) || r->closed || (!r->listed && !r->resident)) {
+        return false;
+    }
+    if (!r->node->loads || r->model->name_len == 0) {
+        key->any_options = true;
         return true;
+    }
+    key->options_known = r->options_known;
+    key->options = r->options_known ? r->options : 0;
+    key->context = r->options_known ? 0 : r->context;
+    return r->resident || r->loading;
+}
+
+void runner_settle(struct sched *s, struct runner *r)
+{
+    struct group key, *g;
+
+    if (!group_key(r, &key)) {
+        runner_unsort(s, r);
+        return;
     }
     if (r->group == NULL || !group_is(r->group, &key)) {
         runner_unsort(s, r);
         g = group_get(s, r->model, &key);
         if (g == NULL) {
-            return false;
+            r->node->state_hash = 0;
+            return;
         }
         r->group = g;
         g->runners++;
     }
     runner_rekey(r);
-    return true;
 }
 
 /* --- the choice --- */
@@ -150,6 +168,8 @@ void place_grant(struct sched *s, struct job *j, struct runner *r, enum sched_wh
     j->verdict = SCHED_GRANTED;
     j->why = (uint8_t)why;
     j->runner = r;
+    j->loads = r->loading;
+    r->used_us = now_us;
     j->granted_us = now_us;
     j->work = (uint64_t)j->prompt_tokens + 2 * (uint64_t)j->answer_tokens;
     r->model->vtime = a->counter > r->model->vtime ? a->counter : r->model->vtime;
@@ -188,7 +208,7 @@ void place_fill(struct sched *s, struct runner *r, uint64_t now_us)
             continue;
         }
         queue_remove(s, j);
-        place_grant(s, j, r, SCHED_WHY_SLOT, now_us);
+        place_grant(s, j, r, r->loading ? SCHED_WHY_LOAD : SCHED_WHY_SLOT, now_us);
         j->state = JOB_DECIDED;
         age_list_push(&s->decided, j);
     }

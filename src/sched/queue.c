@@ -98,14 +98,16 @@ struct line *line_get(struct sched *s, struct model *m, const struct sched_job *
         l->context = job->context;
         l->speaks = job->speaks;
         l->avoid_node = job->avoid_node;
-        l->due_us = l->orphan_us = SCHED_NEVER;
+        l->due_us = l->orphan_us = l->try_us = SCHED_NEVER;
         line_list_push(&m->lines, l);
     }
     return l;
 }
 
-void line_due(struct sched *s, struct line *line, uint64_t due_us)
+static void set_timer(struct sched *s, struct line *line)
 {
+    uint64_t due_us = line->try_us < line->orphan_us ? line->try_us : line->orphan_us;
+
     if (due_us == line->due_us) {
         return;
     }
@@ -118,10 +120,27 @@ void line_due(struct sched *s, struct line *line, uint64_t due_us)
     }
 }
 
+void line_try(struct sched *s, struct line *line, uint64_t try_us)
+{
+    line->try_us = try_us;
+    set_timer(s, line);
+}
+
+void line_orphan(struct sched *s, struct line *line, uint64_t orphan_us)
+{
+    line->orphan_us = orphan_us;
+    set_timer(s, line);
+}
+
 static void line_release(struct sched *s, struct line *l)
 {
     if (l->jobs.count == 0) {
-        line_due(s, l, SCHED_NEVER);
+        if (line_heap_has(l)) {
+            line_heap_remove(&s->timers, l);
+        }
+        if (l->claim != NULL) {
+            load_unclaim(s, l->claim);
+        }
         line_list_remove(&l->model->lines, l);
         slab_put(&s->line_slab, l);
     }
@@ -199,6 +218,7 @@ bool queue_push(struct sched *s, struct line *line, struct job *j, uint64_t now_
     age_list_push(&line->jobs, j);
     j->state = JOB_WAITING;
     j->account->waiting++;
+    line->model->waiting++;
     s->waiting++;
     s->waiting_bytes += j->bytes;
     return true;
@@ -212,6 +232,7 @@ void queue_remove(struct sched *s, struct job *j)
     age_list_remove(&line->jobs, j);
     j->line = NULL;
     j->account->waiting--;
+    line->model->waiting--;
     s->waiting--;
     s->waiting_bytes -= j->bytes;
     line_release(s, line);
@@ -288,6 +309,16 @@ struct job *queue_first(struct sched *s, const struct runner *r, uint64_t now_us
         }
     }
     return best;
+}
+
+bool line_waits_for(const struct runner *r)
+{
+    const struct line *l = line_list_first(&r->model->lines);
+
+    while (l != NULL && (r->group == NULL || !line_takes(l, r->group))) {
+        l = line_list_next(&r->model->lines, l);
+    }
+    return l != NULL;
 }
 
 void queue_refuse(struct sched *s, struct job *j, enum sched_verdict verdict)

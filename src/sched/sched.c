@@ -93,7 +93,8 @@ static struct job *make_job(struct sched *s, const struct sched_job *job, struct
     }
     j->home = job->home;
     j->tag = job->tag;
-    j->class = j->level = (uint8_t)(job->class < SCHED_CLASS_COUNT ? job->class : SCHED_CLASS_BATCH);
+    j->class = j->level =
+        (uint8_t)(job->class < SCHED_CLASS_COUNT ? job->class : SCHED_CLASS_BATCH);
     j->arrived_us = now_us;
     j->deadline_us = job->deadline_us;
     j->bytes = job->bytes;
@@ -119,6 +120,17 @@ static bool queue_has_room(const struct sched *s, const struct account *a, size_
            s->waiting_bytes + bytes <= s->limits.queue_bytes;
 }
 
+static enum sched_verdict granted(struct job *j, struct sched_answer *out)
+{
+    j->state = JOB_GRANTED;
+    out->ticket = job_ticket(j);
+    out->node = j->runner->node->id;
+    out->loads = j->loads;
+    out->why = (enum sched_why)j->why;
+    out->eta_us = 0;
+    return SCHED_GRANTED;
+}
+
 static enum sched_verdict wait(struct sched *s, struct model *m, struct account *a,
                                const struct sched_job *job, uint64_t now_us,
                                struct sched_answer *out)
@@ -140,6 +152,13 @@ static enum sched_verdict wait(struct sched *s, struct model *m, struct account 
         return SCHED_NO_MEMORY;
     }
     out->ticket = job_ticket(j);
+    if (line->try_us <= now_us || line->jobs.count == 1) {
+        load_consider(s, line, now_us);
+    }
+    if (j->state == JOB_DECIDED) { /* a node loads the model for it */
+        age_list_remove(&s->decided, j);
+        return granted(j, out);
+    }
     (void)sched_look(s, now_us, out->ticket, out);
     return SCHED_QUEUED;
 }
@@ -159,12 +178,8 @@ static enum sched_verdict grant_or_wait(struct sched *s, struct model *m, struct
     if (j == NULL) {
         return SCHED_NO_MEMORY;
     }
-    place_grant(s, j, r, why, now_us);
-    out->ticket = job_ticket(j);
-    out->node = r->node->id;
-    out->why = why;
-    out->eta_us = 0;
-    return SCHED_GRANTED;
+    place_grant(s, j, r, r->loading ? SCHED_WHY_LOAD : why, now_us);
+    return granted(j, out);
 }
 
 static enum sched_verdict admit(struct sched *s, struct model *m, struct tenant *t,
@@ -205,48 +220,61 @@ enum sched_verdict sched_arrive(struct sched *s, uint64_t now_us, const struct s
     if (t->busy == 0) {
         tenant_settle(s, t);
     }
+    load_due(s, now_us);
     return v;
 }
 
 /* --- leaving --- */
 
+static void leave_node(struct sched *s, struct job *j, const struct sched_outcome *o,
+                       uint64_t now_us)
+{
+    struct runner *r = j->runner;
+
+    place_release(s, j);
+    end_job(s, j);
+    load_left(s, r, o == NULL ? SCHED_CANCELLED : o->end, now_us);
+    runner_release(s, r);
+}
+
 void sched_leave(struct sched *s, uint64_t now_us, uint64_t ticket, const struct sched_outcome *o)
 {
     struct job *j = job_find(s, ticket);
-    struct runner *r;
 
-    (void)o;
     if (j == NULL) {
         return;
     }
-    r = j->runner;
     if (j->state == JOB_WAITING) {
         queue_remove(s, j);
     } else if (j->state == JOB_DECIDED) {
         age_list_remove(&s->decided, j);
     }
-    if (r == NULL) {
+    if (j->runner == NULL) {
         end_job(s, j);
-        return;
+    } else {
+        leave_node(s, j, o, now_us);
     }
-    place_release(s, j);
-    end_job(s, j);
-    place_fill(s, r, now_us);
-    runner_release(s, r);
+    load_due(s, now_us);
 }
 
 void sched_started(struct sched *s, uint64_t now_us, uint64_t ticket)
 {
-    (void)s;
-    (void)now_us;
-    (void)ticket;
+    struct job *j = job_find(s, ticket);
+    struct runner *r = j == NULL ? NULL : j->runner;
+
+    if (r != NULL && r->loading) {
+        load_took(r->model, now_us - r->load_began_us);
+        load_over(s, r, true, now_us);
+        load_due(s, now_us);
+    }
 }
 
 bool sched_load_wanted(const struct sched *s, uint64_t ticket)
 {
-    (void)s;
-    (void)ticket;
-    return false;
+    const struct job *j = job_find(s, ticket);
+    const struct runner *r = j == NULL ? NULL : j->runner;
+
+    return r != NULL && r->loading && r->running == 1 && line_waits_for(r);
 }
 
 /* --- decisions --- */
@@ -278,11 +306,7 @@ size_t sched_take(struct sched *s, struct sched_decision *out, size_t most)
 
 void sched_tick(struct sched *s, uint64_t now_us)
 {
-    struct line *l;
-
-    while ((l = line_heap_first(&s->timers)) != NULL && l->due_us <= now_us) {
-        queue_refuse_all(s, l, SCHED_NONE_UP);
-    }
+    load_due(s, now_us);
 }
 
 uint64_t sched_next_us(const struct sched *s)

@@ -101,8 +101,10 @@ struct line {
     struct age_list jobs; /* all of them, by arrival */
     struct class_list levels[SCHED_CLASS_COUNT];
     struct flow_heap flows[SCHED_CLASS_COUNT];
-    uint64_t due_us;    /* of its timer */
+    uint64_t due_us;    /* of its timer: the earlier of the next two */
     uint64_t orphan_us; /* when those that wait are refused; SCHED_NEVER: nodes serve it */
+    uint64_t try_us;    /* when to look for a node that loads the model */
+    struct node *claim; /* that is to load it */
 };
 
 LIST_DECLARE(line_list, struct line, in_model);
@@ -120,9 +122,13 @@ struct runner {
     struct model *model;
     struct group *group; /* NULL: takes nothing now, also with a slot free */
     bool listed, resident;
-    bool seen; /* while a state is read */
-    uint64_t options, context;
-    bool options_known;
+    bool loading;
+    bool closed;               /* it gets nothing new, as it is to be evicted */
+    bool seen, victim;         /* while a state is read; while a load is thought about */
+    uint64_t options, context; /* that it was loaded with */
+    bool options_known;        /* by one of us */
+    uint64_t reported_context;
+    uint64_t used_us, load_began_us, evicted_us;
     uint64_t bytes;
     uint32_t running;
     uint64_t outstanding; /* estimated tokens of what runs */
@@ -158,11 +164,13 @@ struct model {
     struct group_list groups;
     struct line_list lines; /* in which somebody waits */
     struct model_accounts accounts;
-    uint64_t busy;         /* its requests that have a ticket */
-    uint64_t vtime;        /* counter of the account that was served last */
-    uint64_t usable_epoch; /* of the next two */
+    uint64_t busy;  /* its requests that have a ticket */
+    uint64_t vtime; /* counter of the account that was served last */
+    uint64_t waiting;
+    uint64_t service_us, load_us; /* means; 0: not measured */
+    uint64_t usable_epoch;        /* of the next three */
     unsigned usable_speaks;
-    size_t usable;
+    size_t usable, loaders; /* nodes; of these, those that load */
 };
 
 struct node {
@@ -175,9 +183,16 @@ struct node {
     uint64_t state_hash;
     struct node_runners runners;
     uint64_t running;
+    struct list_link in_reopen;
+    struct runner *loading;  /* at most one at a time */
+    struct line *claimed_by; /* which is to load its model here */
+    bool unsure;             /* it last reported other than we believe */
+    bool wanted;             /* some line looks again when something gets idle */
+    uint64_t most_bytes;     /* ever seen resident */
 };
 
 LIST_DECLARE(node_list, struct node, in_all);
+LIST_DECLARE(reopen_list, struct node, in_reopen);
 
 struct sched {
     struct sched_limits limits;
@@ -193,6 +208,7 @@ struct sched {
     struct age_list decided;
     struct tenant_list idle_tenants;
     struct line_heap timers;
+    struct reopen_list reopen; /* nodes with closed runners that are claimed no more */
     uint64_t waiting, running, waiting_bytes, loads;
 };
 
@@ -218,8 +234,10 @@ void queue_remove(struct sched *s, struct job *j);
 struct job *queue_first(struct sched *s, const struct runner *r, uint64_t now_us);
 /* The same of one line. */
 struct job *line_first(struct sched *s, struct line *line, uint64_t now_us);
-void line_due(struct sched *s, struct line *line, uint64_t due_us);
+void line_try(struct sched *s, struct line *line, uint64_t try_us);
+void line_orphan(struct sched *s, struct line *line, uint64_t orphan_us);
 bool line_takes(const struct line *line, const struct group *g);
+bool line_waits_for(const struct runner *r);
 void queue_refuse(struct sched *s, struct job *j, enum sched_verdict verdict);
 void queue_refuse_all(struct sched *s, struct line *line, enum sched_verdict verdict);
 
@@ -250,7 +268,8 @@ enum sched_verdict nodes_verdict(const struct sched *s, const struct sched_job *
 void nodes_fini(struct sched *s);
 
 /* place.c: which node. */
-bool runner_sort(struct sched *s, struct runner *r); /* into its group; false: out of memory */
+/* Into the group that it belongs to now; where memory is out, into none until its node reports. */
+void runner_settle(struct sched *s, struct runner *r);
 void runner_unsort(struct sched *s, struct runner *r);
 void runner_rekey(struct runner *r); /* its load or its slots changed */
 /* NULL: none that takes it has a slot free. */
@@ -261,5 +280,17 @@ void place_grant(struct sched *s, struct job *j, struct runner *r, enum sched_wh
 void place_release(struct sched *s, struct job *j);
 /* Grants this runner's free slots to those that wait. */
 void place_fill(struct sched *s, struct runner *r, uint64_t now_us);
+
+/* load.c: what is resident. */
+/* Looks for a node that loads the line's model; grants if it finds one. */
+void load_consider(struct sched *s, struct line *line, uint64_t now_us);
+void load_due(struct sched *s, uint64_t now_us);
+void load_unclaim(struct sched *s, struct node *n);
+void load_over(struct sched *s, struct runner *r, bool resident, uint64_t now_us);
+void load_left(struct sched *s, struct runner *r, enum sched_end end, uint64_t now_us);
+void load_reported(struct sched *s, struct runner *r, bool seen, uint64_t context, uint64_t now_us);
+void load_took(struct model *m, uint64_t us);
+void load_node_lost(struct sched *s, struct node *n);
+void load_look_again(struct sched *s, struct node *n, uint64_t from_us);
 
 #endif

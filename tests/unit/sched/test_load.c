@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "sched/sched.h"
+#include "sched_cluster.h"
+#include "sched_world.h"
+
+enum { SECOND_US = 1000000, MS = 1000 };
+
+static struct sched *make(void)
+{
+    struct sched_limits limits = sched_limits_default();
+    struct sched *s = sched_new(&limits, 1);
+
+    assert_non_null(s);
+    return s;
+}
+
+static struct sched_job job_of(const char *model, uint64_t tag)
+{
+    struct sched_job job = world_job(tag);
+
+    job.model = slice_str(model);
+    return job;
+}
+
+static void where_it_is_resident(void **state)
+{
+    struct sched *s = make();
+    struct sched_job job = job_of("m", 1);
+    struct sched_answer a;
+
+    (void)state;
+    for (uint64_t id = 1; id <= 4; id++) {
+        world_node(
+            s, 0, id,
+            (struct node_words){.lists = "m n", .resident = id == 3 ? "m:5" : "", .loads = true});
+    }
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(sched_arrive(s, 0, &job, &a), SCHED_GRANTED);
+        assert_int_equal(a.node, 3);
+        assert_false(a.loads);
+    }
+    job.options = 77; /* as it is not loaded there: a node that has nothing loads it */
+    assert_int_equal(sched_arrive(s, 0, &job, &a), SCHED_GRANTED);
+    assert_int_not_equal(a.node, 3);
+    assert_true(a.loads);
+    assert_int_equal(a.why, SCHED_WHY_LOAD);
+    sched_free(&s);
+}
+
+/* Others of the model go where it is being loaded; another model is loaded elsewhere. */
+static void one_load_at_a_time(void **state)
+{
+    struct sched *s = make();
+    struct sched_job m = job_of("m", 1), n = job_of("n", 2), o = job_of("o", 3);
+    struct node_words words = {.lists = "m n o", .loads = true};
+    struct sched_decision d;
+    uint64_t first, second;
+    uint64_t node;
+
+    (void)state;
+    world_node(s, 0, 1, words);
+    world_node(s, 0, 2, words);
+    node = world_granted(s, 0, &m, &first);
+    assert_int_equal(world_granted(s, 0, &m, NULL), node);
+    assert_int_not_equal(world_granted(s, 0, &n, &second), node);
+    (void)world_queued(s, 0, &o);
+    sched_started(s, 10, first); /* but it would be evicted too soon */
+    assert_int_equal(world_taken(s, NULL), 0);
+    world_done(s, 20, first);
+    sched_leave(s, 30, second, &(struct sched_outcome){.end = SCHED_FAILED});
+    assert_int_equal(world_taken(s, &d), 3); /* that node has nothing */
+    assert_true(d.loads);
+    sched_free(&s);
+}
+
+/* What is resident goes when it has been idle for min_resident. */
+static void an_idle_model_goes(void **state)
+{
+    struct sched *s = make();
+    struct sched_job m = job_of("m", 1), n = job_of("n", 2);
+    struct sched_decision d;
+    uint64_t first;
+
+    (void)state;
+    world_node(s, 0, 1, (struct node_words){.lists = "m n", .resident = "m:5", .loads = true});
+    assert_int_equal(world_granted(s, 0, &m, &first), 1);
+    (void)world_queued(s, 100, &n);
+    world_done(s, 500, first);
+    assert_int_equal(sched_next_us(s), 500 + 2 * SECOND_US);
+    sched_tick(s, 499 + 2 * SECOND_US);
+    assert_int_equal(world_taken(s, NULL), 0);
+    sched_tick(s, 500 + 2 * SECOND_US);
+    assert_int_equal(world_taken(s, &d), 2);
+    assert_true(d.loads);
+    sched_free(&s);
+}
+
+/* What is always busy gets nothing new shortly before somebody has waited for max_load_wait. */
+static void a_busy_model_goes_in_time(void **state)
+{
+    struct sched *s = make();
+    struct sched_job m = job_of("m", 1), n = job_of("n", 2);
+    struct sched_decision d;
+    uint64_t running;
+
+    (void)state;
+    world_node(s, 0, 1, (struct node_words){.lists = "m n", .resident = "m:5", .loads = true});
+    (void)world_granted(s, 0, &m, &running);
+    (void)world_queued(s, 100, &n);
+    for (uint64_t us = SECOND_US / 2; us < 8 * SECOND_US; us += SECOND_US / 2) {
+        uint64_t next;
+
+        (void)world_granted(s, us, &m, &next);
+        world_done(s, us, running);
+        running = next;
+    }
+    sched_tick(s, 9 * SECOND_US + 200);
+    (void)world_queued(s, 9 * SECOND_US + 300, &m);
+    assert_int_equal(world_taken(s, NULL), 0);
+    world_done(s, 9 * SECOND_US + 400, running);
+    assert_int_equal(world_taken(s, &d), 2);
+    assert_true(d.loads);
+    sched_free(&s);
+}
+
+/* Seen side by side once, two models are loaded side by side. */
+static void what_fits_is_learned(void **state)
+{
+    struct sched *s = make();
+    struct sched_job m = job_of("m", 1), n = job_of("n", 2);
+    struct node_words words = {.lists = "m:5 n:6", .resident = "m:5 n:6", .loads = true};
+    uint64_t first;
+
+    (void)state;
+    world_node(s, 0, 1, words);
+    words.resident = "m:5";
+    world_node(s, 3 * SECOND_US, 1, words);
+    (void)world_granted(s, 3 * SECOND_US, &m, NULL);
+    (void)world_granted(s, 3 * SECOND_US, &n, &first);
+    sched_started(s, 4 * SECOND_US, first);
+    (void)world_granted(s, 4 * SECOND_US, &m, NULL);
+    sched_free(&s);
+}
+
+static void a_load_that_others_want(void **state)
+{
+    struct sched *s = make();
+    struct sched_job m = job_of("m", 1);
+    struct sched_decision d;
+    uint64_t first, second;
+
+    (void)state;
+    world_node(s, 0, 1, (struct node_words){.lists = "m", .slots = 1, .loads = true});
+    (void)world_granted(s, 0, &m, &first);
+    assert_false(sched_load_wanted(s, first));
+    m.tag = 2;
+    second = world_queued(s, 1, &m);
+    assert_true(sched_load_wanted(s, first));
+    sched_leave(s, 2, first, &(struct sched_outcome){.end = SCHED_CANCELLED});
+    assert_int_equal(world_taken(s, &d), 2);
+    assert_int_equal(d.ticket, second);
+    assert_true(d.loads);
+    sched_free(&s);
+}
+
+/* The bar: two models, memory for one, 2 s to load, requests in turn, 40/s. */
+static void no_thrash(void **state)
+{
+    static const struct cluster_model models[] = {{"a", 10, 2 * SECOND_US},
+                                                  {"b", 10, 2 * SECOND_US}};
+    struct sched_limits limits = sched_limits_default();
+    size_t count = 40 * 120;
+    struct cluster c = {
+        .models = models,
+        .model_count = 2,
+        .nodes =
+            {{.slots = 8, .declared = 8, .memory_bytes = 10, .prompt_us = 100, .token_us = 4000}},
+        .node_count = 1,
+        .requests = calloc(count, sizeof(struct cluster_request)),
+        .request_count = count,
+    };
+    uint64_t waited = 0, most = 0;
+
+    (void)state;
+    assert_non_null(c.requests);
+    for (size_t i = 0; i < count; i++) {
+        c.requests[i] = (struct cluster_request){.due_us = i * 25 * MS,
+                                                 .model = i % 2,
+                                                 .tenant = "t",
+                                                 .class = SCHED_CLASS_NORMAL,
+                                                 .prompt_tokens = 100,
+                                                 .answer_tokens = 25,
+                                                 .said_tokens = 25};
+    }
+    cluster_run(&c, &limits, 1);
+    for (size_t i = 0; i < count; i++) {
+        const struct cluster_request *q = &c.requests[i];
+
+        assert_int_equal(q->verdict, SCHED_GRANTED);
+        waited = q->granted_us - q->due_us;
+        most = q->loads && waited > most ? waited : most;
+    }
+    print_message("loads %lu, longest wait to a load %lu ms\n", (unsigned long)c.loads,
+                  (unsigned long)(most / MS));
+    assert_true(c.loads * 10 <= count); /* first come, first served: each request loads */
+    assert_true(most <= limits.max_load_wait_us);
+    free(c.requests);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(where_it_is_resident),
+        cmocka_unit_test(one_load_at_a_time),
+        cmocka_unit_test(an_idle_model_goes),
+        cmocka_unit_test(a_busy_model_goes_in_time),
+        cmocka_unit_test(what_fits_is_learned),
+        cmocka_unit_test(a_load_that_others_want),
+        cmocka_unit_test(no_thrash),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
