@@ -309,6 +309,9 @@ static bool read_unit(const char **in, double *number, char unit[8])
         return false;
     }
     *number = strtod(*in, &end);
+    if (end == *in) { /* a point alone */
+        return false;
+    }
     while (*end == ' ') {
         end++;
     }
