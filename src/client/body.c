@@ -6,7 +6,7 @@
 /* Writes `json` with `"auth":KEY` inside `mcp`, made where it is missing. */
 static void append_with_auth(struct buf *out, const struct request *r, struct slice auth_json)
 {
-    struct slice mcp = r->members[REQUEST_MCP].value;
+    struct slice mcp = request_value(r, REQUEST_MCP);
     struct json_walk walk;
     struct json_member first;
     size_t at = r->open;

@@ -107,21 +107,19 @@ static int note_member(struct request *r, const struct json_member *m, enum requ
                        m->start);
     }
     r->members[*key] = *m;
+    r->present |= UINT32_C(1) << *key;
     return MCP_OK;
 }
 
-/* Members are large: of those that are absent only what says so is written. */
 static void request_init(struct request *r, struct slice body, size_t open)
 {
     r->body = body;
+    r->present = 0;
     r->open = open;
     r->member_count = 0;
     r->mcp_prev_end = 0;
     r->mcp_next_start = 0;
     r->mcp = (struct request_mcp){.op = OP_NONE};
-    for (int key = 0; key < REQUEST_KEY_COUNT; key++) {
-        r->members[key].value = (struct slice){NULL, 0};
-    }
 }
 
 int request_read(struct request *r, struct slice body, enum request_source source, struct err *e)

@@ -64,17 +64,24 @@ struct request_mcp {
 
 struct request {
     struct slice body;
-    struct json_member members[REQUEST_KEY_COUNT]; /* value is NULL: absent, and the rest stale */
-    size_t open;                                   /* offset behind the object's '{' */
-    size_t member_count;                           /* of all top-level members */
+    uint32_t present;      /* bit of each key that is there */
+    size_t open;           /* offset behind the object's '{' */
+    size_t member_count;   /* of all top-level members */
     size_t mcp_prev_end;   /* offset behind the member before `mcp`; 0: mcp is the first */
     size_t mcp_next_start; /* offset of the member after `mcp`; 0: mcp is the last */
     struct request_mcp mcp;
+    struct json_member members[REQUEST_KEY_COUNT]; /* of keys that are absent: never written */
 };
 
 static inline bool request_has(const struct request *r, enum request_key key)
 {
-    return r->members[key].value.ptr != NULL;
+    return (r->present >> key & 1U) != 0;
+}
+
+/* The text of its value; a NULL pointer: absent. */
+static inline struct slice request_value(const struct request *r, enum request_key key)
+{
+    return request_has(r, key) ? r->members[key].value : (struct slice){NULL, 0};
 }
 
 enum request_source {

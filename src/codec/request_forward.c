@@ -53,12 +53,12 @@ static void plan_mcp(struct plan *p, const struct request *r)
     plan_cut(p, cut);
 }
 
-/* Replaces the value that is there, or adds the member. `key` is the member's text up to its value,
- * with a comma in front. */
+/* Replaces the value of `m`, or adds the member where that is NULL. `key` is the member's text up
+ * to its value, with a comma in front. */
 static void plan_edit(struct plan *p, const struct json_member *m, struct slice key,
                       struct slice value)
 {
-    if (m->value.ptr != NULL) {
+    if (m != NULL) {
         plan_cut(p, (struct cut){m->end - m->value.len, m->end, value});
         return;
     }
@@ -83,9 +83,8 @@ void request_forward(const struct request *r, const struct request_edits *edits,
     *out = (struct request_pieces){0};
     add_piece(out, slice_first(r->body, r->open));
     for (size_t i = 0; i < EDITS_MAX; i++) {
-        const struct json_member *m = &r->members[members[i]];
-        bool keeps = members[i] == REQUEST_OPTIONS && request_has(r, REQUEST_OPTIONS) &&
-                     m->kind != JSON_NULL;
+        const struct json_member *m = request_has(r, members[i]) ? &r->members[members[i]] : NULL;
+        bool keeps = members[i] == REQUEST_OPTIONS && m != NULL && m->kind != JSON_NULL;
 
         if (values[i].ptr != NULL && !keeps) {
             plan_edit(&p, m, keys[i], values[i]);

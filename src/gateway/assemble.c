@@ -38,7 +38,7 @@ static bool suits(const struct exchange *x, const struct node *n)
 {
     return n->kind == NODE_KIND_OPENAI && n->catalogue.is_llamacpp && x->relay_any_kind &&
            x->body_is_json && x->stream_end != STREAM_END_FRAMING &&
-           !slice_eq(x->request.members[REQUEST_STREAM].value, SLICE("true")) &&
+           !slice_eq(request_value(&x->request, REQUEST_STREAM), SLICE("true")) &&
            !wants_lasting_stream(x) && openai_assembles(kind_of(x), buf_slice(&x->body));
 }
 
