@@ -80,8 +80,10 @@ void account_end(struct exchange *x)
     };
 
     counter_add(COUNTER_EXCHANGES_RUNNING, -1);
-    counter_add(outcome(x), 1);
-    histogram_record(HISTOGRAM_EXCHANGE_US, record.total_us);
-    access_log_write(&record);
+    if (!x->inner) {
+        counter_add(outcome(x), 1);
+        histogram_record(HISTOGRAM_EXCHANGE_US, record.total_us);
+        access_log_write(&record);
+    }
     trace_end(x, now_us, record.status);
 }

@@ -19,6 +19,8 @@
 enum config_mode { CONFIG_MODE_MAIN_SUB, CONFIG_MODE_SINGLE };
 /* Which answers get Server-Timing. */
 enum config_timing { CONFIG_TIMING_ASKED, CONFIG_TIMING_ALWAYS, CONFIG_TIMING_OFF };
+/* Which nodes' embeddings are asked for in calls that requests share. */
+enum config_batch { CONFIG_BATCH_AUTO, CONFIG_BATCH_ON, CONFIG_BATCH_OFF };
 enum config_kind { CONFIG_KIND_AUTO, CONFIG_KIND_OLLAMA, CONFIG_KIND_OPENAI };
 
 struct config_header {
@@ -72,6 +74,11 @@ struct config {
     uint64_t idle_timeout_ms; /* between parts of a node's answer */
     uint64_t pool_idle;       /* idle connections kept per node */
     uint64_t pool_idle_ms;
+    enum config_batch batch;
+    uint64_t batch_max_items;
+    uint64_t batch_max_tokens;
+    uint64_t batch_max_wait_ms;
+    uint64_t batch_calls;    /* for each node and model */
     uint64_t trace_requests; /* kept of all loops together */
     enum config_timing server_timing;
     char **warnings; /* what is allowed but not wise, one line each */

@@ -63,6 +63,8 @@ static const struct choice backends[] = {{"auto", LOOP_BACKEND_AUTO},
                                          {"epoll", LOOP_BACKEND_EPOLL},
                                          {"io_uring", LOOP_BACKEND_URING},
                                          {0}};
+static const struct choice batches[] = {
+    {"auto", CONFIG_BATCH_AUTO}, {"on", CONFIG_BATCH_ON}, {"off", CONFIG_BATCH_OFF}, {0}};
 static const struct choice timings[] = {{"asked", CONFIG_TIMING_ASKED},
                                         {"always", CONFIG_TIMING_ALWAYS},
                                         {"off", CONFIG_TIMING_OFF},
@@ -106,6 +108,8 @@ static const char *expected_form(enum config_type type)
         return "stderr, off or the path of a file";
     case CONFIG_TYPE_BACKEND:
         return "auto, epoll or io_uring";
+    case CONFIG_TYPE_BATCH:
+        return "auto, on or off";
     case CONFIG_TYPE_MODE:
         return "main-sub or single";
     case CONFIG_TYPE_NAME:
@@ -418,6 +422,8 @@ int config_item_set(const struct config_item *item, void *owner, const char *tex
         return set_choice(item, member, backends, text, e);
     case CONFIG_TYPE_MODE:
         return set_choice(item, member, modes, text, e);
+    case CONFIG_TYPE_BATCH:
+        return set_choice(item, member, batches, text, e);
     case CONFIG_TYPE_TIMING:
         return set_choice(item, member, timings, text, e);
     case CONFIG_TYPE_HEADER_NAME:

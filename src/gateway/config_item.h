@@ -13,6 +13,7 @@
 enum config_type {
     CONFIG_TYPE_ADDRESS,      /* char *; NULL for "off" */
     CONFIG_TYPE_BACKEND,      /* enum loop_backend */
+    CONFIG_TYPE_BATCH,        /* enum config_batch */
     CONFIG_TYPE_COUNT,        /* uint64_t */
     CONFIG_TYPE_HEADER_NAME,  /* char * */
     CONFIG_TYPE_HEADER_VALUE, /* char * */

@@ -9,6 +9,7 @@
 #include "base/counter.h"
 #include "gateway/account.h"
 #include "gateway/answer.h"
+#include "gateway/batch.h"
 #include "gateway/keys.h"
 #include "gateway/request_id.h"
 #include "gateway/steps.h"
@@ -133,6 +134,7 @@ static void exchange_end(struct exchange *x, bool tell)
             node_call_cancel(&x->call);
         }
     }
+    batch_leave(x);
     account_end(x);
     note_change(x);
     exchange_list_remove(&sub->running, x);

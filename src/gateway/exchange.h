@@ -29,6 +29,7 @@
 #include "node/registry.h"
 #include "reactor/loop.h"
 
+struct batch_member;
 struct sub;
 struct exchange;
 
@@ -106,6 +107,7 @@ struct exchange {
     bool upload; /* the body is streamed through exchange_body */
     int64_t upload_length;
     bool is_head;
+    bool inner; /* the gateway's own, for several clients: admitted, not logged */
     enum stream_end stream_end;
 
     /* What happened. */
@@ -140,7 +142,8 @@ struct exchange {
     struct node_call *call;
     struct openai_call *openai;
     struct openai_assembly *assembly;
-    struct health_deep *deep; /* owned: health with "deep" runs */
+    struct batch_member *batch; /* shares a call, or has tried to */
+    struct health_deep *deep;   /* owned: health with "deep" runs */
     struct buf openai_path;
     struct buf openai_body;
 

@@ -232,9 +232,11 @@ static bool make_subs(struct gateway *g, struct err *e)
         .count = sub_count(g->config),
         .on_drained = on_drained,
         .on_drained_owner = g,
+        .batch_shared = &g->batch_shared,
     };
 
     g->subs = xcalloc(options.count, sizeof(*g->subs));
+    options.siblings = g->subs;
     if (g->config->mode == CONFIG_MODE_SINGLE) {
         sub_init(&g->subs[g->sub_count++], g->loop, g->nodes, &options);
         return true;

@@ -30,6 +30,7 @@ struct gateway {
     struct nodes *nodes;
     struct counters counters; /* of the main reactor's thread */
     struct body_memory bodies;
+    struct batch_shared batch_shared;
     bool draining;
     bool banner_due; /* once every node was polled */
     char instance[2 * GATEWAY_INSTANCE_BYTES +

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/counter.h"
 #include "codec/model_name.h"
+#include "gateway/batch.h"
 #include "gateway/local.h"
 #include "gateway/sub.h"
 #include "sched/choose.h"
@@ -26,6 +27,9 @@ enum step_result step_fail(struct exchange *x, int code, const char *text)
 
 static enum step_result step_admit(struct exchange *x)
 {
+    if (x->inner) {
+        return STEP_NEXT; /* those that it is for were */
+    }
     if (x->sub->draining) {
         return step_fail(x, MCP_ESHUTTING_DOWN, "the gateway is shutting down");
     }
@@ -186,11 +190,11 @@ static enum step_result step_choose(struct exchange *x)
 }
 
 static const struct step steps[] = {
-    {"admit", step_admit},   {"room", step_room},       {"local", step_local},
-    {"choose", step_choose}, {"forward", step_forward},
+    {"admit", step_admit}, {"room", step_room},     {"local", step_local},
+    {"batch", step_batch}, {"choose", step_choose}, {"forward", step_forward},
 };
 
-enum { STEP_CHOOSE = 3, STEP_COUNT = sizeof(steps) / sizeof(steps[0]) };
+enum { STEP_CHOOSE = 4, STEP_COUNT = sizeof(steps) / sizeof(steps[0]) };
 
 void steps_run(void *owner)
 {

@@ -36,6 +36,9 @@ void sub_init(struct sub *s, struct loop *loop, struct nodes *nodes, const struc
     s->http_addr = o->http_addr;
     s->last_exchange = o->index;
     s->exchange_step = o->count;
+    s->siblings = o->siblings;
+    s->sibling_count = o->count;
+    s->batch_shared = o->batch_shared;
     s->on_drained = o->on_drained;
     s->on_drained_owner = o->on_drained_owner;
     trace_ring_init(&s->trace, ((size_t)o->config->trace_requests + o->count - 1) / o->count);
@@ -43,6 +46,7 @@ void sub_init(struct sub *s, struct loop *loop, struct nodes *nodes, const struc
     timer_init(&s->drain_poll, on_drain_poll, s);
     (void)pthread_mutex_init(&s->lock, NULL); /* cannot fail for a default mutex */
     loop_set_turn_hook(loop, flush_log, NULL);
+    batch_sub_init(s);
     s->mcp = mcp_face_new(s);
     s->http = http_face_new(s);
 }
@@ -74,6 +78,7 @@ void sub_fini(struct sub *s)
     timer_cancel(s->loop, &s->drain_poll);
     http_face_free(&s->http);
     mcp_face_free(&s->mcp);
+    batch_sub_fini(s);
     while ((h = handoff_list_pop(&s->handed)) != NULL) {
         sock_drop(s->loop, h->fd);
         free(h);
@@ -171,7 +176,7 @@ static void on_drain_poll(void *owner)
 {
     struct sub *s = owner;
 
-    if (s->running.count == 0 && mcp_face_held(s->mcp) == 0) {
+    if (s->running.count == 0 && mcp_face_held(s->mcp) == 0 && batch_sub_is_over(s)) {
         s->drain_idle_ms += DRAIN_POLL_MS;
         if (!is_writing(s) ||
             s->drain_idle_ms > (s->hurried ? DRAIN_HURRIED_MS : DRAIN_OUTPUT_MS)) {
@@ -209,6 +214,7 @@ void sub_drain(struct sub *s)
         return;
     }
     s->draining = true;
+    batch_sub_drain(s);
     mcp_face_drain(s->mcp);
     http_face_drain(s->http);
     timer_arm(s->loop, &s->drain_limit, s->config->drain_timeout_ms);

@@ -15,6 +15,7 @@
 
 #include "base/counter.h"
 #include "base/list.h"
+#include "gateway/batch.h"
 #include "gateway/body_memory.h"
 #include "gateway/config.h"
 #include "gateway/exchange.h"
@@ -50,6 +51,10 @@ struct sub {
     struct mcp_face *mcp;
     struct http_face *http;
     struct trace_ring trace;
+    struct sub *siblings; /* all sub reactors, this one among them */
+    size_t sibling_count;
+    struct batch_shared *batch_shared;
+    struct batch_sub batch;
     bool draining;
     bool hurried; /* a second signal */
     struct timer drain_limit;
@@ -75,6 +80,8 @@ struct sub_options {
     const struct addr *http_addr;
     unsigned index; /* of `count` */
     unsigned count;
+    struct sub *siblings;
+    struct batch_shared *batch_shared;
     loop_cb on_drained;
     void *on_drained_owner;
 };

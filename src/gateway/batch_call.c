@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The calls of a group, and who gets what of their answers. A call is an exchange of its own
+ * without a client, so it is routed, retried and translated as any other.
+ *
+ * One that fails for what stands in it is halved until one request is left, which then goes its own
+ * way and hears from the node itself what is wrong. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/block.h"
+#include "base/check.h"
+#include "base/counter.h"
+#include "gateway/batch_internal.h"
+#include "gateway/sub.h"
+
+enum { ANSWER_BYTES_MAX = 256 * 1024 * 1024 };
+
+static void call_free(struct batch_call *c)
+{
+    batch_answer_unref(&c->answer);
+    c->magic = 0;
+    free(c);
+}
+
+/* Nobody waits for it any more. */
+void batch_call_drop(struct batch_call *c)
+{
+    struct batch_group *g = c->group;
+
+    if (c->run != NULL) {
+        exchange_cancel(&c->run);
+        batch_calls_remove(&g->running, c);
+        batch_ended(&g->batch, c->item_count, loop_now_us(g->sub->loop));
+    } else {
+        batch_calls_remove(&g->halves, c);
+    }
+    call_free(c);
+    batch_look_soon(g);
+}
+
+static void on_head(void *owner, const struct http_head *head)
+{
+    struct batch_call *c = owner;
+
+    c->status = head->status;
+}
+
+static void on_bytes(void *owner, struct slice bytes)
+{
+    struct batch_call *c = owner;
+
+    if (!buf_append(&c->answer->body, bytes)) {
+        c->too_large = true;
+    }
+}
+
+static void on_part(void *owner, struct slice part, bool last)
+{
+    (void)last;
+    on_bytes(owner, part);
+}
+
+/* Its items as those of `c`: parts know their call, and inputs are numbered anew. */
+static void renumber(struct batch_call *c)
+{
+    size_t before = SIZE_MAX;
+
+    c->inputs = 0;
+    /* Equal ones of a half are no longer found: that costs a little, and only here. */
+    for (struct batch_item *it = batch_items_first(&c->items); it != NULL;
+         it = batch_items_next(&c->items, it)) {
+        c->inputs += it->index != before || c->inputs == 0;
+        before = it->index;
+        it->index = c->inputs - 1;
+        batch_part_of(it)->call = c;
+    }
+}
+
+/* Moves up to `count` items to a call that waits for its turn. False: out of memory. */
+static bool add_half(struct batch_group *g, struct batch_items *from, size_t count)
+{
+    struct batch_call *c = calloc(1, sizeof(*c));
+
+    if (c == NULL) {
+        return false;
+    }
+    c->magic = BATCH_CALL_MAGIC;
+    c->group = g;
+    while (count-- > 0) {
+        batch_items_push(&c->items, batch_items_pop(from));
+    }
+    renumber(c);
+    batch_calls_push(&g->halves, c);
+    return true;
+}
+
+bool batch_items_are_of_one(const struct batch_items *items)
+{
+    struct batch_item *first = batch_items_first(items);
+    struct batch_item *it;
+
+    for (it = first; it != NULL; it = batch_items_next(items, it)) {
+        if (batch_part_of(it)->member != batch_part_of(first)->member) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void batch_call_fail(struct batch_call *c, int code, struct slice text, struct slice node_body,
+                     unsigned status)
+{
+    struct batch_item *it;
+
+    while ((it = batch_items_first(&c->items)) != NULL) {
+        struct batch_member *m = batch_part_of(it)->member;
+
+        m->code = code;
+        m->node_status = status;
+        slice_copy(text, m->text, sizeof(m->text));
+        (void)buf_append(&m->node_body, node_body); /* without memory: without it */
+        m->node_id = c->run == NULL ? 0 : c->run->node_id;
+        slice_copy(slice_str(c->run == NULL ? "" : c->run->node_name), m->node_name,
+                   sizeof(m->node_name));
+        batch_withdraw(m, c);
+        batch_tell(m, BATCH_FAILED);
+    }
+}
+
+/* Something in it is at fault, or all of it. */
+static void halve(struct batch_call *c)
+{
+    struct batch_group *g = c->group;
+    struct batch_member *m = batch_part_of(batch_items_first(&c->items))->member;
+
+    if (batch_items_are_of_one(&c->items)) {
+        batch_withdraw(m, c);
+        batch_began(&g->batch);
+        batch_go_alone(g, m);
+        return;
+    }
+    counter_add(COUNTER_BATCH_HALVED, 1);
+    if (!add_half(g, &c->items, c->items.count / 2) || !add_half(g, &c->items, c->items.count)) {
+        batch_call_fail(c, MCP_EINTERNAL, SLICE("out of memory"), SLICE(""), 0);
+    }
+}
+
+static void share_tokens(struct batch_call *c)
+{
+    size_t count = c->items.count, i = 0;
+    uint32_t *weights = calloc(count, sizeof(*weights));
+    uint64_t *shares = calloc(count, sizeof(*shares));
+    struct batch_item *it;
+
+    for (it = batch_items_first(&c->items); weights != NULL && it != NULL;
+         it = batch_items_next(&c->items, it)) {
+        weights[i++] = it->tokens;
+    }
+    if (weights != NULL && shares != NULL) {
+        batch_share(c->answer->parsed.tokens, weights, count, shares);
+        i = 0;
+        for (it = batch_items_first(&c->items); it != NULL; it = batch_items_next(&c->items, it)) {
+            batch_part_of(it)->tokens = shares[i++];
+        }
+    }
+    free(weights);
+    free(shares);
+}
+
+static void answer_all(struct batch_call *c)
+{
+    struct batch_item *it;
+
+    share_tokens(c);
+    while ((it = batch_items_pop(&c->items)) != NULL) {
+        struct batch_part *p = batch_part_of(it);
+        struct batch_member *m = p->member;
+
+        p->call = NULL;
+        p->answer = c->answer;
+        (void)atomic_fetch_add(&c->answer->users, 1);
+        if (--m->left == 0) {
+            m->node_status = 200;
+            m->node_id = c->answer->node_id;
+            slice_copy(slice_str(c->answer->node_name), m->node_name, sizeof(m->node_name));
+            batch_tell(m, BATCH_ANSWERED);
+        }
+    }
+}
+
+/* Errors that the content of a request can be the cause of. */
+static bool may_be_one_inputs_fault(const struct batch_call *c, const struct exchange_result *r,
+                                    unsigned status)
+{
+    return c->too_large || status == 400 || status == 413 || status == 422 || status == 500 ||
+           (r->code == MCP_OK && status < 400) || r->code == MCP_ETOO_LARGE ||
+           r->code == MCP_EBAD_REQUEST;
+}
+
+static void on_ended(void *owner, const struct exchange_result *r)
+{
+    struct batch_call *c = owner;
+    struct batch_group *g = c->group;
+    struct slice body = buf_slice(&c->answer->body);
+    unsigned status = c->run->node_status;
+
+    OBJ_CHECK(c, BATCH_CALL_MAGIC);
+    c->answer->node_id = c->run->node_id;
+    slice_copy(slice_str(c->run->node_name), c->answer->node_name, sizeof(c->answer->node_name));
+    if (r->code == MCP_OK && status < 400 && !c->too_large &&
+        embed_answer_read(&c->answer->parsed, g->shape, body, c->inputs)) {
+        answer_all(c);
+    } else if (may_be_one_inputs_fault(c, r, status)) {
+        halve(c);
+    } else {
+        bool relayed = r->code == MCP_OK; /* the node's error, as it came */
+
+        batch_call_fail(c, relayed ? MCP_EUPSTREAM_ERROR : r->code,
+                        relayed ? SLICE("the node answered with an error") : r->text,
+                        relayed ? body : r->node_body, status);
+    }
+    c->run = NULL;
+    batch_calls_remove(&g->running, c);
+    batch_ended(&g->batch, c->item_count, loop_now_us(g->sub->loop));
+    call_free(c);
+    batch_look_soon(g);
+}
+
+static const struct exchange_sink call_sink = {
+    .head = on_head, .bytes = on_bytes, .part = on_part, .ended = on_ended};
+
+static bool write_body(struct batch_call *c, struct buf *body)
+{
+    struct slice *texts = calloc(c->inputs, sizeof(*texts));
+    bool ok = texts != NULL;
+
+    for (struct batch_item *it = batch_items_first(&c->items); ok && it != NULL;
+         it = batch_items_next(&c->items, it)) {
+        texts[it->index] = it->text;
+    }
+    ok = ok && embed_write(buf_slice(&c->group->head), texts, c->inputs, body);
+    free(texts);
+    return ok;
+}
+
+/* The node that has the fewest of the group's calls: a hint. */
+static uint64_t idlest_node(const struct batch_group *g)
+{
+    struct nodes *set = g->sub->nodes;
+    uint64_t best = 0;
+    size_t least = SIZE_MAX;
+
+    for (size_t i = 0; i < nodes_count(set); i++) {
+        const struct node *n = nodes_at(set, i);
+        size_t calls = 0;
+
+        if (n->state != NODE_UP || catalogue_find(&n->catalogue, buf_slice(&g->model)) == NULL) {
+            continue;
+        }
+        for (struct batch_call *c = batch_calls_first(&g->running); c != NULL;
+             c = batch_calls_next(&g->running, c)) {
+            calls += c->run != NULL && c->run->prefer_node_id == n->id;
+        }
+        if (calls < least) {
+            least = calls;
+            best = n->id;
+        }
+    }
+    return best;
+}
+
+/* What HTTP's face would have read of it. */
+static bool fill_head(struct exchange *x)
+{
+    const struct http_header headers[] = {{SLICE("Content-Type"), SLICE("application/json")},
+                                          {SLICE("X-Request-Id"), slice_str(x->id)}};
+
+    x->method = SLICE("POST");
+    x->path = SLICE("/v1/embeddings");
+    x->headers = block_get(sizeof(headers));
+    if (x->headers == NULL) {
+        return false;
+    }
+    x->headers_bytes = sizeof(headers);
+    memcpy(x->headers, headers, sizeof(headers));
+    x->header_count = sizeof(headers) / sizeof(headers[0]);
+    return true;
+}
+
+static bool fill(struct batch_call *c, struct exchange *x)
+{
+    struct batch_group *g = c->group;
+
+    x->inner = true;
+    x->op = OP_EMBED;
+    x->native = g->shape == EMBED_OLLAMA;
+    x->relay_any_kind = g->shape == EMBED_OPENAI;
+    x->needs_model = true;
+    x->max_part_bytes = ANSWER_BYTES_MAX;
+    x->prefer_node_id = idlest_node(g);
+    if (g->shape == EMBED_OPENAI && !fill_head(x)) {
+        return false;
+    }
+    if (!write_body(c, &x->body) || !buf_append(&x->model, buf_slice(&g->model)) ||
+        !exchange_account_body(x)) {
+        return false;
+    }
+    x->body_is_json =
+        request_read(&x->request, buf_slice(&x->body), REQUEST_FROM_HTTP, NULL) == MCP_OK;
+    return x->body_is_json;
+}
+
+/* Counts as under way already. */
+void batch_call_start(struct batch_call *c)
+{
+    struct batch_group *g = c->group;
+
+    c->item_count = c->items.count;
+    c->answer = calloc(1, sizeof(*c->answer));
+    if (c->answer != NULL) {
+        c->answer->users = 1;
+        buf_init(&c->answer->body, ANSWER_BYTES_MAX);
+        c->run = exchange_new(g->sub, FACE_MCP, &call_sink, c);
+    }
+    if (c->run == NULL) {
+        batch_call_fail(c, MCP_EINTERNAL, SLICE("out of memory"), SLICE(""), 0);
+        batch_ended(&g->batch, c->item_count, loop_now_us(g->sub->loop));
+        call_free(c);
+        return;
+    }
+    batch_calls_push(&g->running, c);
+    counter_add(COUNTER_BATCH_CALLS, 1);
+    counter_add(COUNTER_BATCH_INPUTS, (int64_t)c->inputs);
+    counter_add(COUNTER_BATCH_EQUAL, (int64_t)(c->items.count - c->inputs));
+    if (fill(c, c->run)) {
+        exchange_start(c->run);
+    } else {
+        exchange_refuse(c->run, MCP_EINTERNAL, "out of memory");
+    }
+}
