@@ -19,7 +19,7 @@
 
 /* Prints one line to stderr and aborts. */
 void check_failed(const char *cond, const char *file, int line, const char *func)
-    __attribute__((noreturn));
+    __attribute__((cold, noreturn));
 
 /* calloc that ends the process with one line when memory is out: for start-up only. */
 void *xcalloc(size_t count, size_t size) __attribute__((malloc));

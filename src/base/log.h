@@ -17,7 +17,7 @@ extern _Atomic unsigned log_threshold;
 /* Lines go to `sink` from now on (NULL: dropped). Start-up only. */
 void log_set_sink(log_sink_fn sink, void *owner);
 void log_write(enum log_level level, const char *event, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+    __attribute__((cold, format(printf, 3, 4)));
 
 #define LOG_AT(level, event, ...)                                                                  \
     do {                                                                                           \

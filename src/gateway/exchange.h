@@ -183,7 +183,7 @@ bool exchange_authorized(struct exchange *x);
 void exchange_refuse_unauthorized(struct exchange *x);
 /* Ends it, started or not, with an error of the face's own reading; `ended` comes later in this
  * turn. */
-void exchange_refuse(struct exchange *x, int code, const char *text);
+void exchange_refuse(struct exchange *x, int code, const char *text) __attribute__((cold));
 /* The client left or cancelled: the node connection closes at once, no callback comes any more.
  * Nulls the pointer. */
 void exchange_cancel(struct exchange **x);
@@ -209,7 +209,7 @@ uint64_t exchange_read_us(const struct exchange *x);
 bool exchange_try_again(struct exchange *x);
 /* A failure inside, and the good end. The exchange is over when these return (its memory lasts
  * until the end of the turn). */
-void exchange_fail(struct exchange *x, int code, const char *text);
+void exchange_fail(struct exchange *x, int code, const char *text) __attribute__((cold));
 void exchange_succeed(struct exchange *x);
 /* One part for the client; counts, and notes the time of the first. */
 void exchange_note_part(struct exchange *x, size_t bytes);

@@ -17,6 +17,6 @@ void steps_go_back(struct exchange *x);
 /* The last one (forward.c): sends the request to the node that was chosen. */
 enum step_result step_forward(struct exchange *x);
 /* Ends the exchange; for steps to return. */
-enum step_result step_fail(struct exchange *x, int code, const char *text);
+enum step_result step_fail(struct exchange *x, int code, const char *text) __attribute__((cold));
 
 #endif
