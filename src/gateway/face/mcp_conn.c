@@ -271,6 +271,8 @@ void mcp_conn_stray_error(struct mcp_conn *c, uint32_t about, int code, struct s
     counter_add(COUNTER_MCP_ERRORS, 1);
     if (error_body_mcp(&body, code, text, 0, session == about ? ERROR_NO_SESSION : about)) {
         mcp_conn_control(c, WIRE_OP_RESPONSE, session, buf_slice(&body));
+    } else {
+        mcp_out_fail(&c->out);
     }
     buf_fini(&body);
 }

@@ -125,7 +125,7 @@ static void put_result(struct mcp_exchange *m, const struct exchange_result *r)
     if (ok) {
         put_error(m, r->code, buf_slice(&body));
     } else {
-        m->conn->out.failed = true;
+        mcp_out_fail(&m->conn->out);
     }
     buf_fini(&body);
 }
@@ -163,7 +163,7 @@ static void put_ack(struct mcp_exchange *m)
         counter_add(COUNTER_MCP_ACKS, 1);
         mcp_out_aside(&m->conn->out, &m->lane, WIRE_OP_ACK, buf_slice(&body));
     } else {
-        m->conn->out.failed = true;
+        mcp_out_fail(&m->conn->out);
     }
     buf_fini(&body);
 }

@@ -69,6 +69,9 @@ static void put_frame(struct mcp_out *o, enum wire_opcode opcode, uint32_t sessi
     struct slice pieces[3];
     size_t count = 2;
 
+    if (o->failed) {
+        return;
+    }
     encode_header(o, opcode, session, payload.len, header);
     pieces[0] = slice_of(header, sizeof(header));
     pieces[1] = payload;
@@ -100,6 +103,12 @@ static void wait_for_socket(struct mcp_out *o)
         o->waiting = true;
         sock_notify_sent(o->sock);
     }
+}
+
+void mcp_out_fail(struct mcp_out *o)
+{
+    o->failed = true;
+    wait_for_socket(o); /* which tells the owner */
 }
 
 /* --- lanes ---------------------------------------------------------------------------------------
@@ -191,7 +200,7 @@ static void add_frame(struct mcp_out *o, struct mcp_lane *lane, enum wire_opcode
     struct mcp_out_frame *f = block_get(bytes);
 
     if (f == NULL) {
-        o->failed = true;
+        mcp_out_fail(o);
         return;
     }
     *f = (struct mcp_out_frame){
@@ -315,8 +324,10 @@ void mcp_out_control(struct mcp_out *o, enum wire_opcode opcode, uint32_t sessio
         encode_crc(header, payload, crc);
         buf_append(&o->control, slice_of(crc, sizeof(crc)));
     }
-    o->failed = o->failed || buf_failed(&o->control);
     wait_for_socket(o);
+    if (buf_failed(&o->control)) {
+        mcp_out_fail(o);
+    }
 }
 
 size_t mcp_out_control_bytes(const struct mcp_out *o)
@@ -334,7 +345,7 @@ size_t mcp_out_unsent(const struct mcp_out *o)
 
 static void put_control(struct mcp_out *o)
 {
-    if (buf_len(&o->control) > 0) {
+    if (buf_len(&o->control) > 0 && !o->failed) {
         (void)sock_write(o->sock, buf_slice(&o->control)); /* a failure breaks it */
         buf_release(&o->control);
     }

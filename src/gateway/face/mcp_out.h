@@ -55,7 +55,7 @@ struct mcp_out {
     size_t ready_bytes; /* payloads of the lanes in it */
     size_t free_bytes;  /* of all lanes: answers that a client can have made without end */
     bool waiting;       /* for the socket: `sent` is asked for */
-    bool failed;        /* out of memory: a frame is missing, the connection is to be closed */
+    bool failed;        /* a frame is missing: no other follows, the connection is to be closed */
     /* All of a lane has gone to the socket, later than in the call that put it there. */
     void (*emptied)(void *owner, struct mcp_lane *lane);
     void *owner;
@@ -68,6 +68,9 @@ void mcp_out_init(struct mcp_out *o, struct sock *sock,
 void mcp_out_fini(struct mcp_out *o);
 /* From the next frame on: bits of enum wire_feature, and the client's max_frame. */
 void mcp_out_negotiated(struct mcp_out *o, uint32_t features, uint32_t max_frame_bytes);
+
+/* Out of memory: a frame that is to be sent cannot be made. */
+void mcp_out_fail(struct mcp_out *o);
 
 /* A frame that goes ahead of data. */
 void mcp_out_control(struct mcp_out *o, enum wire_opcode opcode, uint32_t session,

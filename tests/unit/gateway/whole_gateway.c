@@ -8,6 +8,10 @@
 
 #include <cmocka.h>
 
+#include "node/node.h"
+#include "node/poll.h"
+#include "node/registry_internal.h"
+
 static void on_tick(void *owner)
 {
     loop_stop(owner);
@@ -19,6 +23,9 @@ void whole_gateway_wait_ready(struct gateway *g, struct loop *loop)
 
     timer_init(&tick, on_tick, loop);
     for (int i = 0; i < 20000 && !gateway_ready(g); i++) {
+        for (size_t n = 0; n < g->nodes->count; n++) {
+            node_poll_now(g->nodes->list[n]->poll);
+        }
         timer_arm(loop, &tick, 1);
         loop_run(loop);
     }

@@ -11,7 +11,7 @@
  * gateway, the configuration. */
 struct listener *whole_gateway_open(struct gateway *g, struct config **config, struct loop *loop,
                                     listener_cb on_node_accept);
-/* Runs the loop until its node is up, 20 s at most. */
+/* Runs the loop until its node is up, 20 s at most; it is polled at once. */
 void whole_gateway_wait_ready(struct gateway *g, struct loop *loop);
 
 #endif
