@@ -92,8 +92,9 @@ static void leave(void *owner)
     finish(u);
 }
 
-/* The gateway should have answered by now, or ended the connection; on a network that swallows
- * connections nobody can. */
+/* The gateway should have said something by now, or ended the connection; on a network that
+ * swallows connections nobody can. (How long all of an answer takes is the network's business: with
+ * buffers of a few bytes on a long way, hours.) */
 static void lose_patience(void *owner)
 {
     assert_true(world.plan.net_hangs);
@@ -215,9 +216,7 @@ static void answer_over(struct user *u, size_t at, enum deal_end how)
         memmove(u->deals, u->deals + 1, (SESSIONS_MAX - 1) * sizeof(u->deals[0]));
         u->deals[SESSIONS_MAX - 1] = NULL;
     }
-    if (!leave_when_done(u)) {
-        timer_arm(world.loop, &u->patience, PATIENCE_MS);
-    }
+    (void)leave_when_done(u);
 }
 
 static bool ends_with_error(struct slice body)
@@ -378,6 +377,7 @@ static void on_data(void *owner, struct slice in)
 {
     struct user *u = owner;
 
+    timer_arm(world.loop, &u->patience, PATIENCE_MS);
     if (u->terms.is_on) {
         terms_hear(&u->terms, in, &heard, u, &u->out);
     } else {
