@@ -201,13 +201,35 @@ def test_an_error_behind_some_text_stands_on_a_line_of_its_own(tmp_path, part, s
             chat.leave()
 
 
-def test_the_gateway_goes_away(tmp_path):
-    with McpServer(echo) as server:
-        with Chat(server, tmp_path) as chat:
-            server.__exit__(None)
-            chat.type("a\n")
-            chat.expect("no gateway there: ")
-            assert chat.wait() == 4
+def test_the_gateway_goes_away_and_comes_back(tmp_path):
+    """Lines fail with one error each and are forgotten; nothing else is, and the next line connects anew."""
+    path = tmp_path / "gateway.sock"
+    with McpServer(echo, unix_path=path) as server, Chat(server, tmp_path) as chat:
+        chat.say("one")
+        server.__exit__(None)
+        for _ in range(2):
+            said_so = chat.say("lost")
+            assert said_so.count("mcpgate: no gateway there: ") == said_so.count("\n") == 1
+        assert "Saved; " in chat.say("/save kept")
+        assert "messages    2\n" in chat.say("/show")
+        path.unlink()
+        with McpServer(echo, unix_path=path) as again:
+            assert chat.say("two").startswith("you said two\n")
+            chat.leave()
+    assert [message["content"] for message in again.requests[-1]["messages"]] == ["one", "you said one", "two"]
+    kept = json.loads((tmp_path / "state/mcpgate/chats/kept.json").read_text())
+    assert [message["content"] for message in kept["messages"]] == ["one", "you said one"]
+
+
+def test_the_gateway_goes_away_in_an_answer(tmp_path):
+    def answer(exchange):
+        exchange.part(says("so far", chat=True)[0])
+        exchange.connection.close()
+
+    with McpServer(answer) as server, Chat(server, tmp_path) as chat:
+        assert chat.say("a").startswith("so far\nmcpgate: ")
+        assert "messages    0\n" in chat.say("/show")
+        chat.leave()
 
 
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
