@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <semaphore.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +20,7 @@ struct sub_thread {
     loop_cb on_drained; /* of the main reactor */
     void *on_drained_owner;
     sem_t made;   /* by the thread: `error` says how it went */
-    sem_t go;     /* by the main reactor: to run, then to end */
+    sem_t go;     /* by the main reactor: to run, or `never` */
     int error;    /* errno; 0: there is a loop */
     bool started; /* the main reactor's */
     bool never;   /* it ends without having run */
@@ -44,11 +43,12 @@ static void post_surely(struct loop *loop, loop_cb cb, void *owner)
     }
 }
 
+/* The loop runs on: it can still be asked about what it did. */
 static void on_drained(void *owner)
 {
     struct sub_thread *t = owner;
 
-    loop_stop(t->sub->loop);
+    post_surely(nodes_loop(t->leader), t->on_drained, t->on_drained_owner);
 }
 
 static void serve(struct sub_thread *t, struct loop *loop)
@@ -61,9 +61,6 @@ static void serve(struct sub_thread *t, struct loop *loop)
     wait_for(&t->go);
     if (!t->never) {
         loop_run(loop);
-        post_surely(nodes_loop(t->leader), t->on_drained, t->on_drained_owner);
-        /* The main reactor may still post to the loop. */
-        wait_for(&t->go);
     }
     sub_fini(t->sub);
     nodes_free(&nodes);
@@ -87,20 +84,6 @@ static void *run(void *arg)
     return NULL;
 }
 
-/* Signals are the main reactor's. */
-static int create(struct sub_thread *t)
-{
-    sigset_t all;
-    sigset_t before;
-    int rv;
-
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    rv = pthread_create(&t->thread, NULL, run, t);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rv;
-}
-
 struct sub_thread *sub_thread_new(struct sub *s, struct nodes *leader, const struct sub_options *o,
                                   struct err *e)
 {
@@ -117,7 +100,7 @@ struct sub_thread *sub_thread_new(struct sub *s, struct nodes *leader, const str
     t->on_drained_owner = o->on_drained_owner;
     (void)sem_init(&t->made, 0, 0); /* neither can fail */
     (void)sem_init(&t->go, 0, 0);
-    rv = create(t);
+    rv = loop_thread_create(&t->thread, run, t);
     if (rv == 0) {
         (void)snprintf(name, sizeof(name), "sub-%u", o->index % 1000);
         (void)pthread_setname_np(t->thread, name); /* for who looks with top -H */
@@ -152,6 +135,13 @@ void sub_thread_drain(struct sub_thread *t)
     post_surely(t->sub->loop, drain, t->sub);
 }
 
+static void stop(void *owner)
+{
+    struct sub *s = owner;
+
+    loop_stop(s->loop);
+}
+
 void sub_thread_free(struct sub_thread **tp)
 {
     struct sub_thread *t = *tp;
@@ -160,8 +150,12 @@ void sub_thread_free(struct sub_thread **tp)
         return;
     }
     *tp = NULL;
-    t->never = !t->started;
-    (void)sem_post(&t->go);
+    if (t->started) {
+        post_surely(t->sub->loop, stop, t->sub);
+    } else {
+        t->never = true;
+        (void)sem_post(&t->go);
+    }
     (void)pthread_join(t->thread, NULL);
     (void)sem_destroy(&t->made);
     (void)sem_destroy(&t->go);

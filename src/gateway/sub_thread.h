@@ -10,7 +10,7 @@ struct sub_thread;
 
 /* Starts the thread and makes its loop; nothing runs on it yet. While the main loop does not run.
  * NULL with the error. `leader` is the main reactor's registry; `o` may go afterwards. Once the sub
- * reactor is drained its loop stands still and o->on_drained is called on the main reactor's. */
+ * reactor is drained o->on_drained is called on the main reactor's loop; its own goes on. */
 struct sub_thread *sub_thread_new(struct sub *s, struct nodes *leader, const struct sub_options *o,
                                   struct err *e);
 /* Its loop runs from now on. */

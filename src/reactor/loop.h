@@ -7,6 +7,7 @@
 #ifndef MCP_REACTOR_LOOP_H
 #define MCP_REACTOR_LOOP_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -90,6 +91,8 @@ size_t loop_gentle_count(const struct loop *loop);
  * thread, and stays so after loop_free; call it before other threads are started, so that they
  * inherit that. */
 int loop_signal(struct loop *loop, int signal, loop_cb cb, void *owner);
+/* pthread_create for a thread that gets no signals: those are some loop's. */
+int loop_thread_create(pthread_t *thread, void *(*run)(void *arg), void *arg);
 
 /* From any thread: `cb` runs on the loop in a later turn, in the order posted. 0 or MCP_ENOMEM. */
 int loop_post(struct loop *loop, loop_cb cb, void *owner);

@@ -2,8 +2,7 @@
 /* A loop's helper threads for what blocks. At most HELPERS_MAX, each started when work comes and
  * all others are busy. loop_free joins them, but for those in work that can be dropped: a look-up
  * of a name may take half a minute, and nobody waits for it any more. Such a thread ends by itself,
- * and the last one frees what they share. Signals are blocked in them: those are the loop's. */
-#include <signal.h>
+ * and the last one frees what they share. */
 #include <stdlib.h>
 
 #include "base/check.h"
@@ -125,17 +124,12 @@ static struct offload *offload_new(struct loop *loop)
 static bool start_helper(struct offload *o)
 {
     struct helper *h = &o->helpers[o->helper_count];
-    sigset_t all;
-    sigset_t before;
-    int rv;
+    bool started;
 
     h->offload = o;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    rv = pthread_create(&h->thread, NULL, help, h);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    o->helper_count += rv == 0;
-    return rv == 0;
+    started = loop_thread_create(&h->thread, help, h) == 0;
+    o->helper_count += started;
+    return started;
 }
 
 static void forget(struct errand *r)

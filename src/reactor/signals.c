@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Signals of a loop, through one signalfd. */
+/* Signals of a loop, through one signalfd; threads that get none. */
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -80,6 +80,18 @@ int loop_signal(struct loop *loop, int signal, loop_cb cb, void *owner)
         return -1;
     }
     return 0;
+}
+
+int loop_thread_create(pthread_t *thread, void *(*run)(void *arg), void *arg)
+{
+    sigset_t all, before;
+    int rv;
+
+    (void)sigfillset(&all); /* these fail on bad arguments alone */
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    rv = pthread_create(thread, NULL, run, arg);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return rv;
 }
 
 void signals_fini(struct loop *loop)

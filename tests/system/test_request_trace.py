@@ -3,12 +3,14 @@
 import json
 import os
 import re
+import signal
+import socket
 import subprocess
 
 import pytest
 
 from gateway import Gateway
-from http_bytes import HttpClient, ask, encode_json
+from http_bytes import HttpClient, ask, encode_json, wait_until
 from node import CLOSE, Gate, answer, ndjson, pause
 from ollama_node import OllamaNode, generate_parts
 
@@ -200,6 +202,26 @@ def test_a_request_that_runs(gateway, node):
     assert events(why(gateway, "runs"))[-1] == "end"
 
 
+def test_a_sub_reactor_that_has_drained_answers_still():
+    gate = Gate()
+    with OllamaNode() as node, Gateway(node, config={"reactor": {"count": 2}}) as gateway:
+        asked(gateway, "before")  # on each in turn
+        asked(gateway, "before")
+        node.next("/api/generate", ndjson(*PARTS[:1], gate, *PARTS[1:]))
+        with HttpClient(gateway.http) as client:
+            client.request("POST", "/api/generate", GENERATE, [("X-Request-Id", "runs")])
+            client.head()
+            client.chunk()
+            gateway.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: ask(gateway.admin, "GET", "/readyz").body == b"shutting down\n", "the drain")
+            assert why(gateway, "runs")["state"] == "running"
+            assert len(requests(gateway, "before")) == 2
+            gate.open()
+            while client.chunk():
+                pass
+        gateway.wait_exit()
+
+
 def test_what_loading_took(gateway, node):
     slow = {**PARTS[-1], "load_duration": 20_000_000}
     node.next("/api/generate", [pause(0.05), *ndjson(*PARTS[:-1], slow)])
@@ -256,12 +278,26 @@ def test_who_asks_and_leaves_harms_nobody(gateway):
 
 @pytest.mark.parametrize("args, status, text", [
     ((), 2, "expected the id of a request"), (("a b",), 2, "expected the id of one request"), (("a", "b"), 2, "not 'b'"),
-    (("--admin", "127.0.0.1:1", "a"), 4, "no gateway there: 127.0.0.1:1"), (("--admin", "a:b:c", "a"), 2, "expected host:port")])
+    (("--admin", "127.0.0.1:1", "a"), 4, "no gateway there: 127.0.0.1:1: Connection refused; "), (("--admin", "a:b:c", "a"), 2, "expected host:port")])
 def test_what_cannot_be_asked(gateway, args, status, text):
     result = run(gateway, *args)
     assert result.returncode == status and text in result.stderr and not result.stdout
 
 
-def test_what_answers_is_no_admin_listener(gateway):
-    result = run(gateway, "--admin", "%s:%d" % gateway.mcp, "a")
-    assert result.returncode in (1, 4) and result.stderr
+@pytest.mark.parametrize("face", ["mcp", "http", "node"])
+def test_what_answers_is_no_admin_listener(gateway, node, face):
+    """One line that names what was asked, and what was expected."""
+    address = node.name if face == "node" else "%s:%d" % getattr(gateway, face)
+    result = run(gateway, "--admin", address, "a")
+    assert (result.returncode, result.stdout) == (4, "")
+    assert re.fullmatch(rf"mcpgate: what answers at {address} is no admin listener \(.+\); --admin takes the address of "
+                        r"admin\.listen, 127\.0\.0\.1:6060 by default\n", result.stderr), result.stderr
+
+
+def test_nothing_answers():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = "127.0.0.1:%d" % silent.getsockname()[1]
+        result = subprocess.run([BIN, "why", "--admin", address, "a"], capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 1
+    assert result.stderr == f"mcpgate: {address}: no answer within 5 s; --admin takes the address of admin.listen, " \
+                            "127.0.0.1:6060 by default\n"
