@@ -13,7 +13,9 @@
 #include "client/io/address.h"
 #include "http/parse/message.h"
 
-enum { ANSWER_S = 5, READ_BYTES = 1 << 14 };
+enum { ANSWER_S = 5, READ_BYTES = 1 << 14, STATUS_BAD = 400, STATUS_NO_PAGE = 404 };
+
+#define EXPECTED "--admin takes the address of admin.listen, 127.0.0.1:6060 by default"
 
 static const char *from_environment(const char *name, const char *otherwise)
 {
@@ -33,7 +35,13 @@ void cli_admin_defaults(struct cli_admin *a)
 
 static int say_unreached(const char *text)
 {
-    cli_error("no gateway there: %s; start it with: mcpgate serve", text);
+    cli_error("no gateway there: %s; start it with: mcpgate serve; " EXPECTED, text);
+    return CLI_EXIT_NO_SERVER;
+}
+
+static int say_wrong(const struct cli_admin *a, const char *why)
+{
+    cli_error("what answers at %s is no admin listener (%s); " EXPECTED, a->address, why);
     return CLI_EXIT_NO_SERVER;
 }
 
@@ -188,12 +196,17 @@ int cli_admin_get(const struct cli_admin *a, const char *path, unsigned *status,
     }
     (void)close(fd); /* everything that counts was read */
     if (e.code == MCP_ETIMEOUT) {
-        cli_error("%s: %s", a->address, e.text);
+        cli_error("%s: %s; " EXPECTED, a->address, e.text);
         return CLI_EXIT_FAILED;
     }
     if (*status == 0 || e.code != MCP_OK) {
-        cli_error("what answers at %s is no admin listener (%s)", a->address, e.text);
-        return CLI_EXIT_NO_SERVER;
+        return say_wrong(a, e.text);
+    }
+    /* Other listeners know no such page; what an admin listener does not find it says in JSON. */
+    if ((*status == STATUS_BAD || *status == STATUS_NO_PAGE) &&
+        !slice_starts(buf_slice(body), SLICE("{"))) {
+        (void)err_set(&e, MCP_EPROTOCOL, "status %u", *status);
+        return say_wrong(a, e.text);
     }
     return CLI_EXIT_OK;
 }
