@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "http/parse/status.h"
 #include "sim/server_internal.h"
 
 static struct sim_conn *conn_of(void *owner)
@@ -57,6 +58,7 @@ static void begin_request(struct sim_conn *c, const struct http_head *head)
     c->keep_alive = head->keep_alive;
     c->http11 = head->minor > 0;
     c->is_head = slice_eq(head->method, SLICE("HEAD"));
+    c->asked = true;
     c->ask_fault = http_head_find(head, SLICE("X-Sim-Fault"));
     c->fault = (struct sim_fault){0};
     c->began = c->over = c->stream = false;
@@ -77,12 +79,21 @@ static bool keep_piece(struct sim_conn *c)
     return piece.len == 0 || buf_append(&c->body, piece);
 }
 
+/* As the gateway does: before there is a request in the words of an HTTP server, else Ollama's. */
 static void bad_request(struct sim_conn *c, unsigned status, const char *text)
 {
+    struct buf *out = &c->server->text;
+
     c->state = SIM_ANSWERING;
     c->keep_alive = c->is_head = false;
     c->fault = (struct sim_fault){0}; /* of the request before */
-    sim_conn_refuse(c, status, slice_str(text));
+    if (c->asked) {
+        sim_conn_refuse(c, status, slice_str(text));
+        return;
+    }
+    buf_clear(out);
+    (void)buf_printf(out, "%u %s: %s", status, http_status_reason(status), text);
+    sim_conn_reply(c, status, SLICE("text/plain; charset=utf-8"), buf_slice(out));
 }
 
 static void take_body(struct sim_conn *c, struct slice bytes)
@@ -155,7 +166,7 @@ static size_t feed(struct sim_conn *c, struct slice in)
         ptrdiff_t n = http_parser_feed(c->parser, slice_skip(in, used), &ev, &e);
 
         if (n < 0) {
-            bad_request(c, n == MCP_ETOO_LARGE ? 431 : 400, e.text);
+            bad_request(c, http_status_of_fault((int)n), e.text);
             break;
         }
         used += (size_t)n;

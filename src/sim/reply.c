@@ -28,6 +28,7 @@ static void reply_over(struct sim_conn *c)
         return;
     }
     c->state = SIM_READING;
+    c->asked = false;
     if (!c->feeding && buf_len(&c->held) > 0) {
         task_defer(c->server->loop, &c->again);
     }

@@ -44,6 +44,7 @@ struct sim_conn {
     struct buf body;
     enum sim_route route;
     enum sim_op op;
+    bool asked; /* its head is read, and its reply not over */
     bool keep_alive;
     bool http11;
     bool is_head;

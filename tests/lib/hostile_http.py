@@ -3,7 +3,7 @@
 
 A case is the bytes, the status, and `text`: of what is refused, the end of the line that says why (None: whatever the
 parser says); of what is answered, the whole body (None: the node's). `closes`: the framing is no longer known, so the
-connection ends. `reaches`: the paths the node is asked for. `ollama`: the status that Ollama 0.17.4 gives where it is
+connection ends. `begun`: its head was fine, so that the error is in the words of Ollama rather than of an HTTP server. `reaches`: the paths the node is asked for. `ollama`: the status that Ollama 0.17.4 gives where it is
 another one (None: it waits), because Go reads more leniently than RFC 9112 lets a gateway: what two readers could cut
 differently is refused here.
 """
@@ -23,6 +23,7 @@ class Case:
     closes: bool = True
     reaches: tuple = ()
     ollama: object = SAME
+    begun: bool = False
 
 
 def get(target=b"/api/version", *headers, method=b"GET", version=b"HTTP/1.1", host=HOST):
@@ -260,6 +261,8 @@ CHUNKS = {
     "trailer of 32 KiB": bad(chunks(b"d\r\n" + BODY + b"\r\n0\r\nX: " + b"x" * 33000 + b"\r\n\r\n"),
                              "more than 32768 bytes around a chunk", ollama=404),
 }
+for chunk_case in CHUNKS.values():
+    chunk_case.begun = chunk_case.status == 400
 
 # A body nobody asked for is read as one: what stands in it is no request.
 HIDDEN = get(b"/api/ps")

@@ -50,9 +50,10 @@ def send(client, data, size):
 
 
 def check_refused(case, response):
-    assert (response.get("Connection"), response.get("Content-Type")) == ("close", "text/plain; charset=utf-8")
-    begin = f"{case.status} {response.first[2]}: "
-    text = response.body.decode()
+    kind, begin, text = "text/plain; charset=utf-8", f"{case.status} {response.first[2]}: ", response.body.decode()
+    if case.begun:
+        kind, begin, text = "application/json; charset=utf-8", "", response.json()["error"]
+    assert (response.get("Connection"), response.get("Content-Type")) == ("close", kind)
     assert text.startswith(begin) and len(text) > len(begin), text
     assert case.text is None or text == begin + case.text
 

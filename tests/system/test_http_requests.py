@@ -125,6 +125,27 @@ def test_a_chunked_body_is_taken(client, node):
     assert request.get("Transfer-Encoding") is None
 
 
+ORIGIN = ("Origin", "http://localhost:3000")
+
+
+@pytest.mark.parametrize("path, error", [
+    ("/api/chat", lambda body: body["error"]), ("/api/blobs/sha256:" + 64 * "0", lambda body: body["error"]),
+    ("/v1/chat/completions", lambda body: body["error"]["message"]),
+    ("/v1/messages", lambda body: body["type"] == "error" and body["error"]["message"])])
+def test_chunks_that_break_are_an_error_of_that_api(gateway, client, node, path, error):
+    client.request("POST", path, b"", [("Transfer-Encoding", "chunked"), ("X-Request-Id", "broken"), ORIGIN])
+    client.send(b"1\r\n{\r\n")
+    client.send(b"zz\r\n")
+    response = client.response("POST")
+    assert (response.status, response.get("Connection"), response.get("X-Request-Id")) == (400, "close", "broken")
+    assert response.get("Access-Control-Allow-Origin") == ORIGIN[1]
+    assert "chunk" in error(response.json())
+    assert client.closed() == b""
+    line = gateway.wait_access(lambda line: line["id"] == "broken" and line["path"] == path)
+    assert (line["status"], line["code"]) == ("400", "bad_request")
+    gateway.wait_idle()
+
+
 def test_a_request_may_come_byte_by_byte(client, node):
     client.send_each_byte(client.bytes_of("POST", "/api/generate", BODY))
     assert client.response().lines() == generate_parts("m")

@@ -168,11 +168,26 @@ def test_http_1_0_gets_a_stream_until_the_end_of_the_connection(echo):
         assert (response.framing, len(response.lines())) == ("close", 3)
 
 
-def test_what_is_no_http_is_refused(echo):
+@pytest.mark.parametrize("data, first", [
+    (b"\x16\x03\x01\r\n\r\n", "400 Bad Request"),
+    (b"GET / HTTP/3.0\r\nHost: a\r\n\r\n", "505 HTTP Version Not Supported"),
+    (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", "501 Not Implemented"),
+    (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 40000, "431 Request Header Fields Too Large")])
+def test_what_is_no_http_is_refused_as_by_the_gateway(echo, gateway, data, first):
+    for address in (echo.address, gateway.http):
+        with HttpClient(address) as client:
+            client.send(data)
+            response = client.response("POST")
+            assert (response.get("Connection"), response.get("Content-Type")) == ("close", "text/plain; charset=utf-8")
+            assert response.body.decode().startswith(first + ": ") and response.status == int(first[:3])
+            assert client.closed() == b""
+
+
+def test_a_body_that_breaks_is_answered_in_ollamas_words(echo):
     with HttpClient(echo.address) as client:
-        client.send(b"\x16\x03\x01\r\n\r\n")
+        client.send(b"POST /api/generate HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
         response = client.response("POST")
-        assert (response.status, response.get("Connection")) == (400, "close")
+        assert (response.status, response.get("Connection"), list(response.json())) == (400, "close", ["error"])
         assert client.closed() == b""
 
 

@@ -405,6 +405,17 @@ static void on_body_end(void *owner)
     exchange_start(x);
 }
 
+static void on_broken(void *owner, unsigned status, const char *reason)
+{
+    struct http_exchange *h = owner;
+
+    OBJ_CHECK(h, HTTP_EXCHANGE_MAGIC);
+    if (!h->exchange->refused) {
+        h->broken_status = h->exchange->sent_status = status;
+        exchange_refuse(h->exchange, status == 500 ? MCP_EINTERNAL : MCP_EBAD_REQUEST, reason);
+    }
+}
+
 static void on_conn_closed(void *owner)
 {
     struct http_face *f = owner;
@@ -419,6 +430,7 @@ static const struct http_server_ops server_ops = {
     .body = on_body,
     .body_end = on_body_end,
     .gone = http_exchange_gone,
+    .broken = on_broken,
     .drained = http_exchange_drained,
     .sent = http_exchange_sent,
 };

@@ -245,7 +245,7 @@ static struct slice error_text(const struct exchange_result *r, struct buf *scra
 
 static void reply_error(struct http_exchange *h, const struct exchange_result *r)
 {
-    unsigned status = exchange_error_status(h->exchange);
+    unsigned status = h->broken_status != 0 ? h->broken_status : exchange_error_status(h->exchange);
     struct buf scratch = {0};
     struct buf body = {0};
     struct slice text = error_text(r, &scratch);

@@ -27,6 +27,7 @@ struct http_exchange {
     bool body_is_encoded; /* Content-Encoding: passed on as it came */
     bool body_is_zstd;    /* read for the model's name first */
     uint64_t unsent_us; /* when the oldest bytes not yet written were read from the node; 0: none */
+    unsigned broken_status;  /* what its broken body is answered with; 0: it is not */
     int64_t stall_delivered; /* http_reply_delivered when the stall timer was armed */
     struct timer stall;
 };

@@ -81,16 +81,11 @@ static bool end_head(struct http_conn *c)
 void reply_bad(struct http_conn *c, unsigned status, const char *reason)
 {
     struct http_server *s = c->server;
-    struct slice type = SLICE("text/plain; charset=utf-8");
     struct buf body = {0};
 
-    if (s->ops->bad != NULL) {
-        type = s->ops->bad(s->owner, status, reason, &body);
-    } else {
-        (void)buf_printf(&body, "%u %s: %s", status, http_status_reason(status), reason);
-    }
+    (void)buf_printf(&body, "%u %s: %s", status, http_status_reason(status), reason);
     begin_head(s, status);
-    (void)http_header_append(&s->head, SLICE("Content-Type"), type);
+    (void)http_header_append(&s->head, SLICE("Content-Type"), SLICE("text/plain; charset=utf-8"));
     (void)buf_printf(&s->head, "Content-Length: %zu\r\nConnection: close\r\n", buf_len(&body));
     if (end_head(c)) {
         write_out(c, buf_slice(&body));

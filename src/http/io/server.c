@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/counter.h"
 #include "http/io/server_internal.h"
+#include "http/parse/status.h"
 #include "http/parse/target.h"
 
 #define TO(state) (1u << (state))
@@ -156,10 +157,17 @@ static void conn_left(struct http_conn *c, enum ending how)
 /* The client is at fault: an answer, where none has begun, and the end. */
 static void conn_bad(struct http_conn *c, unsigned status, const char *reason)
 {
-    bool answer = c->state == CONN_HEAD || c->state == CONN_IDLE ||
-                  (c->request != NULL && c->request->framing == REPLY_NOT_STARTED);
+    const struct http_server_ops *ops = c->server->ops;
+    bool begun = c->request != NULL && c->request->framing == REPLY_NOT_STARTED;
+    bool answer = begun || c->state == CONN_HEAD || c->state == CONN_IDLE;
 
     counter_add(COUNTER_HTTP_BAD, 1);
+    if (begun && ops->broken != NULL) {
+        c->request->head.keep_alive = false;
+        conn_set_state(c, CONN_REPLY);
+        ops->broken(c->request->owner, status, reason);
+        return;
+    }
     end_request(c);
     if (c->state == CONN_CLOSED) {
         return;
@@ -297,22 +305,6 @@ static void act_on(struct http_conn *c, const struct http_event *ev)
     }
 }
 
-static unsigned status_of_fault(int error)
-{
-    switch (error) {
-    case MCP_ETOO_LARGE:
-        return 431;
-    case MCP_EUNSUPPORTED_OP:
-        return 501;
-    case MCP_EUNSUPPORTED_VERSION:
-        return 505;
-    case MCP_ENOMEM:
-        return 500;
-    default:
-        return 400;
-    }
-}
-
 /* Returns bytes used. Handlers may end the request, the connection or the server meanwhile. */
 static size_t feed(struct http_conn *c, struct slice in)
 {
@@ -325,7 +317,7 @@ static size_t feed(struct http_conn *c, struct slice in)
         ptrdiff_t n = http_parser_feed(c->parser, slice_skip(in, used), &ev, &e);
 
         if (n < 0) {
-            conn_bad(c, status_of_fault((int)n), e.text);
+            conn_bad(c, http_status_of_fault((int)n), e.text);
             break;
         }
         used += (size_t)n;

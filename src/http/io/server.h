@@ -2,7 +2,8 @@
 /* HTTP/1.x connections of clients: keep-alive, pipelining (answered in order; the next request is
  * not looked at before the reply is over), HTTP/1.0, HEAD, Expect: 100-continue, chunked and
  * Content-Length framing. What is malformed or late is answered here (400, 405, 408, 417, 431, 500,
- * 501, 505) with a body from the handler's `bad`, counted as HTTP_BAD, and closes the connection.
+ * 501, 505) as Go's net/http does, or by the handler's `broken`; it is counted as HTTP_BAD, and
+ * closes the connection.
  * One `struct http_request` is one request with its reply; it belongs to the connection and ends
  * with http_reply_end, _abort or _simple, or with `gone`. Loop's thread only; callbacks come from
  * the loop, never from inside a call. Bytes are counted here (BYTES_FROM_CLIENTS, _TO_CLIENTS). */
@@ -31,17 +32,18 @@ struct http_server_ops {
     void (*request)(void *server_owner, struct http_request *q, const struct http_head *head);
     void (*body)(void *request_owner, struct slice bytes);
     void (*body_end)(void *request_owner); /* also for requests without a body */
-    /* The client left (FIN, RST, half-close), was too slow with its body or broke its framing
-     * before the reply was over. The last call for this request, which is gone afterwards: only
+    /* The client left (FIN, RST, half-close), or was too slow with its body or broke its framing
+     * once the reply had begun. The last call for this request, which is gone afterwards: only
      * http_request_peer may still be called. */
     void (*gone)(void *request_owner);
     void (*drained)(void *request_owner); /* unsent output fell to the low mark */
     /* What was queued when http_reply_notify_sent was called is written; not after the reply's end.
      */
     void (*sent)(void *request_owner);
-    /* Appends the body of an error reply of the server's own to `body` and returns its content type
-     * (static). `reason` is a text for people. NULL: text/plain as Go's net/http. */
-    struct slice (*bad)(void *server_owner, unsigned status, const char *reason, struct buf *body);
+    /* The body came too late or breaks its framing, and no reply has begun: the handler replies,
+     * now or later, with this status and `reason`, a text for people; no more of the body comes,
+     * and the connection closes behind the reply. NULL: it is answered here, and `gone` follows. */
+    void (*broken)(void *request_owner, unsigned status, const char *reason);
     /* A connection given to http_server_accept has ended: for gauges. The one callback that may
      * come from inside a call. */
     void (*closed)(void *server_owner);

@@ -2,13 +2,14 @@
 /* The connection as server.c (reading, states) and reply.c (writing) see it.
  * The timer is left where it is when a limit moves away, and armed anew when it fires too early.
  *
- * state    entered when                       timer                          left to
- * IDLE     accepted; reply and request over   idle_timeout                   HEAD
- * HEAD     first byte of a request            head_timeout from that byte    BODY
- * BODY     head complete                      body_timeout since last byte,  REPLY (request
- * complete), none while paused              DRAIN (reply over first) REPLY    request complete none
- * (the handler's)           IDLE DRAIN    reply over, the body still comes   body_timeout since
- * last byte   IDLE CLOSED   from all: conn_close; freed at the end of the turn */
+ * state   entered when                       timer                            left to
+ * IDLE    accepted; reply and request over   idle_timeout                     HEAD
+ * HEAD    first byte of a request            head_timeout from that byte      BODY
+ * BODY    head complete                      body_timeout since last byte,    REPLY, DRAIN
+ *                                            none while paused
+ * REPLY   request complete, or broken        none (the handler's)             IDLE
+ * DRAIN   reply over, the body still comes   body_timeout since last byte     IDLE
+ * CLOSED  from all: conn_close; freed at the end of the turn */
 #ifndef MCP_HTTP_IO_SERVER_INTERNAL_H
 #define MCP_HTTP_IO_SERVER_INTERNAL_H
 

@@ -3,6 +3,8 @@
 
 #include <stddef.h>
 
+#include "mcp/error.h"
+
 static const struct {
     unsigned status;
     const char *reason;
@@ -68,4 +70,20 @@ const char *http_status_reason(unsigned status)
         }
     }
     return "";
+}
+
+unsigned http_status_of_fault(int error)
+{
+    switch (error) {
+    case MCP_ETOO_LARGE:
+        return 431;
+    case MCP_EUNSUPPORTED_OP:
+        return 501;
+    case MCP_EUNSUPPORTED_VERSION:
+        return 505;
+    case MCP_ENOMEM:
+        return 500;
+    default:
+        return 400;
+    }
 }

@@ -159,32 +159,48 @@ static void test_bad(void **state)
     assert_int_equal(counters.values[COUNTER_HTTP_BAD], sizeof(bad) / sizeof(bad[0]));
 }
 
-/* Behind a reply that was queued before, and with the handler's own body. */
-static struct slice own_bad(void *owner, unsigned status, const char *reason, struct buf *body)
+/* Left to the handler: behind a reply that was queued before, and as late as it likes. */
+static void on_broken(void *owner, unsigned status, const char *reason)
 {
-    (void)owner;
-    assert_true(buf_printf(body, "{\"%u\":\"%s\"}", status, reason));
-    return SLICE("application/json");
+    struct app *a = owner;
+
+    assert_non_null(a->q);
+    a->told_len += (size_t)snprintf(a->told + a->told_len, sizeof(a->told) - a->told_len,
+                                    "broken %u %s\n", status, reason);
 }
 
-static void test_own_bad(void **state)
+static void check_broken(struct slice rest, const char *told)
 {
     struct http_server_ops ops = app_ops;
     struct app *a = app_new();
     struct peer p;
 
-    (void)state;
-    ops.bad = own_bad;
+    ops.broken = on_broken;
+    a->limits.body_timeout_ms = 20;
     a->server = http_server_new(loop, &ops, a, &a->limits);
     app_connect(a, &p);
-    peer_send(&p, SLICE("GET /now HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n\r\n"));
+    peer_send(&p, SLICE("GET /now HTTP/1.1\r\nHost: a\r\n\r\n"
+                        "PUT /want HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"));
+    peer_send(&p, rest);
+    app_wait(a, told);
+    peer_send(&p, SLICE("0\r\n\r\nGET /now HTTP/1.1\r\nHost: a\r\n\r\n")); /* of no interest */
+    http_reply_simple(&a->q, 418, SLICE("text/tea"), SLICE("no"));
     peer_wait_end(&p);
     assert_string_equal(
         peer_take_text(&p),
-        HI "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: "
-           "38\r\nConnection: close\r\n\r\n{\"400\":\"missing required Host header\"}");
+        HI "HTTP/1.1 418 \r\nContent-Type: text/tea\r\nContent-Length: 2\r\nConnection: "
+           "close\r\n\r\nno");
+    assert_false(app_was_told(a, "end\n"));
+    assert_false(app_was_told(a, "gone\n"));
     app_close(a, &p);
     free(a);
+}
+
+static void test_broken_is_the_handlers(void **state)
+{
+    (void)state;
+    check_broken(SLICE("zz\r\n"), "broken 400 Invalid character in chunk size\n");
+    check_broken(SLICE("1\r\nx"), "broken 408 the body of the request took too long\n");
 }
 
 static void test_too_large(void **state)
@@ -529,7 +545,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IO_TEST(test_dialogues),
         IO_TEST(test_bad),
-        IO_TEST(test_own_bad),
+        IO_TEST(test_broken_is_the_handlers),
         IO_TEST(test_too_large),
         IO_TEST(test_every_cut),
         IO_TEST(test_streams),
