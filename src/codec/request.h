@@ -115,6 +115,7 @@ enum { REQUEST_PIECES_MAX = 12 };
 struct request_edits {
     struct slice model;          /* set, in place of one that is there */
     struct slice options;        /* set where the body has none, or null (inherited) */
+    bool options_replace;        /* set in place of those that are there, too */
     struct slice stream;         /* "true" or "false"; set, in place of one that is there */
     struct slice stream_options; /* set, in place of one that is there */
 };

@@ -84,7 +84,8 @@ void request_forward(const struct request *r, const struct request_edits *edits,
     add_piece(out, slice_first(r->body, r->open));
     for (size_t i = 0; i < EDITS_MAX; i++) {
         const struct json_member *m = request_has(r, members[i]) ? &r->members[members[i]] : NULL;
-        bool keeps = members[i] == REQUEST_OPTIONS && m != NULL && m->kind != JSON_NULL;
+        bool keeps = members[i] == REQUEST_OPTIONS && m != NULL && m->kind != JSON_NULL &&
+                     !edits->options_replace;
 
         if (values[i].ptr != NULL && !keeps) {
             plan_edit(&p, m, keys[i], values[i]);

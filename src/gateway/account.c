@@ -2,6 +2,7 @@
 #include "gateway/account.h"
 
 #include "base/counter.h"
+#include "gateway/route_step.h"
 #include "gateway/sub.h"
 #include "http/parse/url.h"
 #include "obs/access_log.h"
@@ -79,6 +80,7 @@ void account_end(struct exchange *x)
         .total_us = now_us - x->received_us,
     };
 
+    route_note_end(x);
     counter_add(COUNTER_EXCHANGES_RUNNING, -1);
     if (!x->inner) {
         counter_add(outcome(x), 1);

@@ -10,6 +10,7 @@
 #include "codec/part.h"
 #include "gateway/assemble.h"
 #include "gateway/exchange.h"
+#include "gateway/route_step.h"
 #include "gateway/sub.h"
 #include "http/parse/sse.h"
 
@@ -39,7 +40,11 @@ static void begin_relay(struct exchange *x, const struct http_head *head)
     /* Held until something follows, so that a node that dies first can still be answered for with a
      * status. */
     x->held_head = head;
-    if (http_head_has_type(head, SLICE("application/x-ndjson"))) {
+    if (route_wants_error(x, head->status) && head->has_length &&
+        head->content_length <= NODE_ERROR_BYTES_MAX) {
+        x->answer = ANSWER_HELD_ERROR;
+        start_collecting(x, NODE_ERROR_BYTES_MAX);
+    } else if (http_head_has_type(head, SLICE("application/x-ndjson"))) {
         start_splitting(x, SPLIT_NDJSON);
     } else if (http_head_has_type(head, SLICE("text/event-stream"))) {
         start_splitting(x, SPLIT_SSE);
@@ -426,6 +431,22 @@ static void end_openai_whole(struct exchange *x)
     translated(x, result);
 }
 
+/* A node's error that was held: another model is asked, or it is the answer. */
+static void end_held(struct exchange *x)
+{
+    if (route_falls_back_from(x, x->node_status, buf_slice(&x->collect))) {
+        return;
+    }
+    release_head(x);
+    if (!x->over && buf_len(&x->collect) > 0) {
+        exchange_note_part(x, buf_len(&x->collect));
+        x->sink->bytes(x->owner, buf_slice(&x->collect));
+    }
+    if (!x->over) {
+        exchange_succeed(x);
+    }
+}
+
 static void on_end(void *owner)
 {
     struct exchange *x = owner;
@@ -435,6 +456,9 @@ static void on_end(void *owner)
     switch ((enum answer_mode)x->answer) {
     case ANSWER_RELAY:
         end_relay(x);
+        break;
+    case ANSWER_HELD_ERROR:
+        end_held(x);
         break;
     case ANSWER_ASSEMBLED:
         /* Half an event is none. Nothing went out: it can still be an error of its own. */
@@ -450,6 +474,9 @@ static void on_end(void *owner)
         end_openai_whole(x);
         break;
     case ANSWER_NODE_ERROR:
+        if (route_falls_back_from(x, x->node_status, buf_slice(&x->collect))) {
+            break;
+        }
         x->result_from_node = true;
         exchange_fail(x, error_code_from_status((int)x->node_status),
                       "the node answered with an error");
@@ -468,7 +495,7 @@ static void on_failed(void *owner, int code, const char *text, bool sent_nothing
     OBJ_CHECK(x, EXCHANGE_MAGIC);
     x->call = NULL;
     x->held_head = NULL;
-    if (sent_nothing && exchange_try_again(x)) {
+    if (sent_nothing && (exchange_try_again(x) || route_falls_back(x, code))) {
         return;
     }
     if (x->saw_end) {

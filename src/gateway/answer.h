@@ -15,6 +15,7 @@ enum answer_mode {
     ANSWER_NATIVE_WHOLE,  /* one JSON object of an Ollama node */
     ANSWER_OPENAI_STREAM, /* SSE, translated */
     ANSWER_OPENAI_WHOLE,  /* one JSON object, translated */
+    ANSWER_HELD_ERROR,    /* a node's error that another model may not have, to be relayed else */
     ANSWER_NODE_ERROR,    /* a status >= 400 for a sink that wants parts */
 };
 

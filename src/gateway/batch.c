@@ -92,7 +92,8 @@ static bool may_join(const struct exchange *x)
     return x->op == OP_EMBED && !x->inner && x->batch == NULL &&
            x->sub->config->batch != CONFIG_BATCH_OFF && x->body_is_json && !x->sub->draining &&
            !x->is_head && buf_len(&x->model) > 0 && buf_len(&x->body) <= MEMBER_BYTES_MAX &&
-           nodes_want_it(x);
+           buf_len(&x->asked_model) == 0 && /* its route may have another model to ask */
+           config_model_find(x->sub->config, buf_slice(&x->model)) == NULL && nodes_want_it(x);
 }
 
 static enum embed_verdict read_ask(const struct exchange *x, struct buf *head, struct buf *inputs)

@@ -83,8 +83,7 @@ static int set_item(struct config_load *l, enum config_item_id id, void *owner, 
 
 /* --- defaults, file, command line ------------------------------------------------------------- */
 
-/* The values of an entry of a list, or of the whole (`prefix` ""), into their structure. */
-static int set_values(struct config_load *l, const char *section, char *const *values, void *owner,
+int config_set_values(struct config_load *l, const char *section, char *const *values, void *owner,
                       const char *prefix)
 {
     for (size_t i = 0; i < CONFIG_ITEM_COUNT; i++) {
@@ -105,7 +104,7 @@ static int set_values(struct config_load *l, const char *section, char *const *v
     return MCP_OK;
 }
 
-static int set_defaults(struct config_load *l)
+int config_set_defaults(struct config_load *l, const char *section, void *owner)
 {
     char *values[CONFIG_ITEM_COUNT] = {0};
     int rc;
@@ -113,7 +112,7 @@ static int set_defaults(struct config_load *l)
     for (size_t i = 0; i < CONFIG_ITEM_COUNT; i++) {
         values[i] = config_items[i].initial == NULL ? NULL : xstrdup(config_items[i].initial);
     }
-    rc = set_values(l, NULL, values, l->c, "");
+    rc = config_set_values(l, section, values, owner, "");
     for (size_t i = 0; i < CONFIG_ITEM_COUNT; i++) {
         free(values[i]);
     }
@@ -129,7 +128,7 @@ static int set_headers(struct config_load *l, struct config_node *node,
         char key[CONFIG_KEY_MAX];
 
         (void)snprintf(key, sizeof(key), "%s.headers[%u]", prefix, i);
-        if (set_values(l, "headers", from->headers[i].value, h, key) != MCP_OK) {
+        if (config_set_values(l, "headers", from->headers[i].value, h, key) != MCP_OK) {
             return MCP_EARGUMENT;
         }
         if (h->name == NULL || h->value == NULL) {
@@ -150,7 +149,7 @@ static int add_node(struct config_load *l, const struct config_yaml_entry *from,
         from->value[CONFIG_ITEM_NODE_API_KEY_FILE] != NULL) {
         return config_fail(l, prefix, "expected api_key or api_key_file, not both");
     }
-    if (set_values(l, "nodes", from->value, node, prefix) != MCP_OK) {
+    if (config_set_values(l, "nodes", from->value, node, prefix) != MCP_OK) {
         return MCP_EARGUMENT;
     }
     if (node->url == NULL) {
@@ -195,7 +194,7 @@ static int add_keys(struct config_load *l, const struct config_yaml_values *valu
         if (value[CONFIG_ITEM_KEY_KEY] != NULL && value[CONFIG_ITEM_KEY_KEY_FILE] != NULL) {
             return config_fail(l, prefix, "expected key or key_file, not both");
         }
-        if (set_values(l, "keys", value, k, prefix) != MCP_OK) {
+        if (config_set_values(l, "keys", value, k, prefix) != MCP_OK) {
             return MCP_EARGUMENT;
         }
         if (k->name == NULL || k->key == NULL) {
@@ -233,13 +232,16 @@ static void warn_of_exposed_file(struct config_load *l, const struct config_yaml
 static int set_from_file(struct config_load *l)
 {
     const struct config_yaml_values *values = config_yaml_values(l->yaml);
-    int rc = set_values(l, NULL, values->value, l->c, "");
+    int rc = config_set_values(l, NULL, values->value, l->c, "");
 
     if (rc == MCP_OK && l->args->node_count == 0) {
         rc = add_file_nodes(l, values);
     }
     if (rc == MCP_OK) {
         rc = add_keys(l, values);
+    }
+    if (rc == MCP_OK) {
+        rc = config_add_routes(l, values);
     }
     if (rc == MCP_OK) {
         warn_of_exposed_file(l, values);
@@ -302,7 +304,7 @@ struct config *config_load(const struct config_args *args, struct err *e)
     int rc;
 
     l.c->users = 1;
-    rc = set_defaults(&l);
+    rc = config_set_defaults(&l, NULL, l.c);
     if (rc == MCP_OK && args->path != NULL) {
         const char *slash = strrchr(args->path, '/');
 
@@ -359,6 +361,7 @@ static void config_free(struct config *c)
     for (size_t i = 0; i < CONFIG_LISTEN_COUNT; i++) {
         free(*config_listen_member(c, i));
     }
+    config_free_routes(c);
     free(c->nodes);
     free(c->keys);
     free(c->warnings);

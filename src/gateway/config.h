@@ -42,6 +42,42 @@ struct config_key {
     char *key;  /* the secret; from `key` or `key_file` */
 };
 
+/* What has one arm of a route for as long as the shares stay. */
+enum config_sticky { CONFIG_STICKY_KEY, CONFIG_STICKY_SESSION, CONFIG_STICKY_REQUEST };
+
+struct config_arm {
+    char *model;
+    uint64_t weight;
+    uint64_t shadow; /* percent */
+};
+
+/* routes.NAME: see sched/route.h. */
+struct config_route {
+    char *name;
+    enum config_sticky sticky;
+    uint64_t window_ms;
+    uint64_t min_requests;
+    struct config_arm *arms; /* the first one has a weight */
+    size_t arm_count;
+    char **fallback; /* models that are asked instead, in this order */
+    size_t fallback_count;
+};
+
+/* models.NAME.pin: the text of each in JSON; NULL: not pinned. */
+struct config_pin {
+    char *num_ctx;
+    char *num_batch;
+    char *num_gpu;
+    char *main_gpu;
+    char *use_mmap;
+    char *num_thread;
+};
+
+struct config_model {
+    char *name;
+    struct config_pin pin;
+};
+
 struct config {
     _Atomic unsigned users;
     struct config_node *nodes; /* at least one: http://127.0.0.1:11434 */
@@ -52,6 +88,10 @@ struct config {
     char *origins;      /* see origin.h; NULL */
     struct config_key *keys;
     size_t key_count;
+    struct config_route *routes;
+    size_t route_count;
+    struct config_model *models;
+    size_t model_count;
     enum config_mode mode;
     uint64_t reactors; /* sub reactors in MAIN_SUB; 0: one for each core the process may use */
     enum loop_backend backend;
@@ -107,9 +147,14 @@ struct config *config_load(const struct config_args *args, struct err *e);
 struct config *config_ref(struct config *c);
 void config_unref(struct config **c);
 
-/* Appends the keys in which two of them differ, separated by commas; "nodes" and "keys" stand for
- * all that is in those. `at_start`: only those that a running gateway cannot change, else only the
- * others. False: out of memory. */
+/* The route that a model's name means, with ":latest" or without; NULL: none. */
+const struct config_route *config_route_find(const struct config *c, struct slice name);
+/* What is said about the model; NULL: nothing. */
+const struct config_model *config_model_find(const struct config *c, struct slice name);
+
+/* Appends the keys in which two of them differ, separated by commas; "nodes", "keys", "routes"
+ * and "models" stand for all that is in those. `at_start`: only those that a running gateway cannot
+ * change, else only the others. False: out of memory. */
 bool config_changes(const struct config *a, const struct config *b, bool at_start,
                     struct buf *names);
 

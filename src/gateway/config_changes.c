@@ -4,6 +4,7 @@
 
 #include "gateway/config.h"
 #include "gateway/config_item.h"
+#include "gateway/config_load.h"
 
 static bool same_text(const char *a, const char *b)
 {
@@ -62,6 +63,7 @@ static bool same_value(const struct config_item *item, const struct config *a,
     case CONFIG_TYPE_KIND:
     case CONFIG_TYPE_LEVEL:
     case CONFIG_TYPE_MODE:
+    case CONFIG_TYPE_STICKY:
     case CONFIG_TYPE_TIMING:
         return *(const unsigned *)x == *(const unsigned *)y; /* all are enums, as config_item.c */
     default:
@@ -90,6 +92,12 @@ bool config_changes(const struct config *a, const struct config *b, bool at_star
     }
     if (!at_start && !same_keys(a, b)) {
         append_name(names, "keys", "");
+    }
+    if (!at_start && !config_same_routes(a, b)) {
+        append_name(names, "routes", "");
+    }
+    if (!at_start && !config_same_models(a, b)) {
+        append_name(names, "models", "");
     }
     for (size_t i = 0; i < CONFIG_ITEM_COUNT; i++) {
         const struct config_item *item = &config_items[i];

@@ -16,7 +16,7 @@
 #include "http/parse/url.h"
 #include "reactor/addr.h"
 
-enum { SECRET_MAX = 4096, NAME_MAX_BYTES = 64 };
+enum { SECRET_MAX = 4096, NAME_MAX_BYTES = 64, MODEL_MAX_BYTES = 200, OPTION_DIGITS_MAX = 12 };
 
 const struct config_item config_items[CONFIG_ITEM_COUNT] = {
 #define CONFIG_ITEM(id, section_, key_, type_, initial_, least_, most_, structure_, member_,       \
@@ -65,6 +65,10 @@ static const struct choice backends[] = {{"auto", LOOP_BACKEND_AUTO},
                                          {0}};
 static const struct choice batches[] = {
     {"auto", CONFIG_BATCH_AUTO}, {"on", CONFIG_BATCH_ON}, {"off", CONFIG_BATCH_OFF}, {0}};
+static const struct choice stickies[] = {{"key", CONFIG_STICKY_KEY},
+                                         {"session", CONFIG_STICKY_SESSION},
+                                         {"request", CONFIG_STICKY_REQUEST},
+                                         {0}};
 static const struct choice timings[] = {{"asked", CONFIG_TIMING_ASKED},
                                         {"always", CONFIG_TIMING_ALWAYS},
                                         {"off", CONFIG_TIMING_OFF},
@@ -112,6 +116,12 @@ static const char *expected_form(enum config_type type)
         return "auto, on or off";
     case CONFIG_TYPE_MODE:
         return "main-sub or single";
+    case CONFIG_TYPE_MODEL:
+        return "a model's name";
+    case CONFIG_TYPE_OPTION:
+        return "a whole number, true or false";
+    case CONFIG_TYPE_STICKY:
+        return "key, session or request";
     case CONFIG_TYPE_NAME:
         return "a name of at most 64 printable ASCII characters without blanks";
     case CONFIG_TYPE_ORIGINS:
@@ -243,6 +253,17 @@ static bool is_own_header(const char *name)
         }
     }
     return false;
+}
+
+/* A number as JSON has it, or a word of JSON. */
+static bool is_option(const char *text)
+{
+    const char *digits = text + (text[0] == '-');
+    size_t count = strspn(digits, "0123456789");
+
+    return strcmp(text, "true") == 0 || strcmp(text, "false") == 0 ||
+           (count > 0 && count <= OPTION_DIGITS_MAX && digits[count] == '\0' &&
+            (digits[0] != '0' || count == 1));
 }
 
 static int set_header_name(const struct config_item *item, char **member, const char *text,
@@ -399,7 +420,8 @@ static int set_log(const struct config_item *item, char **member, const char *te
 bool config_item_is_single(const struct config_item *item)
 {
     return strcmp(item->section, "nodes") != 0 && strcmp(item->section, "headers") != 0 &&
-           strcmp(item->section, "keys") != 0;
+           strcmp(item->section, "keys") != 0 && strcmp(item->section, "routes") != 0 &&
+           strcmp(item->section, "arms") != 0 && strcmp(item->section, "pin") != 0;
 }
 
 int config_item_set(const struct config_item *item, void *owner, const char *text, const char *dir,
@@ -424,8 +446,15 @@ int config_item_set(const struct config_item *item, void *owner, const char *tex
         return set_choice(item, member, modes, text, e);
     case CONFIG_TYPE_BATCH:
         return set_choice(item, member, batches, text, e);
+    case CONFIG_TYPE_STICKY:
+        return set_choice(item, member, stickies, text, e);
     case CONFIG_TYPE_TIMING:
         return set_choice(item, member, timings, text, e);
+    case CONFIG_TYPE_MODEL:
+        return set_checked(item, member, text,
+                           strlen(text) <= MODEL_MAX_BYTES && is_printable(text, '!'), e);
+    case CONFIG_TYPE_OPTION:
+        return set_checked(item, member, text, is_option(text), e);
     case CONFIG_TYPE_HEADER_NAME:
         return set_header_name(item, member, text, e);
     case CONFIG_TYPE_HEADER_VALUE:

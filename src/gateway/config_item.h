@@ -21,11 +21,14 @@ enum config_type {
     CONFIG_TYPE_LEVEL,        /* enum log_level */
     CONFIG_TYPE_LOG,          /* char *; NULL for "stderr" */
     CONFIG_TYPE_MODE,         /* enum config_mode */
+    CONFIG_TYPE_MODEL,        /* char * */
     CONFIG_TYPE_NAME,         /* char * */
+    CONFIG_TYPE_OPTION,       /* char *, JSON */
     CONFIG_TYPE_ORIGINS,      /* char * */
     CONFIG_TYPE_SECRET,       /* char * */
     CONFIG_TYPE_SECRET_FILE,  /* char *, what the file holds */
     CONFIG_TYPE_SIZE,         /* uint64_t, bytes */
+    CONFIG_TYPE_STICKY,       /* enum config_sticky */
     CONFIG_TYPE_TIME,         /* uint64_t, milliseconds */
     CONFIG_TYPE_TIMING,       /* enum config_timing */
     CONFIG_TYPE_URL,          /* char * */

@@ -22,7 +22,7 @@ struct config_listen {
     const char *key;
     const char *option;
 };
-enum { CONFIG_LISTEN_COUNT = 3, CONFIG_KEY_MAX = 64 /* a path such as keys[3].name */ };
+enum { CONFIG_LISTEN_COUNT = 3, CONFIG_KEY_MAX = 160 /* a path such as keys[3].name */ };
 extern const struct config_listen config_listens[CONFIG_LISTEN_COUNT];
 
 /* What the command line gave for a listener, or NULL. */
@@ -34,6 +34,18 @@ char **config_listen_member(struct config *c, size_t i);
  * begins with a dash is an option. */
 int config_fail(const struct config_load *l, const char *key, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* The values of an entry of a list, or of the whole (`section` NULL, `prefix` ""), into their
+ * structure; and what they are where nothing is given. */
+int config_set_values(struct config_load *l, const char *section, char *const *values, void *owner,
+                      const char *prefix);
+int config_set_defaults(struct config_load *l, const char *section, void *owner);
+
+/* Routes and models (config_routes.c). */
+int config_add_routes(struct config_load *l, const struct config_yaml_values *values);
+void config_free_routes(struct config *c);
+bool config_same_routes(const struct config *a, const struct config *b);
+bool config_same_models(const struct config *a, const struct config *b);
 
 /* The rules that concern several values; also names the nodes that have no name. */
 int config_check(const struct config_load *l);

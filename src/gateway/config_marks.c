@@ -7,7 +7,7 @@
 
 #include "base/buf.h"
 
-enum { DEPTH_MAX = 8, KEY_SHOWN = 40 };
+enum { DEPTH_MAX = 8 };
 
 struct walk {
     struct config_marks *m;
@@ -55,7 +55,8 @@ static bool note_event(struct walk *w, yaml_event_type_t type, size_t line)
     return m->marks[m->count++].path != NULL;
 }
 
-/* Puts the path of what begins here in place. An over-long key is cut: it is unknown anyhow. */
+/* Puts the path of what begins here in place. An over-long key is cut: it is unknown anyhow, and no
+ * name of a route or a model is so long. */
 static void enter(struct walk *w, const yaml_event_t *event)
 {
     size_t i = w->depth - 1;
@@ -68,7 +69,7 @@ static void enter(struct walk *w, const yaml_event_t *event)
         (void)buf_printf(&w->path, "[%zu]", w->stack[i].entries++);
     } else if (!w->stack[i].at_value) {
         cut_path(&w->path, w->stack[i].path_len);
-        (void)buf_printf(&w->path, "%s%.40s", w->stack[i].path_len == 0 ? "" : ".",
+        (void)buf_printf(&w->path, "%s%.100s", w->stack[i].path_len == 0 ? "" : ".",
                          (const char *)event->data.scalar.value);
         w->stack[i].at_value = true;
     } else {

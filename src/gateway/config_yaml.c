@@ -21,9 +21,13 @@ enum {
     DEPTH_MAX = 8,
     SECTIONS = 9,
     SECTION_KEYS_MAX = 8,
-    PATH_MAX_BYTES = 96,
+    PATH_MAX_BYTES = 160,
     FILE_SHOWN = 80
 };
+
+/* Mappings whose keys are names: their fields are made for the names that the file has. */
+enum named { NAMED_ROUTES, NAMED_MODELS, NAMED_COUNT };
+static const char *const named_keys[NAMED_COUNT] = {"routes", "models"};
 
 /* The schema: fields of each mapping, ended by a NULL key. */
 struct schema {
@@ -31,10 +35,17 @@ struct schema {
     cyaml_schema_field_t header[SECTION_KEYS_MAX + 1];
     cyaml_schema_field_t node[SECTION_KEYS_MAX + 1];
     cyaml_schema_field_t key[SECTION_KEYS_MAX + 1];
-    cyaml_schema_field_t top[SECTIONS + 3 + 1];
+    cyaml_schema_field_t arm[SECTION_KEYS_MAX + 1];
+    cyaml_schema_field_t route[SECTION_KEYS_MAX + 1];
+    cyaml_schema_field_t pin[SECTION_KEYS_MAX + 1];
+    cyaml_schema_field_t model[2];
+    cyaml_schema_field_t *named[NAMED_COUNT];
+    cyaml_schema_field_t top[SECTIONS + 3 + NAMED_COUNT + 1];
     cyaml_schema_value_t header_entry;
     cyaml_schema_value_t node_entry;
     cyaml_schema_value_t key_entry;
+    cyaml_schema_value_t arm_entry;
+    cyaml_schema_value_t text_entry;
     cyaml_schema_value_t root;
 };
 
@@ -44,6 +55,8 @@ static const char *const sections[SECTIONS] = {"mcp",   "http",     "admin", "re
 struct config_yaml {
     char *shown; /* the end of the path: in a long one it says more, and the error must fit */
     struct config_marks marks;
+    const char **names[NAMED_COUNT]; /* in the marks' paths */
+    size_t name_count[NAMED_COUNT];
     struct schema schema;
     struct config_yaml_values *values;
     struct config_yaml_values none; /* where the file gives nothing at all */
@@ -81,7 +94,8 @@ static cyaml_schema_field_t list_field(const char *name, const cyaml_schema_valu
         .count_size = sizeof(unsigned),
         .value = {.type = CYAML_SEQUENCE,
                   .flags = (enum cyaml_flag)(CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL),
-                  .data_size = sizeof(struct config_yaml_entry),
+                  .data_size = (entry->flags & CYAML_FLAG_POINTER) != 0 ? (uint32_t)sizeof(char *)
+                                                                        : entry->data_size,
                   .sequence = {.entry = entry, .min = 1, .max = CYAML_UNLIMITED}},
     };
 }
@@ -95,10 +109,62 @@ static cyaml_schema_value_t mapping(enum cyaml_flag flags, size_t size,
                                   .mapping = {.fields = fields}};
 }
 
-static void make_schema(struct schema *s)
+static void make_route(struct schema *s)
 {
+    size_t count = add_items(s->route, "routes", offsetof(struct config_yaml_entry, value));
+
+    ASSERT(count + 2 <= SECTION_KEYS_MAX);
+    (void)add_items(s->arm, "arms", offsetof(struct config_yaml_entry, value));
+    s->arm_entry = mapping(CYAML_FLAG_DEFAULT, sizeof(struct config_yaml_entry), s->arm);
+    s->text_entry =
+        (cyaml_schema_value_t){CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 0, CYAML_UNLIMITED)};
+    s->route[count++] = list_field("arms", &s->arm_entry, offsetof(struct config_yaml_entry, arms),
+                                   offsetof(struct config_yaml_entry, arm_count));
+    s->route[count] =
+        list_field("fallback", &s->text_entry, offsetof(struct config_yaml_entry, fallback),
+                   offsetof(struct config_yaml_entry, fallback_count));
+}
+
+static void make_model(struct schema *s)
+{
+    (void)add_items(s->pin, "pin", offsetof(struct config_yaml_entry, value));
+    /* At the offset 0, as sections are below. */
+    s->model[0] = (cyaml_schema_field_t){
+        .key = "pin",
+        .value = mapping(CYAML_FLAG_OPTIONAL, sizeof(struct config_yaml_entry), s->pin),
+    };
+}
+
+/* A field for each name, whose entry is one of an array. */
+static cyaml_schema_field_t named_field(struct config_yaml *y, enum named which,
+                                        const cyaml_schema_field_t *entry, size_t offset)
+{
+    size_t size = sizeof(struct config_yaml_entry), count = y->name_count[which];
+    cyaml_schema_field_t *fields = xcalloc(count + 1, sizeof(*fields));
+
+    for (size_t i = 0; i < count; i++) {
+        fields[i] = (cyaml_schema_field_t){
+            .key = y->names[which][i],
+            .data_offset = (uint32_t)(i * size),
+            .value = mapping(CYAML_FLAG_OPTIONAL, size, entry),
+        };
+    }
+    y->schema.named[which] = fields;
+    return (cyaml_schema_field_t){
+        .key = named_keys[which],
+        .data_offset = (uint32_t)offset,
+        .value = mapping((enum cyaml_flag)(CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL),
+                         (count + 1) * size, fields),
+    };
+}
+
+static void make_schema(struct config_yaml *y)
+{
+    struct schema *s = &y->schema;
     size_t top = 0, count;
 
+    make_route(s);
+    make_model(s);
     (void)add_items(s->header, "headers", offsetof(struct config_yaml_entry, value));
     s->header_entry = mapping(CYAML_FLAG_DEFAULT, sizeof(struct config_yaml_entry), s->header);
     count = add_items(s->node, "nodes", offsetof(struct config_yaml_entry, value));
@@ -127,7 +193,28 @@ static void make_schema(struct schema *s)
     }
     s->top[top++] = list_field("keys", &s->key_entry, offsetof(struct config_yaml_values, keys),
                                offsetof(struct config_yaml_values, key_count));
+    s->top[top++] =
+        named_field(y, NAMED_ROUTES, s->route, offsetof(struct config_yaml_values, routes));
+    s->top[top++] =
+        named_field(y, NAMED_MODELS, s->model, offsetof(struct config_yaml_values, models));
     s->root = mapping(CYAML_FLAG_POINTER, sizeof(struct config_yaml_values), s->top);
+}
+
+/* Which of the fields the path begins with; names may hold what separates the parts of a path. */
+static const cyaml_schema_field_t *find_field(const cyaml_schema_field_t *fields, const char *path)
+{
+    const cyaml_schema_field_t *found = NULL;
+    size_t longest = 0;
+
+    for (const cyaml_schema_field_t *f = fields; f->key != NULL; f++) {
+        size_t len = strlen(f->key);
+
+        if (len > longest && strncmp(path, f->key, len) == 0 && strchr(".[", path[len]) != NULL) {
+            longest = len;
+            found = f;
+        }
+    }
+    return found;
 }
 
 /* What the schema says about `path`; NULL: nothing, it is unknown. For a single value, `*item` is
@@ -139,11 +226,11 @@ static const cyaml_schema_value_t *find_schema(const struct schema *s, const cha
 
     *item = NULL;
     while (*path != '\0') {
-        size_t len = strcspn(path, ".[");
         const cyaml_schema_field_t *f;
 
         if (*path == '[') {
-            len = strcspn(path, "]");
+            size_t len = strcspn(path, "]");
+
             if (at->type != CYAML_SEQUENCE || path[len] == '\0') { /* a key may hold a bracket */
                 return NULL;
             }
@@ -153,18 +240,14 @@ static const cyaml_schema_value_t *find_schema(const struct schema *s, const cha
             if (at->type != CYAML_MAPPING) {
                 return NULL;
             }
-            for (f = at->mapping.fields; f->key != NULL; f++) {
-                if (strlen(f->key) == len && memcmp(f->key, path, len) == 0) {
-                    break;
-                }
-            }
-            if (f->key == NULL) {
+            f = find_field(at->mapping.fields, path);
+            if (f == NULL) {
                 return NULL;
             }
             at = &f->value;
             *item =
                 at->type == CYAML_STRING ? &config_items[f->data_offset / sizeof(char *)] : NULL;
-            path += len;
+            path += strlen(f->key);
         }
         path += *path == '.';
     }
@@ -198,15 +281,21 @@ static void append_expected(struct buf *text, const cyaml_schema_value_t *schema
 {
     char expected[CONFIG_EXPECTED_MAX];
 
-    if (schema->type == CYAML_MAPPING) {
+    if (schema->type == CYAML_MAPPING && schema->mapping.fields->key == NULL) {
+        (void)buf_append_str(text, "expected names, and keys below each");
+    } else if (schema->type == CYAML_MAPPING) {
         (void)buf_append_str(text, "expected keys below it: ");
         append_keys(text, schema);
+    } else if (schema->type == CYAML_SEQUENCE && schema->sequence.entry->type == CYAML_STRING) {
+        (void)buf_append_str(text, "expected a list of names");
     } else if (schema->type == CYAML_SEQUENCE) {
         (void)buf_append_str(text, "expected a list of entries with the keys ");
         append_keys(text, schema->sequence.entry);
     } else if (item != NULL) {
         config_item_expected(item, expected);
         (void)buf_printf(text, "expected %s", expected);
+    } else {
+        (void)buf_append_str(text, "expected a name");
     }
 }
 
@@ -261,6 +350,33 @@ static cyaml_config_t cyaml_settings(size_t *events_read)
     };
 }
 
+static bool has_name(const struct config_yaml *y, enum named which, const char *name)
+{
+    for (size_t i = 0; i < y->name_count[which]; i++) {
+        if (strcmp(y->names[which][i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What lies in the mapping, each once. */
+static void take_names(struct config_yaml *y, enum named which)
+{
+    const char *above = named_keys[which];
+    size_t len = strlen(above);
+
+    y->names[which] = xcalloc(y->marks.count + 1, sizeof(char *));
+    for (size_t i = 0; i < y->marks.count; i++) {
+        const struct config_mark *m = &y->marks.marks[i];
+
+        if (m->parent_len == len && strncmp(m->path, above, len) == 0 && m->path[len] == '.' &&
+            m->path[len + 1] != '\0' && !has_name(y, which, m->path + len + 1)) {
+            y->names[which][y->name_count[which]++] = m->path + len + 1;
+        }
+    }
+}
+
 static int load_values(struct config_yaml *y, struct slice text, struct err *e)
 {
     size_t events_read = 0;
@@ -268,7 +384,10 @@ static int load_values(struct config_yaml *y, struct slice text, struct err *e)
     void *values = NULL;
     cyaml_err_t code;
 
-    make_schema(&y->schema);
+    for (int i = 0; i < NAMED_COUNT; i++) {
+        take_names(y, (enum named)i);
+    }
+    make_schema(y);
     code = cyaml_load_data((const uint8_t *)text.ptr, text.len, &config, &y->schema.root, &values,
                            NULL);
     if (code == CYAML_OK) {
@@ -344,6 +463,10 @@ void config_yaml_free(struct config_yaml **y)
     if ((*y)->values != NULL) {
         (void)cyaml_free(&config, &(*y)->schema.root, (*y)->values, 0); /* fails on bad arguments */
     }
+    for (int i = 0; i < NAMED_COUNT; i++) {
+        free((*y)->schema.named[i]);
+        free((*y)->names[i]);
+    }
     config_marks_fini(&(*y)->marks);
     free((*y)->shown);
     free(*y);
@@ -353,6 +476,17 @@ void config_yaml_free(struct config_yaml **y)
 const struct config_yaml_values *config_yaml_values(const struct config_yaml *y)
 {
     return y->values == NULL ? &y->none : y->values;
+}
+
+size_t config_yaml_names(const struct config_yaml *y, const char *key, const char *const **names)
+{
+    for (int i = 0; i < NAMED_COUNT; i++) {
+        if (strcmp(named_keys[i], key) == 0) {
+            *names = y->names[i];
+            return y->name_count[i];
+        }
+    }
+    return 0;
 }
 
 bool config_yaml_has(const struct config_yaml *y, const char *key)

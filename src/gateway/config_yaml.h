@@ -15,6 +15,10 @@ struct config_yaml_entry {
     char *value[CONFIG_ITEM_COUNT];
     struct config_yaml_entry *headers; /* of a node */
     unsigned header_count;
+    struct config_yaml_entry *arms; /* of a route */
+    unsigned arm_count;
+    char **fallback;
+    unsigned fallback_count;
 };
 
 struct config_yaml_values {
@@ -24,6 +28,9 @@ struct config_yaml_values {
     unsigned node_count;
     struct config_yaml_entry *keys;
     unsigned key_count;
+    /* Mappings whose keys are names, in the order of the file. */
+    struct config_yaml_entry *routes;
+    struct config_yaml_entry *models;
 };
 
 struct config_yaml;
@@ -31,6 +38,9 @@ struct config_yaml;
 /* NULL with an error that begins "FILE:LINE: " or "FILE: ". */
 struct config_yaml *config_yaml_load(const char *path, struct err *e);
 void config_yaml_free(struct config_yaml **y);
+
+/* The names in "routes" or "models". */
+size_t config_yaml_names(const struct config_yaml *y, const char *key, const char *const **names);
 
 const struct config_yaml_values *config_yaml_values(const struct config_yaml *y);
 /* Whether the file gives the key itself. */

@@ -59,8 +59,11 @@ static void exchange_destroy(void *ptr)
     buf_fini(&x->key);
     buf_fini(&x->body);
     buf_fini(&x->model);
+    buf_fini(&x->asked_model);
+    buf_fini(&x->routed_model);
     buf_fini(&x->inherited_model);
     buf_fini(&x->inherited_options);
+    buf_fini(&x->pinned_options);
     buf_fini(&x->http);
     block_put(x->headers, x->headers_bytes);
     openai_call_free(&x->openai);
@@ -249,19 +252,29 @@ void exchange_start(struct exchange *x)
     task_defer(x->sub->loop, &x->run);
 }
 
+void exchange_begin_anew(struct exchange *x)
+{
+    x->node_id = 0;
+    x->node_status = 0;
+    x->held_head = NULL;
+    x->splitting = false;
+    x->saw_error = false;
+    steps_go_back(x);
+    answer_fini(x);
+    openai_call_free(&x->openai);
+    openai_assembly_free(&x->assembly);
+    buf_release(&x->openai_path);
+    buf_release(&x->openai_body);
+    task_defer(x->sub->loop, &x->run);
+}
+
 bool exchange_try_again(struct exchange *x)
 {
     if (x->attempts >= ATTEMPTS_MAX || x->upload) {
         return false;
     }
     trace_note(x, TRACE_UNREACHED);
-    x->node_id = 0;
-    steps_go_back(x);
-    openai_call_free(&x->openai);
-    openai_assembly_free(&x->assembly);
-    buf_release(&x->openai_path);
-    buf_release(&x->openai_body);
-    task_defer(x->sub->loop, &x->run);
+    exchange_begin_anew(x);
     return true;
 }
 

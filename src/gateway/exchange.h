@@ -91,8 +91,12 @@ struct exchange {
     bool body_is_json;            /* `request` is valid */
     bool retrieves;               /* GET /v1/models/MODEL: `model` is set */
     struct buf model;             /* unescaped; empty: none */
+    struct buf asked_model;       /* what the client called it, where that is a route; else empty */
+    struct buf routed_model;      /* then JSON text of `model` */
+    uint64_t session_hash;        /* tells sessions of clients apart; 0: of none */
     struct buf inherited_model;   /* JSON text to splice in as model; empty: none */
     struct buf inherited_options; /* JSON text; empty: none */
+    struct buf pinned_options;    /* JSON text that was spliced in instead; empty: none */
     uint64_t prefer_node_id;      /* the session's last; 0: none */
     bool has_deadline;
     uint64_t deadline_ms; /* after `received_us` */
@@ -139,6 +143,9 @@ struct exchange {
     struct nodes_refresh refresh;
     bool refreshing;
     bool refreshed;
+    uint64_t route_id; /* whose arm is to be told of the end; 0: none */
+    uint8_t route_arm;
+    uint8_t fallbacks; /* of the route's that were tried */
     struct node_call *call;
     struct openai_call *openai;
     struct openai_assembly *assembly;
@@ -207,6 +214,9 @@ uint64_t exchange_read_us(const struct exchange *x);
 /* For answer.c. The node never saw the request: choose again, at most a few times; false: no more.
  */
 bool exchange_try_again(struct exchange *x);
+/* Whatever a node did for it is forgotten, and a node is chosen once more; it runs on later in this
+ * turn. Only while the client has got nothing. */
+void exchange_begin_anew(struct exchange *x);
 /* A failure inside, and the good end. The exchange is over when these return (its memory lasts
  * until the end of the turn). */
 void exchange_fail(struct exchange *x, int code, const char *text) __attribute__((cold));

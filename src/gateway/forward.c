@@ -7,14 +7,24 @@
 #include "gateway/assemble.h"
 #include "gateway/local.h"
 #include "gateway/made_headers.h"
+#include "gateway/pins.h"
 #include "gateway/steps.h"
 #include "gateway/sub.h"
+
+/* What is spliced in as the model; NULL: what is there stays. */
+static struct slice model_edit(const struct exchange *x)
+{
+    if (buf_len(&x->routed_model) > 0) {
+        return buf_slice(&x->routed_model);
+    }
+    return buf_len(&x->inherited_model) > 0 ? buf_slice(&x->inherited_model) : (struct slice){0};
+}
 
 static int send_relay(struct exchange *x, struct node *n, struct err *e)
 {
     struct request_pieces pieces = {0};
     struct slice whole = buf_slice(&x->body);
-    struct request_edits edits = {0};
+    struct request_edits edits = {.model = model_edit(x)};
     struct node_call_request r = {
         .method = x->method,
         .path = x->path,
@@ -27,7 +37,7 @@ static int send_relay(struct exchange *x, struct node *n, struct err *e)
         .is_head = x->is_head,
     };
 
-    if (assemble_begin(x, n, &edits) < 0) {
+    if (assemble_begin(x, n, &edits) < 0 || pins_apply(x, n, &edits) < 0) {
         return err_set(e, MCP_ENOMEM, "out of memory");
     }
     if (x->body_is_json) {
@@ -48,9 +58,8 @@ static int send_native(struct exchange *x, struct node *n, struct err *e)
     struct http_header headers[MADE_HEADERS_MAX];
     const struct op_info *op = op_info(x->op);
     struct request_pieces pieces = {0};
-    const struct request_edits edits = {
-        .model =
-            buf_len(&x->inherited_model) > 0 ? buf_slice(&x->inherited_model) : (struct slice){0},
+    struct request_edits edits = {
+        .model = model_edit(x),
         .options = buf_len(&x->inherited_options) > 0 ? buf_slice(&x->inherited_options)
                                                       : (struct slice){0},
     };
@@ -62,6 +71,9 @@ static int send_native(struct exchange *x, struct node *n, struct err *e)
         .once = op->once,
     };
 
+    if (pins_apply(x, n, &edits) < 0) {
+        return err_set(e, MCP_ENOMEM, "out of memory");
+    }
     if (strcmp(op->method, "GET") != 0) {
         request_forward(&x->request, &edits, &pieces);
         r.has_body = true;

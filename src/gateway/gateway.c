@@ -13,6 +13,7 @@
 #include "gateway/banner.h"
 #include "gateway/face/admin.h"
 #include "gateway/reload.h"
+#include "gateway/route_book.h"
 #include "gateway/sub_thread.h"
 #include "gateway/trace_ask.h"
 #include "obs/access_log.h"
@@ -227,6 +228,7 @@ static bool make_subs(struct gateway *g, struct err *e)
     struct sub_options options = {
         .config = g->config,
         .bodies = &g->bodies,
+        .routes = g->routes,
         .instance = g->instance,
         .http_addr = g->http == NULL ? NULL : acceptor_addr(g->http),
         .count = sub_count(g->config),
@@ -267,6 +269,20 @@ static void free_subs(struct gateway *g)
 
 /* --- start and end ---------------------------------------------------------------------------- */
 
+static void on_routes_changed(void *owner)
+{
+    (void)owner;
+}
+
+static void make_routes(struct gateway *g)
+{
+    struct route_set *set = route_set_new(g->config);
+
+    ASSERT(set != NULL); /* at start-up */
+    g->routes = route_book_new(g->loop, on_routes_changed, g);
+    route_book_use(g->routes, &set);
+}
+
 int gateway_open(struct gateway *g, struct config *config, const struct config_args *args,
                  struct loop *loop, struct err *e)
 {
@@ -274,6 +290,7 @@ int gateway_open(struct gateway *g, struct config *config, const struct config_a
     counters_attach(&g->counters);
     g->bodies.limit_bytes = config->body_memory_bytes;
     g->reload = reload_new(g, args);
+    make_routes(g);
     make_instance(g);
     if (access_log_open(config->access_log, e) != MCP_OK || make_nodes(g, e) != MCP_OK) {
         return 2;
@@ -323,6 +340,7 @@ void gateway_close(struct gateway *g)
     trace_asks_free(g);
     nodes_free(&g->nodes);
     reload_free(&g->reload);
+    route_book_free(&g->routes);
     access_log_close();
     config_unref(&g->config);
     counters_attach(NULL);
@@ -348,6 +366,7 @@ static int check_unchanging(const struct gateway *g, const struct config *config
 int gateway_use(struct gateway *g, struct config *config, struct buf *changed, struct err *e)
 {
     struct config *old = g->config;
+    struct route_set *routes;
 
     if (check_unchanging(g, config, e) != MCP_OK) {
         return e->code;
@@ -358,12 +377,18 @@ int gateway_use(struct gateway *g, struct config *config, struct buf *changed, s
     if (access_log_open(config->access_log, e) != MCP_OK) {
         return e->code;
     }
-    if (use_nodes(g, config, e) != MCP_OK) {
+    routes = route_set_new(config);
+    if (routes == NULL) {
+        (void)err_set(e, MCP_ENOMEM, "out of memory");
+    }
+    if (routes == NULL || use_nodes(g, config, e) != MCP_OK) {
         struct err unused;
 
         (void)access_log_open(old->access_log, &unused); /* could be opened before */
+        route_set_free(&routes);
         return e->code;
     }
+    route_book_use(g->routes, &routes);
     atomic_store(&g->bodies.limit_bytes, config->body_memory_bytes);
     log_sink_level(config->log_level);
     g->config = config_ref(config);

@@ -19,6 +19,7 @@
 struct acceptor;
 struct admin_face;
 struct reload;
+struct route_book;
 struct sub_thread;
 struct trace_ask;
 
@@ -39,6 +40,7 @@ struct gateway {
     struct acceptor *http;
     struct admin_face *admin;
     struct reload *reload;
+    struct route_book *routes;
     struct trace_ask *trace_asks; /* that run */
     struct sub *subs;
     struct sub_thread **threads; /* of each sub; NULL: they run on `loop` */

@@ -9,6 +9,7 @@
 #include "codec/model_name.h"
 #include "gateway/batch.h"
 #include "gateway/local.h"
+#include "gateway/route_step.h"
 #include "gateway/sub.h"
 #include "sched/choose.h"
 
@@ -21,6 +22,9 @@ struct step {
 
 enum step_result step_fail(struct exchange *x, int code, const char *text)
 {
+    if (route_falls_back(x, code)) {
+        return STEP_WAIT;
+    }
     exchange_fail(x, code, text);
     return STEP_DONE;
 }
@@ -190,11 +194,12 @@ static enum step_result step_choose(struct exchange *x)
 }
 
 static const struct step steps[] = {
-    {"admit", step_admit}, {"room", step_room},     {"local", step_local},
-    {"batch", step_batch}, {"choose", step_choose}, {"forward", step_forward},
+    {"admit", step_admit},     {"route", step_route}, {"room", step_room},
+    {"local", step_local},     {"batch", step_batch}, {"choose", step_choose},
+    {"forward", step_forward},
 };
 
-enum { STEP_CHOOSE = 4, STEP_COUNT = sizeof(steps) / sizeof(steps[0]) };
+enum { STEP_CHOOSE = 5, STEP_COUNT = sizeof(steps) / sizeof(steps[0]) };
 
 void steps_run(void *owner)
 {

@@ -16,7 +16,7 @@ void steps_go_back(struct exchange *x);
 
 /* The last one (forward.c): sends the request to the node that was chosen. */
 enum step_result step_forward(struct exchange *x);
-/* Ends the exchange; for steps to return. */
+/* Ends the exchange, unless its route has another model to ask; for steps to return. */
 enum step_result step_fail(struct exchange *x, int code, const char *text) __attribute__((cold));
 
 #endif

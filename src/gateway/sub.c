@@ -32,6 +32,7 @@ void sub_init(struct sub *s, struct loop *loop, struct nodes *nodes, const struc
     s->nodes = nodes;
     s->config = config_ref(o->config);
     s->bodies = o->bodies;
+    s->routes = o->routes;
     s->instance = o->instance;
     s->http_addr = o->http_addr;
     s->last_exchange = o->index;

@@ -26,6 +26,7 @@
 
 struct http_face;
 struct mcp_face;
+struct route_book;
 
 /* A connection on its way from the main reactor. */
 struct handoff {
@@ -42,6 +43,7 @@ struct sub {
     struct config *config;
     struct nodes *nodes;          /* follows the main reactor's; in mode single it is that one */
     struct body_memory *bodies;   /* the process's */
+    struct route_book *routes;    /* the process's */
     const char *instance;         /* the process's */
     const struct addr *http_addr; /* where HTTP is listened on; NULL: nowhere */
     struct exchange_list running;
@@ -76,6 +78,7 @@ struct sub {
 struct sub_options {
     struct config *config;
     struct body_memory *bodies;
+    struct route_book *routes;
     const char *instance;
     const struct addr *http_addr;
     unsigned index; /* of `count` */

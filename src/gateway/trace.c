@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/json_scan.h"
 #include "gateway/exchange.h"
+#include "gateway/route_step.h"
 #include "gateway/sub.h"
 #include "obs/logfmt.h"
 
@@ -79,6 +80,13 @@ void trace_note(struct exchange *x, enum trace_kind kind)
 {
     if (x->trace != NULL) {
         add(x, kind, x->node_id);
+    }
+}
+
+void trace_number(struct exchange *x, enum trace_kind kind, uint64_t number)
+{
+    if (x->trace != NULL) {
+        add(x, kind, number);
     }
 }
 
@@ -167,6 +175,7 @@ static void fill(struct trace_record *record, const struct exchange *x, uint64_t
     record->op = (uint8_t)x->op;
     slice_copy(slice_str(x->id), record->id, sizeof(record->id));
     slice_copy(buf_slice(&x->model), record->model, sizeof(record->model));
+    slice_copy(buf_slice(&x->asked_model), record->route, sizeof(record->route));
     slice_copy(x->text_is_nodes ? SLICE("") : slice_str(x->result_text), record->text,
                sizeof(record->text));
 }
@@ -205,10 +214,24 @@ static void append_pair(struct buf *out, const char *before, struct slice value)
     json_append_string(out, value);
 }
 
-static void append_event(struct buf *out, struct nodes *nodes, const struct trace_event *event)
+/* What the event is about: a node, or a model of the request's route. */
+static struct slice subject(const struct sub *sub, const struct trace_record *r,
+                            const struct trace_event *event)
 {
-    const struct node *n = event->node_id == 0 ? NULL : nodes_by_id(nodes, event->node_id);
-    const char *name = n == NULL ? "a node that is gone" : n->spec->name;
+    const struct node *n;
+
+    if (event->kind == TRACE_ROUTED || event->kind == TRACE_FALLS_BACK) {
+        return route_event_model(sub->config, slice_str(r->route), (enum trace_kind)event->kind,
+                                 event->node_id);
+    }
+    n = event->node_id == 0 ? NULL : nodes_by_id(sub->nodes, event->node_id);
+    return n == NULL ? SLICE("a node that is gone") : slice_str(n->spec->name);
+}
+
+static void append_event(struct buf *out, const struct sub *sub, const struct trace_record *r,
+                         const struct trace_event *event)
+{
+    struct slice name = subject(sub, r, event);
     const char *text = kinds[event->kind].text;
     const char *place = strstr(text, "%s");
     struct buf said = {0};
@@ -219,11 +242,11 @@ static void append_event(struct buf *out, struct nodes *nodes, const struct trac
         buf_append_str(&said, text);
     } else {
         buf_append(&said, slice_of(text, (size_t)(place - text)));
-        buf_append_str(&said, name);
+        buf_append(&said, name);
         buf_append_str(&said, place + 2);
     }
     if (kinds[event->kind].has_node) {
-        append_pair(out, ",\"node\":", slice_str(name));
+        append_pair(out, ",\"node\":", name);
     }
     append_pair(out, ",\"text\":", buf_slice(&said));
     buf_append_byte(out, '}');
@@ -246,13 +269,13 @@ static void append_end(struct buf *out, const struct trace_record *r)
     buf_fini(&said);
 }
 
-static void append_events(struct buf *out, struct nodes *nodes, const struct trace_record *r,
+static void append_events(struct buf *out, const struct sub *sub, const struct trace_record *r,
                           bool has_ended)
 {
     buf_append_str(out, ",\"events\":[");
     for (size_t i = 0; i < r->event_count; i++) {
         buf_append_str(out, i == 0 ? "" : ",");
-        append_event(out, nodes, &r->events[i]);
+        append_event(out, sub, r, &r->events[i]);
     }
     if (has_ended) {
         buf_append_str(out, r->event_count == 0 ? "" : ",");
@@ -261,7 +284,7 @@ static void append_events(struct buf *out, struct nodes *nodes, const struct tra
     buf_printf(out, "],\"events_left_out\":%u}", (unsigned)r->lost);
 }
 
-static void append_record(struct buf *out, struct nodes *nodes, const struct trace_record *r,
+static void append_record(struct buf *out, const struct sub *sub, const struct trace_record *r,
                           bool has_ended)
 {
     append_pair(out, "{\"id\":", slice_str(r->id));
@@ -270,6 +293,9 @@ static void append_record(struct buf *out, struct nodes *nodes, const struct tra
     append_pair(
         out, ",\"op\":", r->op == OP_NONE ? SLICE("") : slice_str(op_info((enum op)r->op)->name));
     append_pair(out, ",\"model\":", slice_str(r->model));
+    if (r->route[0] != '\0') {
+        append_pair(out, ",\"route\":", slice_str(r->route));
+    }
     buf_append_str(out, ",\"received\":\"");
     logfmt_time(out, r->wall_us);
     buf_append_byte(out, '"');
@@ -284,7 +310,7 @@ static void append_record(struct buf *out, struct nodes *nodes, const struct tra
     if (r->load_us > 0) {
         append_ms(out, ",\"load_ms\":", r->load_us);
     }
-    append_events(out, nodes, r, has_ended);
+    append_events(out, sub, r, has_ended);
 }
 
 static bool has_id(const struct trace_record *r, struct slice id)
@@ -332,7 +358,7 @@ size_t trace_find(const struct sub *sub, struct slice id, struct buf *out)
                  x->face == FACE_HTTP ? x->sent_status : x->node_status);
         }
         buf_append_str(out, i == 0 ? "" : ",");
-        append_record(out, sub->nodes, &now, found[i]->running == NULL);
+        append_record(out, sub, &now, found[i]->running == NULL);
     }
     return count;
 }

@@ -36,7 +36,7 @@ enum {
 struct trace_event {
     uint64_t at_us : 38; /* since the record's beginning */
     uint64_t kind : 6;
-    uint64_t node_id : 20; /* 0: none */
+    uint64_t node_id : 20; /* 0: none; or what trace_number was given */
 };
 
 struct trace_record {
@@ -56,9 +56,10 @@ struct trace_record {
     uint8_t event_count;
     uint8_t op; /* enum op */
     bool is_mcp;
-    char id[TRACE_ID_BYTES]; /* this and the next two: once it has ended */
+    char id[TRACE_ID_BYTES]; /* this and the next three: once it has ended */
     char model[TRACE_MODEL_BYTES];
-    char text[TRACE_TEXT_BYTES]; /* of the error */
+    char route[TRACE_MODEL_BYTES]; /* the model as the client named it, where that is a route */
+    char text[TRACE_TEXT_BYTES];   /* of the error */
     struct trace_event events[TRACE_EVENTS_MAX];
 };
 
@@ -76,6 +77,8 @@ void trace_ring_fini(struct trace_ring *r);
 /* Of an exchange. Where there is no record for it, nothing happens. */
 void trace_begin(struct exchange *x);
 void trace_note(struct exchange *x, enum trace_kind kind);
+/* About the arm or fallback of that number, instead of a node. */
+void trace_number(struct exchange *x, enum trace_kind kind, uint64_t number);
 /* Which nodes there were and why not each; `chosen` is an index where the verdict is OK. */
 void trace_candidates(struct exchange *x, const struct choose_node *nodes, size_t count,
                       bool needs_model, enum choose_verdict verdict, size_t chosen);

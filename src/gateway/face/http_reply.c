@@ -10,7 +10,7 @@
 #include "gateway/sub.h"
 
 enum {
-    OWN_HEADERS_MAX = 2 + ORIGIN_HEADERS,
+    OWN_HEADERS_MAX = 3 + ORIGIN_HEADERS,
     REPLY_HEADERS_MAX = HTTP_HEADERS_MAX + OWN_HEADERS_MAX,
     STALL_FIRST_LOOK = 8,
 };
@@ -140,6 +140,10 @@ static size_t own_headers(const struct http_exchange *h, struct http_header *hea
     size_t count = 1 + origin_headers(h->origin, headers + 1);
 
     headers[0] = (struct http_header){SLICE("X-Request-Id"), id_of(h)};
+    if (buf_len(&h->exchange->asked_model) > 0) {
+        headers[count++] =
+            (struct http_header){SLICE("X-Mcpgate-Model"), buf_slice(&h->exchange->model)};
+    }
     if (h->exchange->wants_timing) {
         headers[count++] =
             (struct http_header){SLICE("Server-Timing"), server_timing(h->exchange, timing)};

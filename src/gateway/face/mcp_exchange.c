@@ -178,7 +178,7 @@ static void set_inherited(struct mcp_exchange *m, const struct exchange *x)
     };
 
     if (buf_len(&x->inherited_model) == 0) {
-        own.model = buf_slice(&x->model);
+        own.model = buf_slice(buf_len(&x->asked_model) > 0 ? &x->asked_model : &x->model);
     }
     if (mcp_request_gives_options(&x->request)) {
         own.options = x->request.members[REQUEST_OPTIONS].value;
@@ -347,6 +347,7 @@ static void run(struct mcp_exchange *m, struct buf *whole)
     m->state = MCP_RUNNING;
     slice_copy(slice_str(c->client), x->client, sizeof(x->client));
     x->native = true;
+    x->session_hash = ((uintptr_t)c << 32) + id; /* of this connection, and no other now */
     x->max_part_bytes = part_max(c);
     if (c->over_high) {
         exchange_pause(x);

@@ -79,6 +79,7 @@ static void edits_are_made(void **state)
 {
     const struct request_edits model = {.model = SLICE("\"x\"")};
     const struct request_edits options = {.options = SLICE("{\"seed\":1}")};
+    const struct request_edits pinned = {.options = SLICE("{\"seed\":1}"), .options_replace = true};
     const struct request_edits stream = {.stream = SLICE("false")};
     const struct request_edits all = {.model = SLICE("\"x\""),
                                       .options = SLICE("{}"),
@@ -97,6 +98,9 @@ static void edits_are_made(void **state)
     assert_forwards("{\"a\":1}", &options, "{\"options\":{\"seed\":1},\"a\":1}");
     assert_forwards("{\"options\":{}}", &options, "{\"options\":{}}");
     assert_forwards("{\"options\":null}", &options, "{\"options\":{\"seed\":1}}");
+    assert_forwards("{\"a\":1,\"options\":{\"seed\":2},\"b\":2}", &pinned,
+                    "{\"a\":1,\"options\":{\"seed\":1},\"b\":2}");
+    assert_forwards("{}", &pinned, "{\"options\":{\"seed\":1}}");
     assert_forwards("{\"stream\":true}", &stream, "{\"stream\":false}");
     assert_forwards("{\"x\":0}", &all,
                     "{\"model\":\"x\",\"options\":{},\"stream\":true,"

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Routes: a name that stands for several models, and what is asked when one does not do."""
+import json
+
+import pytest
+
+from gateway import Gateway
+from http_bytes import ask
+from node import CLOSE, answer, ndjson
+from ollama_node import OllamaNode, generate_parts
+from openai_node import OpenaiNode, payload
+from sim import Sim
+
+MODELS = ["a:v1", "a:v2", "b:latest", "c:latest", "pinned:latest"]
+CONFIG = {"routes": {
+    "assistant": {"sticky": "request", "arms": [{"model": "a:v1", "weight": 1}, {"model": "a:v2", "weight": 1}]},
+    "gpt-3.5-turbo": {"arms": [{"model": "b"}]},
+    "of-sessions": {"sticky": "session", "arms": [{"model": "a:v1"}, {"model": "a:v2"}]},
+    "of-keys": {"arms": [{"model": "a:v1"}, {"model": "a:v2"}]},
+    "gone": {"arms": [{"model": "nowhere"}], "fallback": ["neither", "c", "b"]},
+    "lost": {"arms": [{"model": "nowhere"}], "fallback": ["neither"]},
+    "small": {"arms": [{"model": "pinned"}]},
+    "busy": {"arms": [{"model": "a:v1"}], "fallback": ["b", "c"]},
+}, "models": {"pinned": {"pin": {"num_ctx": 8192, "use_mmap": False}}}}
+CONTEXT = {"error": "the input length exceeds the context length"}
+
+
+def generate(gateway, model, **more):
+    return ask(gateway.http, "POST", "/api/generate", {"model": model, "prompt": "p", **more})
+
+
+# --- arms -----------------------------------------------------------------------------------------
+def test_arms_have_their_shares_and_the_answer_says_which_model_spoke(gateway, node):
+    said = []
+    for _ in range(60):
+        response = generate(gateway, "assistant")
+        said.append(response.get("X-Mcpgate-Model"))
+        assert response.status == 200
+        assert response.lines()[-1]["model"] == said[-1] == node.requests[-1].json()["model"]
+    assert 10 <= said.count("a:v2") <= 50 and said.count("a:v1") + said.count("a:v2") == 60
+    assert gateway.access()[-1]["model"] == said[-1]
+
+
+def test_what_else_the_body_says_goes_on_byte_by_byte(gateway, node):
+    body = b'{ "prompt":"p" ,"model" :"gpt-3.5-turbo", "n":1.0}'
+    assert ask(gateway.http, "POST", "/api/generate", body).status == 200
+    assert node.requests[-1].body == body.replace(b'"gpt-3.5-turbo"', b'"b"')
+
+
+@pytest.mark.parametrize("name", ["gpt-3.5-turbo", "gpt-3.5-turbo:latest"])
+@pytest.mark.parametrize("path, body", [
+    ("/api/chat", {"messages": [{"role": "user", "content": "p"}]}), ("/api/embed", {"input": "p"}),
+    ("/api/show", {}), ("/v1/chat/completions", {"messages": [{"role": "user", "content": "p"}]}),
+    ("/v1/messages", {"max_tokens": 5, "messages": [{"role": "user", "content": "p"}]})])
+def test_every_interface_takes_the_name(gateway, node, name, path, body):
+    response = ask(gateway.http, "POST", path, {"model": name, **body})
+    assert (response.status, response.get("X-Mcpgate-Model")) == (200, "b")
+    assert node.requests[-1].json() == {"model": "b", **body}
+
+
+def test_a_model_that_is_no_route_is_as_ever(gateway, node):
+    response = generate(gateway, "b")
+    assert response.get("X-Mcpgate-Model") is None and node.requests[-1].json()["model"] == "b"
+
+
+def test_a_client_without_a_key_stays_with_one_arm(gateway):
+    assert len({generate(gateway, "of-keys").get("X-Mcpgate-Model") for _ in range(20)}) == 1
+
+
+def test_a_session_of_mcp_keeps_the_route(gateway, node, mcp):
+    arms = set()
+    for session in range(1, 41):
+        first = mcp.ask({"model": "of-sessions", "prompt": "p"}, session)[-1]["model"]
+        assert mcp.ask({"prompt": "p"}, session)[-1]["model"] == first == node.requests[-1].json()["model"]
+        arms.add(first)
+    assert arms == {"a:v1", "a:v2"}
+
+
+def test_with_keys_each_has_its_arm():
+    keys = [{"name": f"user-{i}", "key": f"secret-{i}"} for i in range(40)]
+    with OllamaNode(*MODELS) as node, Gateway(node, config={**CONFIG, "keys": keys}) as gateway:
+        seen = {}
+        for _ in range(2):
+            for key in keys:
+                response = ask(gateway.http, "POST", "/api/generate", {"model": "of-keys", "prompt": "p"},
+                               [("Authorization", f"Bearer {key['key']}")])
+                model = response.get("X-Mcpgate-Model")
+                assert seen.setdefault(key["name"], model) == model
+        assert set(seen.values()) == {"a:v1", "a:v2"}
+
+
+def test_a_node_of_another_kind_is_asked_for_the_arm():
+    with OpenaiNode() as node:
+        listed = json.loads(payload("models"))["data"][0]["id"]
+        with Gateway(node, config={"routes": {"assistant": {"arms": [{"model": listed}]}}}) as gateway:
+            response = ask(gateway.http, "POST", "/api/chat", {
+                "model": "assistant", "messages": [{"role": "user", "content": "p"}]})
+            assert (response.status, response.get("X-Mcpgate-Model")) == (200, listed)
+            assert node.requests[-1].json()["model"] == listed
+
+
+# --- fallback -------------------------------------------------------------------------------------
+def test_a_model_that_no_node_has_is_passed_over(gateway, node):
+    before = gateway.metrics()
+    response = generate(gateway, "gone")
+    assert (response.status, response.get("X-Mcpgate-Model")) == (200, "c")
+    assert [r.json()["model"] for r in node.requests if r.method == "POST"] == ["c"]
+    name = 'mcpgate_route_fallbacks_total{reason="unknown_model"}'
+    assert gateway.metric(name) == before[name] + 2
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("path", ["/api/generate", "/v1/completions"])
+@pytest.mark.parametrize("status, error, reason", [
+    (404, {"error": "model 'a:v1' not found"}, "unknown_model"),
+    (400, CONTEXT, "context"),
+    (400, {"error": {"message": "This model's maximum context length is 8 tokens.", "code": 400}}, "context"),
+    (503, {"error": "server busy, please try again.  maximum pending requests exceeded"}, "queue_full")])
+def test_a_node_that_says_no_is_passed_over(gateway, node, mcp, path, stream, status, error, reason):
+    name = f'mcpgate_route_fallbacks_total{{reason="{reason}"}}'
+    before = gateway.metric(name)
+    node.next(path, answer(error, status))
+    response = ask(gateway.http, "POST", path, {"model": "busy", "prompt": "p", "stream": stream})
+    assert (response.status, response.get("X-Mcpgate-Model"), response.complete) == (200, "b", True)
+    assert [r.json()["model"] for r in node.requests if r.method == "POST"] == ["a:v1", "b"]
+    node.next("/api/generate", answer(error, status))
+    assert mcp.ask({"model": "busy", "prompt": "p"})[-1]["model"] == "b"
+    assert gateway.metric(name) == before + 2
+
+
+def test_the_last_model_says_what_is_wrong(gateway, node, mcp):
+    for _ in range(3):
+        node.next("/api/generate", answer(CONTEXT, 400))
+    response = generate(gateway, "busy")
+    assert (response.status, response.json(), response.get("X-Mcpgate-Model")) == (400, CONTEXT, "c")
+    assert [r.json()["model"] for r in node.requests if r.method == "POST"] == ["a:v1", "b", "c"]
+    response = generate(gateway, "lost")
+    assert (response.status, response.json()) == (404, {"error": "model 'neither' not found"})
+    assert mcp.error({"model": "lost", "prompt": "p"})[0] == "unknown_model"
+
+
+@pytest.mark.parametrize("status, error", [(400, {"error": "invalid options"}), (500, {"error": "context length"}),
+                                           (403, {"error": "no"})])
+def test_another_error_stays_the_answer(gateway, node, status, error):
+    node.next("/api/generate", answer(error, status))
+    response = generate(gateway, "busy")
+    assert (response.status, response.json(), response.get("X-Mcpgate-Model")) == (status, error, "a:v1")
+
+
+def test_what_has_begun_is_not_begun_again(gateway, node):
+    node.next("/api/generate", ndjson(generate_parts("a:v1")[0], {"error": "context length"}))
+    response = generate(gateway, "busy")
+    assert response.status == 200 and response.lines()[-1] == {"error": "context length"}
+    node.next("/api/generate", [*ndjson(generate_parts("a:v1")[0])[:1], CLOSE])
+    response = generate(gateway, "busy")
+    assert len([r for r in node.requests if r.method == "POST"]) == 2
+
+
+def test_a_node_that_is_down_is_passed_over():
+    routes = {"routes": {"r": {"arms": [{"model": "a"}], "fallback": ["b"]}}}
+    first = Sim("--models", "a")
+    with Sim("--models", "b") as second:
+        with Gateway(first, second, config=routes) as gateway:
+            assert generate(gateway, "r").get("X-Mcpgate-Model") == "a"
+            first.process.kill()
+            first.process.wait()
+            response = generate(gateway, "r")
+            assert (response.status, response.get("X-Mcpgate-Model")) == (200, "b")
+            assert gateway.access()[-1]["code"] == "ok"
+    first.kill()
+
+
+# --- pins -----------------------------------------------------------------------------------------
+PINNED = {"num_ctx": 8192, "use_mmap": False}
+
+
+@pytest.mark.parametrize("given, sent", [
+    ({}, PINNED), ({"options": None}, PINNED), ({"options": {}}, PINNED),
+    ({"options": {"num_ctx": 1, "seed": 3, "num_ctx\\u0020": 2}}, {**PINNED, "seed": 3, "num_ctx\\u0020": 2}),
+    ({"options": {"seed": 3, "use_mmap": True}}, {**PINNED, "seed": 3}), ({"options": [1]}, [1])])
+@pytest.mark.parametrize("model", ["pinned", "pinned:latest", "small"])
+def test_pinned_options_are_everybodys(gateway, node, mcp, model, given, sent):
+    assert generate(gateway, model, **given).status == 200
+    assert node.requests[-1].json()["options"] == sent
+    mcp.ask({"model": model, "prompt": "p", **given})
+    assert node.requests[-1].json()["options"] == sent
+
+
+def test_escaped_keys_are_pinned_too_and_inherited_options(gateway, node, mcp):
+    ask(gateway.http, "POST", "/api/generate", rb'{"model":"pinned","options":{"num\u005fctx":1,"a" : 1.0}}')
+    assert node.requests[-1].body == rb'{"model":"pinned","options":{"num_ctx":8192,"use_mmap":false,"a" : 1.0}}'
+    mcp.ask({"model": "pinned", "prompt": "p", "options": {"seed": 4, "num_ctx": 5}})
+    mcp.ask({"prompt": "p", "mcp": {"continue": True}})
+    assert node.requests[-1].json()["options"] == {**PINNED, "seed": 4}
+
+
+@pytest.mark.parametrize("path, body, model", [
+    ("/v1/completions", {"prompt": "p"}, "pinned"), ("/api/show", {}, "pinned"), ("/api/generate", {"prompt": "p"}, "b")])
+def test_other_requests_have_no_pins(gateway, node, path, body, model):
+    ask(gateway.http, "POST", path, {"model": model, **body})
+    assert node.requests[-1].json() == {"model": model, **body}
