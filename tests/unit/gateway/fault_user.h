@@ -18,7 +18,9 @@ struct fault_talk {
     uint32_t features;     /* offered there, */
     uint32_t window_bytes; /* with `credit`; more is granted when it is used up */
     bool cancels;          /* instead of granting more */
+    const char *body;      /* of the request; NULL: a good one */
     const char *part;      /* of the answer */
+    const char *error;     /* the code that ends it early; NULL: none */
 };
 
 /* Makes what it will send, before anything goes wrong. */
