@@ -17,6 +17,7 @@ const struct argp cli_check_config_argp = {
     .parser = cli_serve_parse,
     .doc = "Checks what serve would be told by the same options, and starts nothing. The exit "
            "status is 2 when something is wrong.",
+    .children = cli_help_children,
 };
 
 int cli_check_config(int argc, char **argv)

@@ -39,7 +39,10 @@ error_t cli_common_parse(int key, char *arg, struct argp_state *state);
 /* argp_parse that ends the program where it fails. What is wrong with a command line is one line on
  * standard error: the C library's own, or that of cli_usage. */
 void cli_parse(const struct argp *argp, int argc, char **argv, void *input);
-/* As a parser's answer to ARGP_KEY_INIT: argp itself stays silent about errors. */
+/* What every parser has: -h beside argp's --help, and that argp itself stays silent about errors.
+ * It is among the children of cli_common_argp. */
+extern const struct argp_child cli_help_children[];
+/* That silence alone, for a parser without those children. */
 void cli_parse_init(struct argp_state *state);
 /* Ends the program: what was expected, and where the options are listed. */
 void cli_usage(const struct argp_state *state, const char *fmt, ...)

@@ -16,7 +16,6 @@ static const struct argp_option options[] = {
      "The gateway's MCP listener: host:port or unix:PATH (MCPGATE_HOST, else 127.0.0.1:8080)", 90},
     {"key", OPTION_KEY, "KEY", 0, "The key to show (MCPGATE_KEY)", 90},
     {"json", OPTION_JSON, NULL, 0, "Print the answer as JSON, one object to a line", 90},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -34,11 +33,6 @@ void cli_parse(const struct argp *argp, int argc, char **argv, void *input)
     }
 }
 
-void cli_parse_init(struct argp_state *state)
-{
-    state->err_stream = NULL; /* or it adds where to look, in two lines */
-}
-
 void cli_usage(const struct argp_state *state, const char *fmt, ...)
 {
     char text[512];
@@ -51,13 +45,37 @@ void cli_usage(const struct argp_state *state, const char *fmt, ...)
     exit(CLI_EXIT_USAGE);
 }
 
+void cli_parse_init(struct argp_state *state)
+{
+    state->err_stream = NULL; /* or argp adds where to look, in two lines */
+}
+
+static error_t parse_help(int key, char *arg, struct argp_state *state)
+{
+    (void)arg;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        cli_parse_init(state);
+        return 0;
+    case 'h':
+        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option help_options[] = {{NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1}, {0}};
+static const struct argp help_argp = {.options = help_options, .parser = parse_help};
+
+const struct argp_child cli_help_children[] = {{.argp = &help_argp}, {0}};
+
 static error_t parse_common(int key, char *arg, struct argp_state *state)
 {
     struct cli_common *common = state->input;
 
     switch (key) {
     case ARGP_KEY_INIT:
-        cli_parse_init(state);
         common->host = from_environment("MCPGATE_HOST", "127.0.0.1:8080");
         common->host_from = "MCPGATE_HOST";
         common->key = from_environment("MCPGATE_KEY", NULL);
@@ -72,9 +90,6 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
     case OPTION_JSON:
         common->json = true;
         return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
-        return 0;
     case ARGP_KEY_ARG: /* of a command that takes none */
         cli_usage(state, "expected no argument, not '%s'", arg);
     default:
@@ -82,7 +97,8 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
     }
 }
 
-const struct argp cli_common_argp = {.options = options, .parser = parse_common};
+const struct argp cli_common_argp = {
+    .options = options, .parser = parse_common, .children = cli_help_children};
 
 const struct argp_child cli_common_children[] = {{.argp = &cli_common_argp}, {0}};
 

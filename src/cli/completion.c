@@ -24,12 +24,6 @@ static error_t parse_completion(int key, char *arg, struct argp_state *state)
     struct completion *c = state->input;
 
     switch (key) {
-    case ARGP_KEY_INIT:
-        cli_parse_init(state);
-        return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
-        return 0;
     case ARGP_KEY_ARG:
         if (c->what == NULL) {
             c->what = arg;
@@ -257,17 +251,12 @@ static void complete(const struct completion *c)
 
 /* --- the command ------------------------------------------------------------------------------ */
 
-static const struct argp_option options[] = {
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
-    {0},
-};
-
 const struct argp cli_completion_argp = {
-    .options = options,
     .parser = parse_completion,
     .args_doc = "bash|zsh|fish",
     .doc = "Prints what a shell needs to complete commands, options and models at Tab.\v"
            "For example in ~/.bashrc: source <(mcpgate completion bash)",
+    .children = cli_help_children,
 };
 
 int cli_completion(int argc, char **argv)

@@ -25,7 +25,6 @@ struct decode {
 static const struct argp_option options[] = {
     {"length", 'l', "N", 0, "Characters of a payload that are shown (160); 0: all", 0},
     {"port", 'p', "PORT", 0, "Of a capture: the connections to this port, whatever they carry", 0},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -34,17 +33,11 @@ static error_t parse_decode(int key, char *arg, struct argp_state *state)
     struct decode *d = state->input;
 
     switch (key) {
-    case ARGP_KEY_INIT:
-        cli_parse_init(state);
-        return 0;
     case 'l':
         d->max_chars = cli_parse_number(state, "length", arg, PAYLOAD_CHARS_MOST);
         return 0;
     case 'p':
         d->port = cli_parse_number(state, "port", arg, UINT16_MAX);
-        return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
         return 0;
     case ARGP_KEY_ARG:
         if (state->arg_num > 0) {
@@ -226,6 +219,7 @@ const struct argp cli_decode_argp = {
            "opcode, session, length, payload. FILE holds hexadecimal digits, the bytes themselves, "
            "or a capture (pcap, pcapng). Keys are hidden. The exit status is 1 where something is "
            "wrong; what that is stands behind a '!'.",
+    .children = cli_help_children,
 };
 
 int cli_decode(int argc, char **argv)

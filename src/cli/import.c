@@ -19,7 +19,6 @@ struct import_args {
 static const struct argp_option options[] = {
     {"from", OPTION_FROM, "KIND", 0,
      "Whose it is: olla, llama-swap, litellm or nginx (found out by its keys)", 1},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -28,9 +27,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     struct import_args *a = state->input;
 
     switch (key) {
-    case ARGP_KEY_INIT:
-        cli_parse_init(state);
-        return 0;
     case OPTION_FROM:
         a->kind = import_kind_find(arg);
         if (a->kind == IMPORT_UNKNOWN) {
@@ -48,9 +44,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
             cli_usage(state, "expected a file, or - for standard input");
         }
         return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
-        return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -63,6 +56,7 @@ const struct argp cli_import_argp = {
     .doc = "Writes a configuration of mcpgate's that does what that of another gateway does, to "
            "standard output.\vWhat could not be carried over stands at its end. Keys are copied: "
            "keep the result from others (umask 077).",
+    .children = cli_help_children,
 };
 
 static int read_file(const char *path, struct buf *text)

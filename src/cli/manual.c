@@ -295,34 +295,23 @@ static error_t parse_manual(int key, char *arg, struct argp_state *state)
     const char **page = state->input;
 
     switch (key) {
-    case ARGP_KEY_INIT:
-        cli_parse_init(state);
-        return 0;
     case ARGP_KEY_ARG:
         if (state->arg_num > 0) {
             cli_usage(state, "expected one page, not '%s' too", arg);
         }
         *page = arg;
         return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
-        return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
 }
 
-static const struct argp_option options[] = {
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
-    {0},
-};
-
 const struct argp cli_manual_argp = {
-    .options = options,
     .parser = parse_manual,
     .args_doc = "[mcpgate|mcpgate.yaml]",
     .doc = "Prints a page of the manual, mcpgate(1) or mcpgate.yaml(5), for man(1).\v"
            "To read it: mcpgate manual | man -l -",
+    .children = cli_help_children,
 };
 
 int cli_manual(int argc, char **argv)

@@ -35,7 +35,6 @@ const struct argp_option cli_serve_options[] = {
     {"reactors", OPTION_REACTORS, "N", 0, "Sub reactors of main-sub (one for each core)", 7},
     {"backend", OPTION_BACKEND, "auto|epoll|io_uring", 0, "Event loops (auto)", 7},
     {"insecure", OPTION_INSECURE, NULL, 0, "Let other machines in without a key", 8},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -56,9 +55,6 @@ error_t cli_serve_parse(int key, char *arg, struct argp_state *state)
     struct config_args *args = state->input;
 
     switch (key) {
-    case ARGP_KEY_INIT:
-        cli_parse_init(state);
-        return 0;
     case ARGP_KEY_ARG:
         cli_usage(state, "expected no argument, not '%s'", arg);
     case 'c':
@@ -91,9 +87,6 @@ error_t cli_serve_parse(int key, char *arg, struct argp_state *state)
     case OPTION_INSECURE:
         args->insecure = true;
         return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
-        return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -123,6 +116,7 @@ const struct argp cli_serve_argp = {
     .parser = cli_serve_parse,
     .doc = "Runs the gateway until SIGTERM or Ctrl-C. Without options it uses the Ollama of this "
            "machine.\vOptions win over the configuration file; --node replaces all of its nodes.",
+    .children = cli_help_children,
 };
 
 int cli_serve(int argc, char **argv)

@@ -70,7 +70,6 @@ static const struct argp_option options[] = {
      10 + NUMBER_##field},
 #include "sim/profile.def"
 #undef SIM_NUMBER
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -146,9 +145,6 @@ static error_t parse_sim(int key, char *arg, struct argp_state *state)
         return 0;
     }
     switch (key) {
-    case ARGP_KEY_INIT:
-        cli_parse_init(state);
-        return 0;
     case ARGP_KEY_ARG:
         cli_usage(state, "expected no argument, not '%s'", arg);
     case OPTION_HTTP:
@@ -168,9 +164,6 @@ static error_t parse_sim(int key, char *arg, struct argp_state *state)
         return 0;
     case OPTION_SEED:
         sim->seed = cli_parse_number(state, "seed", arg, ULONG_MAX);
-        return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -287,6 +280,7 @@ const struct argp cli_sim_argp = {
            "/api/version, its counts are in /sim/stats.\vA request can ask for a fault itself, "
            "with the header X-Sim-Fault or the option sim_fault, and for a gap with the option "
            "sim_gap_ms.",
+    .children = cli_help_children,
 };
 
 int cli_sim(int argc, char **argv)
