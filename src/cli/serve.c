@@ -101,6 +101,9 @@ struct config *cli_serve_config(const struct argp *argp, int argc, char **argv,
     *args = (struct config_args){0};
     cli_parse(argp, argc, argv, args);
     config = config_load(args, &e);
+    if (e.code == MCP_ENOMEM) {
+        cli_no_memory();
+    }
     if (config == NULL) {
         cli_error("%s", e.text);
         return NULL;

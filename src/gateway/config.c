@@ -10,7 +10,6 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-#include "base/check.h"
 #include "gateway/config_load.h"
 
 enum { WHERE_MAX = 160 };
@@ -49,20 +48,52 @@ int config_fail(const struct config_load *l, const char *key, const char *fmt, .
     return err_set(l->e, MCP_EARGUMENT, "%s%s: %s", where, key, text);
 }
 
-static void warn(struct config_load *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static int no_memory(const struct config_load *l)
+{
+    return err_set(l->e, MCP_ENOMEM, "out of memory");
+}
 
-static void warn(struct config_load *l, const char *fmt, ...)
+void *config_alloc(const struct config_load *l, size_t count, size_t size)
+{
+    void *ptr = calloc(count, size);
+
+    if (ptr == NULL) {
+        (void)no_memory(l);
+    }
+    return ptr;
+}
+
+char *config_copy(const struct config_load *l, const char *text)
+{
+    char *copy = slice_dup(slice_str(text));
+
+    if (copy == NULL) {
+        (void)no_memory(l);
+    }
+    return copy;
+}
+
+static int warn(struct config_load *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static int warn(struct config_load *l, const char *fmt, ...)
 {
     struct config *c = l->c;
     char **warnings = realloc(c->warnings, (c->warning_count + 1) * sizeof(char *));
     va_list args;
+    int len;
 
-    ASSERT(warnings != NULL); /* at start-up */
+    if (warnings == NULL) {
+        return no_memory(l);
+    }
     c->warnings = warnings;
     va_start(args, fmt);
-    ASSERT(vasprintf(&c->warnings[c->warning_count], fmt, args) >= 0);
+    len = vasprintf(&c->warnings[c->warning_count], fmt, args);
     va_end(args);
+    if (len < 0) {
+        return no_memory(l);
+    }
     c->warning_count++;
+    return MCP_OK;
 }
 
 static int set_item(struct config_load *l, enum config_item_id id, void *owner, const char *text,
@@ -73,12 +104,9 @@ static int set_item(struct config_load *l, enum config_item_id id, void *owner, 
     const char *dir = key[0] == '-' ? NULL : l->dir;
 
     if (config_item_set(&config_items[id], owner, text, dir, &exposed, &why) != MCP_OK) {
-        return config_fail(l, key, "%s", why.text);
+        return why.code == MCP_ENOMEM ? no_memory(l) : config_fail(l, key, "%s", why.text);
     }
-    if (exposed) {
-        warn(l, "%s: other users can read '%s'; chmod 600 it", key, text);
-    }
-    return MCP_OK;
+    return exposed ? warn(l, "%s: other users can read '%s'; chmod 600 it", key, text) : MCP_OK;
 }
 
 /* --- defaults, file, command line ------------------------------------------------------------- */
@@ -107,12 +135,17 @@ int config_set_values(struct config_load *l, const char *section, char *const *v
 int config_set_defaults(struct config_load *l, const char *section, void *owner)
 {
     char *values[CONFIG_ITEM_COUNT] = {0};
-    int rc;
+    int rc = MCP_OK;
 
-    for (size_t i = 0; i < CONFIG_ITEM_COUNT; i++) {
-        values[i] = config_items[i].initial == NULL ? NULL : xstrdup(config_items[i].initial);
+    for (size_t i = 0; i < CONFIG_ITEM_COUNT && rc == MCP_OK; i++) {
+        if (config_items[i].initial != NULL) {
+            values[i] = config_copy(l, config_items[i].initial);
+            rc = values[i] == NULL ? MCP_ENOMEM : MCP_OK;
+        }
     }
-    rc = config_set_values(l, section, values, owner, "");
+    if (rc == MCP_OK) {
+        rc = config_set_values(l, section, values, owner, "");
+    }
     for (size_t i = 0; i < CONFIG_ITEM_COUNT; i++) {
         free(values[i]);
     }
@@ -122,7 +155,10 @@ int config_set_defaults(struct config_load *l, const char *section, void *owner)
 static int set_headers(struct config_load *l, struct config_node *node,
                        const struct config_yaml_entry *from, const char *prefix)
 {
-    node->headers = xcalloc(from->header_count, sizeof(*node->headers));
+    node->headers = config_alloc(l, from->header_count, sizeof(*node->headers));
+    if (node->headers == NULL) {
+        return MCP_ENOMEM;
+    }
     for (unsigned i = 0; i < from->header_count; i++) {
         struct config_header *h = &node->headers[node->header_count++];
         char key[CONFIG_KEY_MAX];
@@ -166,13 +202,16 @@ static int add_file_nodes(struct config_load *l, const struct config_yaml_values
         if (values->node_count > 0) {
             return config_fail(l, "nodes", "expected node or nodes, not both");
         }
-        l->c->nodes = xcalloc(1, sizeof(*l->c->nodes));
-        return add_node(l, &values->node, "node");
+        l->c->nodes = config_alloc(l, 1, sizeof(*l->c->nodes));
+        return l->c->nodes == NULL ? MCP_ENOMEM : add_node(l, &values->node, "node");
     }
     if (values->node_count == 0) {
         return MCP_OK;
     }
-    l->c->nodes = xcalloc(values->node_count, sizeof(*l->c->nodes));
+    l->c->nodes = config_alloc(l, values->node_count, sizeof(*l->c->nodes));
+    if (l->c->nodes == NULL) {
+        return MCP_ENOMEM;
+    }
     for (unsigned i = 0; i < values->node_count; i++) {
         (void)snprintf(prefix, sizeof(prefix), "nodes[%u]", i);
         if (add_node(l, &values->nodes[i], prefix) != MCP_OK) {
@@ -184,7 +223,13 @@ static int add_file_nodes(struct config_load *l, const struct config_yaml_values
 
 static int add_keys(struct config_load *l, const struct config_yaml_values *values)
 {
-    l->c->keys = values->key_count == 0 ? NULL : xcalloc(values->key_count, sizeof(*l->c->keys));
+    if (values->key_count == 0) {
+        return MCP_OK;
+    }
+    l->c->keys = config_alloc(l, values->key_count, sizeof(*l->c->keys));
+    if (l->c->keys == NULL) {
+        return MCP_ENOMEM;
+    }
     for (unsigned i = 0; i < values->key_count; i++) {
         char *const *value = values->keys[i].value;
         struct config_key *k = &l->c->keys[l->c->key_count++];
@@ -212,7 +257,7 @@ static int add_keys(struct config_load *l, const struct config_yaml_values *valu
 }
 
 /* A key may stand in the file itself. */
-static void warn_of_exposed_file(struct config_load *l, const struct config_yaml_values *values)
+static int warn_of_exposed_file(struct config_load *l, const struct config_yaml_values *values)
 {
     bool secret = false;
     struct stat st;
@@ -225,8 +270,10 @@ static void warn_of_exposed_file(struct config_load *l, const struct config_yaml
     }
     if (secret && stat(l->args->path, &st) == 0 && S_ISREG(st.st_mode) &&
         (st.st_mode & (S_IROTH | S_IWOTH)) != 0) {
-        warn(l, "keys: other users can read '%s', which holds a key; chmod 600 it", l->args->path);
+        return warn(l, "keys: other users can read '%s', which holds a key; chmod 600 it",
+                    l->args->path);
     }
+    return MCP_OK;
 }
 
 static int set_from_file(struct config_load *l)
@@ -243,10 +290,7 @@ static int set_from_file(struct config_load *l)
     if (rc == MCP_OK) {
         rc = config_add_routes(l, values);
     }
-    if (rc == MCP_OK) {
-        warn_of_exposed_file(l, values);
-    }
-    return rc;
+    return rc == MCP_OK ? warn_of_exposed_file(l, values) : rc;
 }
 
 static int set_from_args(struct config_load *l)
@@ -284,7 +328,10 @@ static int set_from_args(struct config_load *l)
         count = 1;
     }
     if (count > 0) {
-        l->c->nodes = xcalloc(count, sizeof(*l->c->nodes));
+        l->c->nodes = config_alloc(l, count, sizeof(*l->c->nodes));
+        if (l->c->nodes == NULL) {
+            return MCP_ENOMEM;
+        }
     }
     for (size_t i = 0; i < count; i++) {
         struct config_node *node = &l->c->nodes[l->c->node_count++];
@@ -298,19 +345,34 @@ static int set_from_args(struct config_load *l)
 
 /* --- the whole -------------------------------------------------------------------------------- */
 
+static int load_file(struct config_load *l)
+{
+    const char *path = l->args->path;
+    const char *slash = strrchr(path, '/');
+
+    if (slash != NULL) {
+        l->dir = slice_dup(slice_of(path, (size_t)(slash - path)));
+        if (l->dir == NULL) {
+            return no_memory(l);
+        }
+    }
+    l->yaml = config_yaml_load(path, l->e);
+    return l->yaml == NULL ? MCP_EARGUMENT : set_from_file(l);
+}
+
 struct config *config_load(const struct config_args *args, struct err *e)
 {
-    struct config_load l = {.args = args, .e = e, .c = xcalloc(1, sizeof(struct config))};
+    struct config_load l = {.args = args, .e = e};
     int rc;
 
+    l.c = config_alloc(&l, 1, sizeof(*l.c));
+    if (l.c == NULL) {
+        return NULL;
+    }
     l.c->users = 1;
     rc = config_set_defaults(&l, NULL, l.c);
     if (rc == MCP_OK && args->path != NULL) {
-        const char *slash = strrchr(args->path, '/');
-
-        l.dir = slash == NULL ? NULL : strndup(args->path, (size_t)(slash - args->path));
-        l.yaml = config_yaml_load(args->path, e);
-        rc = l.yaml == NULL ? MCP_EARGUMENT : set_from_file(&l);
+        rc = load_file(&l);
     }
     if (rc == MCP_OK) {
         rc = set_from_args(&l);

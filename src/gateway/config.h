@@ -141,8 +141,8 @@ struct config_args {
 };
 
 /* Loads and checks; NULL with an error that names file, line, key and what was expected, or the
- * option. Blocking (reads files, looks no names up); ends the process when memory is out. The
- * caller has the only reference. */
+ * option; MCP_ENOMEM when memory is out. Blocking (reads files, looks no names up). The caller has
+ * the only reference. */
 struct config *config_load(const struct config_args *args, struct err *e);
 struct config *config_ref(struct config *c);
 void config_unref(struct config **c);

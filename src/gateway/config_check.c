@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/check.h"
 #include "gateway/config_load.h"
 #include "http/parse/url.h"
 #include "reactor/addr.h"
@@ -82,9 +81,10 @@ static bool node_addr(const struct url *u, struct addr *a)
     return addr_parse(a, slice_str(text), NULL) == MCP_OK;
 }
 
+/* NULL: out of memory. */
 static char *default_name(const struct url *u)
 {
-    char *name;
+    char *name = NULL;
     int rc;
 
     if (u->is_unix) {
@@ -94,8 +94,7 @@ static char *default_name(const struct url *u)
     } else {
         rc = asprintf(&name, "%.*s:%u", SLICE_ARG(u->host), u->port);
     }
-    ASSERT(rc >= 0); /* at start-up */
-    return name;
+    return rc < 0 ? NULL : name;
 }
 
 static int check_node(const struct config_load *l, struct config_node *node, const char *key)
@@ -108,6 +107,9 @@ static int check_node(const struct config_load *l, struct config_node *node, con
     }
     if (node->name == NULL) {
         node->name = default_name(&u);
+        if (node->name == NULL) {
+            return err_set(l->e, MCP_ENOMEM, "out of memory");
+        }
     }
     for (struct config_node *other = l->c->nodes; other < node; other++) {
         if (strcmp(other->name, node->name) == 0) {

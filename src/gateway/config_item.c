@@ -216,10 +216,11 @@ static int set_number(const struct config_item *item, uint64_t *member, const ch
     return MCP_OK;
 }
 
-static void set_string(char **member, const char *text)
+static int set_string(char **member, const char *text, struct err *e)
 {
     free(*member);
-    *member = text == NULL ? NULL : xstrdup(text);
+    *member = text == NULL ? NULL : slice_dup(slice_str(text));
+    return text != NULL && *member == NULL ? err_set(e, MCP_ENOMEM, "out of memory") : MCP_OK;
 }
 
 /* Bytes from `first` to 0x7e only, and at least one. */
@@ -275,8 +276,7 @@ static int set_header_name(const struct config_item *item, char **member, const 
     if (is_own_header(text)) {
         return err_set(e, MCP_EARGUMENT, "the gateway sets '%.40s' itself", text);
     }
-    set_string(member, text);
-    return MCP_OK;
+    return set_string(member, text, e);
 }
 
 /* --- secrets ---------------------------------------------------------------------------------- */
@@ -320,7 +320,7 @@ static char *path_from(const char *dir, const char *name)
     char *path;
 
     if (dir == NULL || name[0] == '/' || name[0] == '\0') {
-        return strdup(name);
+        return slice_dup(slice_str(name));
     }
     return asprintf(&path, "%s/%s", dir, name) < 0 ? NULL : path;
 }
@@ -342,7 +342,7 @@ static int set_secret_file(char **member, const char *name, const char *dir, boo
                     text[0] == '\0' ? "key, it is empty" : "key of printable ASCII without blanks");
     }
     if (rc == MCP_OK) {
-        set_string(member, text);
+        rc = set_string(member, text, e);
     }
     explicit_bzero(text, sizeof(text));
     free(path);
@@ -357,14 +357,12 @@ static int set_address(const struct config_item *item, char **member, const char
     struct addr a;
 
     if (strcmp(text, "off") == 0) {
-        set_string(member, NULL);
-        return MCP_OK;
+        return set_string(member, NULL, e);
     }
     if (addr_parse(&a, slice_str(text), NULL) != MCP_OK) {
         return refuse(item, text, e);
     }
-    set_string(member, text);
-    return MCP_OK;
+    return set_string(member, text, e);
 }
 
 static int set_url(char **member, const char *text, struct err *e)
@@ -375,18 +373,13 @@ static int set_url(char **member, const char *text, struct err *e)
         err_prefix(e, "'%.60s'", text);
         return MCP_EARGUMENT;
     }
-    set_string(member, text);
-    return MCP_OK;
+    return set_string(member, text, e);
 }
 
 static int set_checked(const struct config_item *item, char **member, const char *text, bool ok,
                        struct err *e)
 {
-    if (!ok) {
-        return refuse(item, text, e);
-    }
-    set_string(member, text);
-    return MCP_OK;
+    return ok ? set_string(member, text, e) : refuse(item, text, e);
 }
 
 /* `choices` are the values of an enum, which is an unsigned int here. */

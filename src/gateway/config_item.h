@@ -57,7 +57,8 @@ extern const struct config_item config_items[CONFIG_ITEM_COUNT];
 
 /* Sets the member of `owner` that `item` describes from its text, freeing what it held. Relative
  * names of files start at `dir` (NULL: as they are). 0, or MCP_EARGUMENT with the text that is
- * wrong and what was expected. `*exposed` is set where other users may read a file of secrets. */
+ * wrong and what was expected, or MCP_ENOMEM. `*exposed` is set where other users may read a file
+ * of secrets. */
 int config_item_set(const struct config_item *item, void *owner, const char *text, const char *dir,
                     bool *exposed, struct err *e);
 

@@ -47,6 +47,10 @@ void config_free_routes(struct config *c);
 bool config_same_routes(const struct config *a, const struct config *b);
 bool config_same_models(const struct config *a, const struct config *b);
 
+/* calloc, and a copy of a text; NULL is MCP_ENOMEM in `l->e`. */
+void *config_alloc(const struct config_load *l, size_t count, size_t size);
+char *config_copy(const struct config_load *l, const char *text);
+
 /* The rules that concern several values; also names the nodes that have no name. */
 int config_check(const struct config_load *l);
 

@@ -29,6 +29,11 @@ static int fail_at(const struct walk *w, size_t line, struct err *e, const char 
     return err_set(e, MCP_EARGUMENT, "%s:%zu: %s", w->name, line, text);
 }
 
+static int no_memory(const struct walk *w, struct err *e)
+{
+    return err_set(e, MCP_ENOMEM, "%s: out of memory", w->name);
+}
+
 static void cut_path(struct buf *path, size_t len)
 {
     path->tail = path->head + len;
@@ -135,7 +140,7 @@ static int walk_event(struct walk *w, const yaml_event_t *event, struct err *e)
         break;
     }
     if (rc == MCP_OK && (!note_event(w, event->type, line) || buf_failed(&w->path))) {
-        rc = err_set(e, MCP_ENOMEM, "%s: out of memory", w->name);
+        rc = no_memory(w, e);
     }
     return rc;
 }
@@ -148,13 +153,17 @@ int config_marks_read(struct config_marks *m, const char *name, struct slice tex
     int rc = MCP_OK;
 
     if (!yaml_parser_initialize(&parser)) {
-        return err_set(e, MCP_ENOMEM, "%s: out of memory", name);
+        return no_memory(&w, e);
     }
     yaml_parser_set_input_string(&parser, (const unsigned char *)text.ptr, text.len);
     while (rc == MCP_OK && !end) {
         yaml_event_t event;
 
         if (!yaml_parser_parse(&parser, &event)) {
+            if (parser.error == YAML_MEMORY_ERROR) {
+                rc = no_memory(&w, e);
+                break;
+            }
             rc = err_set(e, MCP_EARGUMENT, "%s:%zu: not YAML: %s", name,
                          parser.problem_mark.line + 1,
                          parser.problem == NULL ? "cannot be read" : parser.problem);

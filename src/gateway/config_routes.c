@@ -57,7 +57,10 @@ static int add_arms(struct config_load *l, struct config_route *route,
     if (from->arm_count == 0 || from->arm_count > MODEL_ROUTE_ARMS_MAX) {
         return config_fail(l, prefix, "expected arms, 1 to %d", MODEL_ROUTE_ARMS_MAX);
     }
-    route->arms = xcalloc(from->arm_count, sizeof(*route->arms));
+    route->arms = config_alloc(l, from->arm_count, sizeof(*route->arms));
+    if (route->arms == NULL) {
+        return MCP_ENOMEM;
+    }
     for (unsigned i = 0; i < from->arm_count; i++) {
         char key[CONFIG_KEY_MAX];
 
@@ -73,7 +76,10 @@ static int add_fallback(struct config_load *l, struct config_route *route,
                         const struct config_yaml_entry *from, const char *prefix)
 {
     if (from->fallback_count > 0) {
-        route->fallback = xcalloc(from->fallback_count, sizeof(char *));
+        route->fallback = config_alloc(l, from->fallback_count, sizeof(char *));
+        if (route->fallback == NULL) {
+            return MCP_ENOMEM;
+        }
     }
     for (unsigned i = 0; i < from->fallback_count; i++) {
         char key[CONFIG_KEY_MAX];
@@ -82,7 +88,11 @@ static int add_fallback(struct config_load *l, struct config_route *route,
         if (check_name(l, key, from->fallback[i]) != MCP_OK) {
             return MCP_EARGUMENT;
         }
-        route->fallback[route->fallback_count++] = xstrdup(from->fallback[i]);
+        route->fallback[i] = config_copy(l, from->fallback[i]);
+        if (route->fallback[i] == NULL) {
+            return MCP_ENOMEM;
+        }
+        route->fallback_count++;
     }
     return MCP_OK;
 }
@@ -100,8 +110,8 @@ static int add_route(struct config_load *l, const char *name, const struct confi
         add_fallback(l, route, from, prefix) != MCP_OK) {
         return MCP_EARGUMENT;
     }
-    route->name = xstrdup(name);
-    return MCP_OK;
+    route->name = config_copy(l, name);
+    return route->name == NULL ? MCP_ENOMEM : MCP_OK;
 }
 
 static int add_model(struct config_load *l, const char *name, const struct config_yaml_entry *from)
@@ -113,7 +123,10 @@ static int add_model(struct config_load *l, const char *name, const struct confi
     if (check_name(l, prefix, name) != MCP_OK) {
         return MCP_EARGUMENT;
     }
-    model->name = xstrdup(name);
+    model->name = config_copy(l, name);
+    if (model->name == NULL) {
+        return MCP_ENOMEM;
+    }
     (void)snprintf(prefix, sizeof(prefix), "models.%.100s.pin", name);
     return config_set_values(l, "pin", from->value, &model->pin, prefix);
 }
@@ -124,12 +137,18 @@ int config_add_routes(struct config_load *l, const struct config_yaml_values *va
     size_t count = config_yaml_names(l->yaml, "routes", &names);
     int rv = MCP_OK;
 
-    l->c->routes = count == 0 ? NULL : xcalloc(count, sizeof(*l->c->routes));
+    if (count > 0) {
+        l->c->routes = config_alloc(l, count, sizeof(*l->c->routes));
+        rv = l->c->routes == NULL ? MCP_ENOMEM : MCP_OK;
+    }
     for (size_t i = 0; i < count && rv == MCP_OK; i++) {
         rv = add_route(l, names[i], &values->routes[i]);
     }
     count = config_yaml_names(l->yaml, "models", &names);
-    l->c->models = count == 0 ? NULL : xcalloc(count, sizeof(*l->c->models));
+    if (count > 0 && rv == MCP_OK) {
+        l->c->models = config_alloc(l, count, sizeof(*l->c->models));
+        rv = l->c->models == NULL ? MCP_ENOMEM : MCP_OK;
+    }
     for (size_t i = 0; i < count && rv == MCP_OK; i++) {
         rv = add_model(l, names[i], &values->models[i]);
     }

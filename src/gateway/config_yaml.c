@@ -140,7 +140,7 @@ static cyaml_schema_field_t named_field(struct config_yaml *y, enum named which,
                                         const cyaml_schema_field_t *entry, size_t offset)
 {
     size_t size = sizeof(struct config_yaml_entry), count = y->name_count[which];
-    cyaml_schema_field_t *fields = xcalloc(count + 1, sizeof(*fields));
+    cyaml_schema_field_t *fields = y->schema.named[which];
 
     for (size_t i = 0; i < count; i++) {
         fields[i] = (cyaml_schema_field_t){
@@ -149,7 +149,6 @@ static cyaml_schema_field_t named_field(struct config_yaml *y, enum named which,
             .value = mapping(CYAML_FLAG_OPTIONAL, size, entry),
         };
     }
-    y->schema.named[which] = fields;
     return (cyaml_schema_field_t){
         .key = named_keys[which],
         .data_offset = (uint32_t)offset,
@@ -339,13 +338,24 @@ static int explain(const struct config_yaml *y, cyaml_err_t code, size_t events_
     return MCP_EARGUMENT;
 }
 
+/* cyaml_mem, but by an allocator that tests can make fail. */
+static void *config_mem(void *ctx, void *ptr, size_t size)
+{
+    (void)ctx;
+    if (size == 0) {
+        free(ptr);
+        return NULL;
+    }
+    return realloc(ptr, size);
+}
+
 static cyaml_config_t cyaml_settings(size_t *events_read)
 {
     return (cyaml_config_t){
         .log_fn = events_read == NULL ? NULL : count_event,
         .log_ctx = events_read,
         .log_level = CYAML_LOG_DEBUG,
-        .mem_fn = cyaml_mem,
+        .mem_fn = config_mem,
         .flags = CYAML_CFG_NO_ALIAS,
     };
 }
@@ -360,13 +370,16 @@ static bool has_name(const struct config_yaml *y, enum named which, const char *
     return false;
 }
 
-/* What lies in the mapping, each once. */
-static void take_names(struct config_yaml *y, enum named which)
+/* What lies in the mapping, each once; and fields for them. False: out of memory. */
+static bool take_names(struct config_yaml *y, enum named which)
 {
     const char *above = named_keys[which];
     size_t len = strlen(above);
 
-    y->names[which] = xcalloc(y->marks.count + 1, sizeof(char *));
+    y->names[which] = calloc(y->marks.count + 1, sizeof(char *));
+    if (y->names[which] == NULL) {
+        return false;
+    }
     for (size_t i = 0; i < y->marks.count; i++) {
         const struct config_mark *m = &y->marks.marks[i];
 
@@ -375,6 +388,8 @@ static void take_names(struct config_yaml *y, enum named which)
             y->names[which][y->name_count[which]++] = m->path + len + 1;
         }
     }
+    y->schema.named[which] = calloc(y->name_count[which] + 1, sizeof(*y->schema.named[which]));
+    return y->schema.named[which] != NULL;
 }
 
 static int load_values(struct config_yaml *y, struct slice text, struct err *e)
@@ -385,7 +400,9 @@ static int load_values(struct config_yaml *y, struct slice text, struct err *e)
     cyaml_err_t code;
 
     for (int i = 0; i < NAMED_COUNT; i++) {
-        take_names(y, (enum named)i);
+        if (!take_names(y, (enum named)i)) {
+            return err_set(e, MCP_ENOMEM, "%s: out of memory", y->shown);
+        }
     }
     make_schema(y);
     code = cyaml_load_data((const uint8_t *)text.ptr, text.len, &config, &y->schema.root, &values,
@@ -393,6 +410,10 @@ static int load_values(struct config_yaml *y, struct slice text, struct err *e)
     if (code == CYAML_OK) {
         y->values = values;
         return MCP_OK;
+    }
+    if (code == CYAML_ERR_OOM || code == CYAML_ERR_LIBYAML_PARSER_INIT ||
+        code == CYAML_ERR_LIBYAML_PARSER) { /* the text was parsed before */
+        return err_set(e, MCP_ENOMEM, "%s: out of memory", y->shown);
     }
     if (events_read == 0 || events_read > y->marks.count) {
         return err_set(e, MCP_EARGUMENT, "%s: %s", y->shown, cyaml_strerror(code));
@@ -415,7 +436,9 @@ static int read_file(const char *path, struct buf *text, struct err *e)
     do {
         at = buf_reserve(text, 4096);
         if (at == NULL) {
-            rc = err_set(e, MCP_EARGUMENT, "%s: larger than 1 MiB", path);
+            rc = buf_len(text) + 4096 > FILE_MAX_BYTES
+                     ? err_set(e, MCP_EARGUMENT, "%s: larger than 1 MiB", path)
+                     : err_set(e, MCP_ENOMEM, "%s: out of memory", path);
             break;
         }
         n = fread(at, 1, 4096, f);
@@ -430,13 +453,18 @@ static int read_file(const char *path, struct buf *text, struct err *e)
 
 struct config_yaml *config_yaml_load(const char *path, struct err *e)
 {
-    struct config_yaml *y = xcalloc(1, sizeof(*y));
+    size_t skipped = strlen(path) > FILE_SHOWN ? strlen(path) - FILE_SHOWN : 0;
+    struct config_yaml *y = calloc(1, sizeof(*y));
     struct buf text;
     int rc;
 
+    if (y == NULL) {
+        (void)err_set(e, MCP_ENOMEM, "out of memory");
+        return NULL;
+    }
     buf_init(&text, FILE_MAX_BYTES);
-    y->shown = xstrdup(strlen(path) > FILE_SHOWN ? path + strlen(path) - FILE_SHOWN : path);
-    rc = read_file(path, &text, e);
+    y->shown = slice_dup(slice_str(path + skipped));
+    rc = y->shown == NULL ? err_set(e, MCP_ENOMEM, "out of memory") : read_file(path, &text, e);
     if (rc == MCP_OK) {
         rc = config_marks_read(&y->marks, y->shown, buf_slice(&text), e);
     }

@@ -363,8 +363,14 @@ static int check_unchanging(const struct gateway *g, const struct config *config
     return rv;
 }
 
+static bool same_log(const struct config *a, const struct config *b)
+{
+    return slice_eq(slice_str(a->access_log), slice_str(b->access_log));
+}
+
 int gateway_use(struct gateway *g, struct config *config, struct buf *changed, struct err *e)
 {
+    struct access_log_next log = {.fd = -1};
     struct config *old = g->config;
     struct route_set *routes;
 
@@ -374,7 +380,7 @@ int gateway_use(struct gateway *g, struct config *config, struct buf *changed, s
     if (!config_changes(old, config, false, changed)) {
         return err_set(e, MCP_ENOMEM, "out of memory");
     }
-    if (access_log_open(config->access_log, e) != MCP_OK) {
+    if (!same_log(old, config) && access_log_prepare(config->access_log, &log, e) != MCP_OK) {
         return e->code;
     }
     routes = route_set_new(config);
@@ -382,11 +388,12 @@ int gateway_use(struct gateway *g, struct config *config, struct buf *changed, s
         (void)err_set(e, MCP_ENOMEM, "out of memory");
     }
     if (routes == NULL || use_nodes(g, config, e) != MCP_OK) {
-        struct err unused;
-
-        (void)access_log_open(old->access_log, &unused); /* could be opened before */
+        access_log_drop(&log);
         route_set_free(&routes);
         return e->code;
+    }
+    if (log.fd >= 0) {
+        access_log_use(&log);
     }
     route_book_use(g->routes, &routes);
     atomic_store(&g->bodies.limit_bytes, config->body_memory_bytes);

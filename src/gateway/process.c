@@ -67,7 +67,9 @@ static void on_reopen(void *owner)
 }
 
 /* From the shell it was started by, when the terminal goes; from everybody else, as nginx and
- * HAProxy take it. */
+ * HAProxy take it. As with nginx, the log is opened anew too, even where the configuration is
+ * wrong.
+ */
 static void on_hangup(void *owner)
 {
     struct process *p = owner;
@@ -75,6 +77,7 @@ static void on_hangup(void *owner)
     if (p->terminal >= 0 && !isatty(p->terminal)) {
         on_terminate(&p->gateway);
     } else {
+        access_log_reopen();
         reload_ask(p->gateway.reload, NULL);
     }
 }

@@ -54,12 +54,12 @@ void reload_free(struct reload **rp)
 
 /* --- how it went ------------------------------------------------------------------------------ */
 
-static void tell(struct reload *r, bool ok, struct slice text)
+static void tell(struct reload *r, int code, struct slice text)
 {
     struct reload_asker *a;
 
     while ((a = asker_list_pop(&r->waiting)) != NULL) {
-        a->done(a->owner, ok, text);
+        a->done(a->owner, code, text);
     }
 }
 
@@ -70,10 +70,10 @@ static void succeeded(struct reload *r, struct slice changed)
         LOG_WARN("config", "text=\"%s\"", r->gateway->config->warnings[i]);
     }
     LOG_INFO("reload", "changed=%.*s", SLICE_ARG(changed));
-    tell(r, true, changed);
+    tell(r, MCP_OK, changed);
 }
 
-static void failed(struct reload *r, const char *text)
+static void failed(struct reload *r, int code, const char *text)
 {
     struct buf why = {0};
 
@@ -81,7 +81,7 @@ static void failed(struct reload *r, const char *text)
     (void)(logfmt_pair(&why, "why", slice_str(text)) && buf_append_byte(&why, '\0'));
     LOG_ERROR("reload_failed", "%s", buf_failed(&why) ? "" : buf_slice(&why).ptr + strlen(" "));
     buf_fini(&why);
-    tell(r, false, slice_str(text));
+    tell(r, code, slice_str(text));
 }
 
 /* --- one after the other ---------------------------------------------------------------------- */
@@ -104,7 +104,7 @@ static void on_loaded(void *owner)
     if (r->loaded != NULL && gateway_use(r->gateway, r->loaded, &changed, &r->err) == MCP_OK) {
         succeeded(r, buf_slice(&changed));
     } else {
-        failed(r, r->err.text);
+        failed(r, r->err.code, r->err.text);
     }
     buf_fini(&changed);
     config_unref(&r->loaded);
@@ -124,7 +124,7 @@ static void begin(struct reload *r)
     }
     r->running = loop_offload(r->gateway->loop, load, on_loaded, NULL, r) == MCP_OK;
     if (!r->running) {
-        failed(r, "no thread or no memory to load it");
+        failed(r, MCP_ENOMEM, "no thread or no memory to load it");
     }
 }
 

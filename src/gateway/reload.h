@@ -16,8 +16,9 @@ struct reload;
 
 struct reload_asker {
     struct list_link link;
-    /* `text`: the keys that changed, separated by commas ("" none); or what is wrong. */
-    void (*done)(void *owner, bool ok, struct slice text);
+    /* `code` MCP_OK: `text` is the keys that changed, separated by commas ("" none). Else it says
+     * what is wrong: MCP_EARGUMENT with the configuration, others here. */
+    void (*done)(void *owner, int code, struct slice text);
     void *owner;
 };
 

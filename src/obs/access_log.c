@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/check.h"
+#include "base/log.h"
 #include "obs/line.h"
 #include "obs/logfmt.h"
 
@@ -39,9 +39,12 @@ static int refuse(const char *path, int error, struct err *e)
 static int check_folder(const char *path)
 {
     const char *slash = strrchr(path, '/');
-    char *folder = xstrdup(slash == NULL ? "." : path);
+    char *folder = slice_dup(slice_str(slash == NULL ? "." : path));
     int error;
 
+    if (folder == NULL) {
+        return ENOMEM;
+    }
     if (slash != NULL) {
         folder[slash - path + 1] = '\0';
     }
@@ -70,7 +73,7 @@ int access_log_check(const char *path, struct err *e)
 
 /* `log_fd` from now on is what `fd` is, which goes. One descriptor stands for the log as long as it
  * is open, whatever it leads to: other threads write to it meanwhile. */
-static void use(int fd)
+static void use_fd(int fd)
 {
     if (log_fd < 0) {
         log_fd = fd;
@@ -80,30 +83,81 @@ static void use(int fd)
     (void)close(fd); /* written line by line: nothing is lost */
 }
 
-int access_log_open(const char *path, struct err *e)
+int access_log_prepare(const char *path, struct access_log_next *next, struct err *e)
 {
     bool off = path != NULL && !is_file(path);
-    int fd = path == NULL ? fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0)
-                          : open_file(off ? "/dev/null" : path);
 
-    if (fd < 0) {
-        return refuse(path == NULL ? "stderr" : path, errno, e);
+    *next = (struct access_log_next){.fd = -1, .on = !off};
+    if (is_file(path)) {
+        next->path = slice_dup(slice_str(path));
+        if (next->path == NULL) {
+            return err_set(e, MCP_ENOMEM, "out of memory");
+        }
     }
-    access_log_flush();
-    use(fd);
-    free(log_path);
-    log_path = is_file(path) ? xstrdup(path) : NULL;
-    atomic_store(&log_on, !off);
+    next->fd = path == NULL ? fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0)
+                            : open_file(off ? "/dev/null" : path);
+    if (next->fd < 0) {
+        (void)refuse(path == NULL ? "stderr" : path, errno, e);
+        access_log_drop(next);
+        return MCP_EARGUMENT;
+    }
     return MCP_OK;
+}
+
+void access_log_use(struct access_log_next *next)
+{
+    access_log_flush();
+    use_fd(next->fd);
+    free(log_path);
+    log_path = next->path;
+    atomic_store(&log_on, next->on);
+    *next = (struct access_log_next){.fd = -1};
+}
+
+void access_log_drop(struct access_log_next *next)
+{
+    if (next->fd >= 0) {
+        (void)close(next->fd); /* nothing was written */
+    }
+    free(next->path);
+    *next = (struct access_log_next){.fd = -1};
+}
+
+int access_log_open(const char *path, struct err *e)
+{
+    struct access_log_next next;
+    int rv = access_log_prepare(path, &next, e);
+
+    if (rv == MCP_OK) {
+        access_log_use(&next);
+    }
+    return rv;
+}
+
+static void log_not_opened(int error)
+{
+    struct buf pairs = {0};
+
+    if (logfmt_pair(&pairs, "path", slice_str(log_path)) &&
+        logfmt_pair(&pairs, "why", slice_str(strerror(error))) && buf_append_byte(&pairs, '\0')) {
+        LOG_ERROR("access_log_failed", "%s", buf_slice(&pairs).ptr + strlen(" "));
+    }
+    buf_fini(&pairs);
 }
 
 void access_log_reopen(void)
 {
-    int fd = log_path == NULL ? -1 : open_file(log_path);
+    int fd;
 
+    if (log_path == NULL) {
+        return;
+    }
     access_log_flush();
+    fd = open_file(log_path);
     if (fd >= 0) {
-        use(fd);
+        use_fd(fd);
+    } else {
+        log_not_opened(errno);
     }
 }
 

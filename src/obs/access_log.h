@@ -28,9 +28,21 @@ struct access_record {
     uint64_t total_us;
 };
 
-/* Where the log goes from now on: NULL: stderr; "off": no lines; else a file that is appended to.
- * Others may write meanwhile; this, _reopen and _close are one thread's. MCP_EARGUMENT: as it was.
- */
+/* A log that is open, but not used yet. */
+struct access_log_next {
+    int fd;     /* -1: none */
+    char *path; /* NULL: stderr, or off */
+    bool on;
+};
+
+/* Opens the log at `path`: NULL: stderr; "off": no lines; else a file that is appended to. `next`
+ * is then to be used or dropped. MCP_EARGUMENT, or MCP_ENOMEM. */
+int access_log_prepare(const char *path, struct access_log_next *next, struct err *e);
+/* Where the log goes from now on; others may write meanwhile. This, _open, _reopen and _close are
+ * one thread's. */
+void access_log_use(struct access_log_next *next);
+void access_log_drop(struct access_log_next *next);
+/* Both in one; MCP_EARGUMENT, or MCP_ENOMEM: as it was. */
 int access_log_open(const char *path, struct err *e);
 /* What access_log_open would say, without opening or making anything. */
 int access_log_check(const char *path, struct err *e);
@@ -39,7 +51,8 @@ void access_log_write(const struct access_record *r);
 void access_log_flush(void);
 /* At the end of a thread that has written: flushes, and frees what it kept. */
 void access_log_release(void);
-/* Opens the file anew (after rotation); others may write meanwhile. */
+/* Opens the file anew (after rotation); others may write meanwhile. Where it cannot be, that is
+ * logged, and the one that is open stays. */
 void access_log_reopen(void);
 void access_log_close(void);
 

@@ -172,6 +172,30 @@ def test_a_log_that_cannot_be_opened_changes_nothing(nodes):
         wait_until(lambda: "event=exchange" in gateway.errors(), "it is still logged")
 
 
+def test_the_log_is_opened_anew_on_sighup_and_else_only_where_it_changed(nodes):
+    """So that what rotates logs may send either signal, and a reload asks no more of the file than it must."""
+    config = of_nodes(("a", nodes[0]), log={"access": "access"})
+    with Gateway(config=config, log_to_file=False) as gateway:
+        here = pathlib.Path(gateway.folder.name)
+        (here / "access").rename(here / "moved")
+        assert reload(gateway, config) == []
+        generate(gateway)
+        wait_until(lambda: "event=exchange" in (here / "moved").read_text(), "it is still the same file")
+        assert not (here / "access").exists()
+        write(gateway, "nodes: [")
+        gateway.process.send_signal(signal.SIGHUP)
+        gateway.wait_metric(FAILED, 1)
+        assert (here / "access").exists()
+        generate(gateway)
+        wait_until(lambda: "event=exchange" in (here / "access").read_text(), "it is the new file")
+        (here / "access").unlink()
+        (here / "access").mkdir()
+        gateway.process.send_signal(signal.SIGUSR1)
+        wait_until(lambda: "event=access_log_failed" in gateway.errors(), "that it cannot be")
+        assert f'path={here}/access why="Is a directory"' in gateway.errors()
+        assert generate(gateway).status == 200
+
+
 def test_only_post_reloads(nodes):
     with Gateway(nodes[0]) as gateway:
         assert ask(gateway.admin, "GET", "/admin/reload").status == 405

@@ -25,7 +25,8 @@ enum {
     HEAD_TIMEOUT_MS = 10000,
     BODY_TIMEOUT_MS = 10000,
     IDLE_TIMEOUT_MS = 60000,
-    STATUS_UNPROCESSABLE = 422
+    STATUS_UNPROCESSABLE = 422,
+    STATUS_UNAVAILABLE = 503,
 };
 
 /* A request that waits: for a reload to be done, or for what the loops know about a request. */
@@ -161,19 +162,22 @@ static void append_names(struct buf *out, struct slice names)
     buf_append_byte(out, ']');
 }
 
-static void on_reloaded(void *owner, bool ok, struct slice text)
+static void on_reloaded(void *owner, int code, struct slice text)
 {
     struct admin_wait *w = owner;
+    unsigned status = code == MCP_OK          ? 200
+                      : code == MCP_EARGUMENT ? STATUS_UNPROCESSABLE
+                                              : STATUS_UNAVAILABLE;
     struct buf body = {0};
 
-    buf_append_str(&body, ok ? "{\"status\":\"reloaded\",\"changed\":" : "{\"error\":");
-    if (ok) {
+    buf_append_str(&body, code == MCP_OK ? "{\"status\":\"reloaded\",\"changed\":" : "{\"error\":");
+    if (code == MCP_OK) {
         append_names(&body, text);
     } else {
         json_append_string(&body, text);
     }
     buf_append_str(&body, "}\n");
-    reply_or_500(&w->request, ok ? 200 : STATUS_UNPROCESSABLE, SLICE("application/json"), &body);
+    reply_or_500(&w->request, status, SLICE("application/json"), &body);
     wait_free(w);
 }
 
