@@ -8,7 +8,7 @@
 
 #include "sched/sched_internal.h"
 
-enum { COUNTER_SCALE = 1024, MINUTE_US = 60 * 1000 * 1000 };
+enum { MINUTE_US = 60 * 1000 * 1000 };
 
 /* --- tenants --- */
 
@@ -128,7 +128,7 @@ static bool least_waiting(const struct model *m, uint64_t *least)
 
     for (struct line *l = line_list_first(&m->lines); l != NULL; l = line_list_next(&m->lines, l)) {
         for (int level = 0; level < SCHED_CLASS_COUNT; level++) {
-            struct flow *f = flow_heap_first(&l->flows[level]);
+            struct flow *f = flow_heap_first(&l->levels[level].flows);
 
             if (f != NULL && (!found || f->account->counter < *least)) {
                 *least = f->account->counter;
@@ -157,21 +157,22 @@ void account_arrives(struct account *a, unsigned weight)
     }
 }
 
-void account_charge(struct account *a, int64_t work)
+void account_charge(struct account *a, int64_t work, int running)
 {
     int64_t by_weight = work * COUNTER_SCALE / (int64_t)a->weight;
     struct flow *f;
 
     for (f = account_flows_first(&a->flows); f != NULL; f = account_flows_next(&a->flows, f)) {
-        flow_heap_remove(&f->line->flows[f->level], f);
+        flow_heap_remove(&f->line->levels[f->level].flows, f);
     }
     if (by_weight >= 0 || a->counter > (uint64_t)-by_weight) {
         a->counter += (uint64_t)by_weight;
     } else {
         a->counter = 0;
     }
+    a->running += (uint32_t)running;
     for (f = account_flows_first(&a->flows); f != NULL; f = account_flows_next(&a->flows, f)) {
-        flow_heap_push(&f->line->flows[f->level], f);
+        flow_heap_push(&f->line->levels[f->level].flows, f);
     }
 }
 

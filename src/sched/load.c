@@ -87,7 +87,9 @@ static struct verdict judge(const struct sched *s, struct runner *r)
         }
         if (o->running > 0) {
             v.from_us = SCHED_NEVER;
-            v.drain_us = o->model->service_us > v.drain_us ? o->model->service_us : v.drain_us;
+            uint64_t service_us = (uint64_t)o->model->service_us;
+
+            v.drain_us = service_us > v.drain_us ? service_us : v.drain_us;
         }
         v.from_us = from_us > v.from_us ? from_us : v.from_us;
         v.used_us = o->used_us > v.used_us ? o->used_us : v.used_us;

@@ -71,7 +71,7 @@ void runner_rekey(struct runner *r)
         runner_heap_remove(&r->group->open, r);
     }
     if (has_slot(r)) {
-        r->key = (double)r->outstanding + (r->loading ? LOADING : 0);
+        r->key = estimate_load(r) + (r->loading ? LOADING : 0);
         runner_heap_push(&r->group->open, r);
     }
 }
@@ -171,10 +171,9 @@ void place_grant(struct sched *s, struct job *j, struct runner *r, enum sched_wh
     j->loads = r->loading;
     r->used_us = now_us;
     j->granted_us = now_us;
-    j->work = (uint64_t)j->prompt_tokens + 2 * (uint64_t)j->answer_tokens;
     r->model->vtime = a->counter > r->model->vtime ? a->counter : r->model->vtime;
-    account_charge(a, (int64_t)j->work);
-    a->running++;
+    account_charge(a, (int64_t)j->work, 1);
+    running_list_push(&r->model->running, j);
     r->running++;
     r->node->running++;
     r->outstanding += j->work;
@@ -182,12 +181,24 @@ void place_grant(struct sched *s, struct job *j, struct runner *r, enum sched_wh
     runner_rekey(r);
 }
 
-void place_release(struct sched *s, struct job *j)
+/* What it had really. Where nobody counted and it went well, what it was thought to need. */
+static uint64_t settled(const struct job *j, const struct sched_outcome *o)
+{
+    uint64_t work = work_of(o->prompt_tokens, o->answer_tokens);
+
+    return work == 0 && o->end == SCHED_DONE ? j->work : work;
+}
+
+void place_release(struct sched *s, struct job *j, const struct sched_outcome *o, uint64_t now_us)
 {
     struct runner *r = j->runner;
 
     j->runner = NULL;
-    j->account->running--;
+    running_list_remove(&r->model->running, j);
+    if (o->end == SCHED_DONE) {
+        estimate_done(r, j, o, now_us);
+    }
+    account_charge(j->account, (int64_t)settled(j, o) - (int64_t)j->work, -1);
     r->running--;
     r->node->running--;
     r->outstanding -= j->work;
@@ -207,6 +218,7 @@ void place_fill(struct sched *s, struct runner *r, uint64_t now_us)
             queue_refuse(s, j, SCHED_TOO_LATE);
             continue;
         }
+        queue_served(j, now_us);
         queue_remove(s, j);
         place_grant(s, j, r, r->loading ? SCHED_WHY_LOAD : SCHED_WHY_SLOT, now_us);
         j->state = JOB_DECIDED;

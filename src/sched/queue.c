@@ -72,6 +72,9 @@ bool flow_before(const struct flow *a, const struct flow *b)
     if (a->account->counter != b->account->counter) {
         return a->account->counter < b->account->counter;
     }
+    if (a->account->running != b->account->running) {
+        return a->account->running < b->account->running;
+    }
     return flow_list_first(&a->jobs)->arrived_us < flow_list_first(&b->jobs)->arrived_us;
 }
 
@@ -146,7 +149,8 @@ static void line_release(struct sched *s, struct line *l)
     }
 }
 
-static struct flow *flow_get(struct sched *s, struct line *line, struct account *a, uint8_t level)
+static struct flow *flow_get(struct sched *s, struct line *line, struct account *a, uint8_t level,
+                             uint64_t now_us)
 {
     struct flow *f = account_flows_first(&a->flows);
 
@@ -159,7 +163,9 @@ static struct flow *flow_get(struct sched *s, struct line *line, struct account 
             f->account = a;
             f->line = line;
             f->level = level;
+            f->starved_us = now_us;
             account_flows_push(&a->flows, f);
+            level_flows_push(&line->levels[level].all, f);
         }
     }
     return f;
@@ -169,6 +175,7 @@ static void flow_release(struct sched *s, struct flow *f)
 {
     if (f->jobs.count == 0) {
         account_flows_remove(&f->account->flows, f);
+        level_flows_remove(&f->line->levels[f->level].all, f);
         slab_put(&s->flow_slab, f);
     }
 }
@@ -177,18 +184,18 @@ static void flow_release(struct sched *s, struct flow *f)
 static bool enter(struct sched *s, struct job *j, uint8_t level, uint64_t now_us)
 {
     struct line *line = j->line;
-    struct flow *f = flow_get(s, line, j->account, level);
+    struct flow *f = flow_get(s, line, j->account, level, now_us);
 
     if (f == NULL) {
         return false;
     }
     j->flow = f;
     j->level = level;
-    j->entered_us = now_us;
     flow_list_push(&f->jobs, j);
-    class_list_push(&line->levels[level], j);
+    line->levels[level].jobs++;
+    j->seq = f->seq++;
     if (!flow_heap_has(f)) {
-        flow_heap_push(&line->flows[level], f);
+        flow_heap_push(&line->levels[level].flows, f);
     }
     return true;
 }
@@ -196,11 +203,11 @@ static bool enter(struct sched *s, struct job *j, uint8_t level, uint64_t now_us
 static void exit_flow(struct sched *s, struct job *j)
 {
     struct flow *f = j->flow;
-    struct flow_heap *heap = &j->line->flows[f->level];
+    struct flow_heap *heap = &j->line->levels[f->level].flows;
 
     flow_heap_remove(heap, f);
     flow_list_remove(&f->jobs, j);
-    class_list_remove(&j->line->levels[f->level], j);
+    j->line->levels[f->level].jobs--;
     if (f->jobs.count > 0) {
         flow_heap_push(heap, f);
     }
@@ -238,19 +245,34 @@ void queue_remove(struct sched *s, struct job *j)
     line_release(s, line);
 }
 
-/* Those that have waited long at one level go up by one. */
+void queue_served(struct job *j, uint64_t now_us)
+{
+    struct flow *f = j->flow;
+    struct level *level = &f->line->levels[f->level];
+
+    f->starved_us = now_us;
+    level_flows_remove(&level->all, f);
+    level_flows_push(&level->all, f);
+}
+
+/* A flow that has not been served for long has its first request lifted by one class. (Were it each
+ * that has waited for long, a tenant with a long queue would get ahead of all others.) */
 static void lift(struct sched *s, struct line *line, uint64_t now_us)
 {
     for (uint8_t level = 1; level < SCHED_CLASS_COUNT; level++) {
         for (int i = 0; i < LIFTS_AT_ONCE; i++) {
-            struct job *j = class_list_first(&line->levels[level]);
+            struct flow *f = level_flows_first(&line->levels[level].all);
+            struct job *j;
 
-            if (j == NULL || now_us - j->entered_us < s->limits.ageing_us) {
+            if (f == NULL || now_us - f->starved_us < s->limits.ageing_us) {
                 break;
             }
+            j = flow_list_first(&f->jobs);
+            queue_served(j, now_us);
             exit_flow(s, j);
             if (!enter(s, j, (uint8_t)(level - 1), now_us)) {
-                (void)enter(s, j, level, now_us); /* the flow that it left is free */
+                (void)enter(s, j, level,
+                            now_us); /* there is memory for that: it was there before */
                 break;
             }
         }
@@ -261,7 +283,7 @@ struct job *line_first(struct sched *s, struct line *line, uint64_t now_us)
 {
     lift(s, line, now_us);
     for (int level = 0; level < SCHED_CLASS_COUNT; level++) {
-        struct flow *f = flow_heap_first(&line->flows[level]);
+        struct flow *f = flow_heap_first(&line->levels[level].flows);
 
         if (f != NULL) {
             return flow_list_first(&f->jobs);

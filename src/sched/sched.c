@@ -102,6 +102,7 @@ static struct job *make_job(struct sched *s, const struct sched_job *job, struct
     j->answer_tokens = job->answer_tokens;
     j->options = job->options;
     j->account = a;
+    estimate_job(a->model, j);
     account_arrives(a, job->weight);
     return j;
 }
@@ -139,7 +140,7 @@ static enum sched_verdict wait(struct sched *s, struct model *m, struct account 
     struct job *j;
 
     if (!queue_has_room(s, a, job->bytes)) {
-        out->retry_after_us = SECOND_US;
+        out->retry_after_us = estimate_retry_us(m);
         return SCHED_QUEUE_FULL;
     }
     j = make_job(s, job, a, now_us);
@@ -160,6 +161,15 @@ static enum sched_verdict wait(struct sched *s, struct model *m, struct account 
         return granted(j, out);
     }
     (void)sched_look(s, now_us, out->ticket, out);
+    if (out->eta_us != SCHED_UNKNOWN && job->deadline_us != 0 &&
+        now_us + out->eta_us > job->deadline_us) {
+        out->retry_after_us = now_us + out->eta_us - job->deadline_us;
+        out->retry_after_us += out->retry_after_us < SECOND_US ? SECOND_US : 0;
+        out->ticket = 0;
+        queue_remove(s, j);
+        end_job(s, j);
+        return SCHED_TOO_LATE;
+    }
     return SCHED_QUEUED;
 }
 
@@ -229,11 +239,13 @@ enum sched_verdict sched_arrive(struct sched *s, uint64_t now_us, const struct s
 static void leave_node(struct sched *s, struct job *j, const struct sched_outcome *o,
                        uint64_t now_us)
 {
+    static const struct sched_outcome unknown = {.end = SCHED_CANCELLED};
     struct runner *r = j->runner;
 
-    place_release(s, j);
+    o = o == NULL ? &unknown : o;
+    place_release(s, j, o, now_us);
     end_job(s, j);
-    load_left(s, r, o == NULL ? SCHED_CANCELLED : o->end, now_us);
+    load_left(s, r, o->end, now_us);
     runner_release(s, r);
 }
 

@@ -138,8 +138,8 @@ struct sched_answer {
     uint64_t node;   /* GRANTED */
     bool loads;      /* the model is not in the node's memory yet: call sched_started */
     enum sched_why why;
-    size_t position;         /* of those that wait for this model and these options; from 1 */
-    size_t depth;            /* how many wait for them */
+    size_t position;         /* its turn among those that wait for this model; from 1 */
+    size_t depth;            /* how many wait for it */
     uint64_t eta_us;         /* from now to its turn; SCHED_UNKNOWN */
     uint64_t retry_after_us; /* QUEUE_FULL, RATE_LIMITED, TOO_LATE; at least a second */
 };

@@ -20,13 +20,13 @@
 #include "sched/sched.h"
 #include "sched/slab.h"
 
-enum { JOBS_PER_PAGE = 64 };
+enum { JOBS_PER_PAGE = 64, COUNTER_SCALE = 1024 };
 
 enum job_state { JOB_FREE, JOB_WAITING, JOB_DECIDED, JOB_GRANTED };
 
 struct job {
-    struct list_link in_age;   /* of the line, or of what is decided */
-    struct list_link in_class; /* of the line, those at this level, by when they came to it */
+    struct list_link in_age;     /* of the line, or of what is decided */
+    struct list_link in_running; /* of the model */
     struct list_link in_flow;
     uint32_t index, generation;
     uint8_t state;
@@ -35,11 +35,12 @@ struct job {
     bool loads;
     uint32_t home;
     uint64_t tag;
-    uint64_t arrived_us, entered_us, granted_us;
+    uint64_t arrived_us, granted_us;
     uint64_t deadline_us, prefer_node;
     uint64_t bytes;
     uint32_t prompt_tokens, answer_tokens; /* estimates */
-    uint64_t work;                         /* charged at the grant */
+    uint64_t work;                         /* of both; charged at the grant */
+    uint64_t seq;                          /* in its flow */
     struct account *account;
     struct flow *flow;     /* waiting */
     struct line *line;     /* waiting */
@@ -48,19 +49,22 @@ struct job {
 };
 
 LIST_DECLARE(age_list, struct job, in_age);
-LIST_DECLARE(class_list, struct job, in_class);
+LIST_DECLARE(running_list, struct job, in_running);
 LIST_DECLARE(flow_list, struct job, in_flow);
 
 struct flow {
     struct heap_link in_line;
-    struct list_link in_account;
+    struct list_link in_account, in_level;
     struct account *account;
     struct line *line;
     uint8_t level;
+    uint64_t seq;        /* of the next */
+    uint64_t starved_us; /* since when it has not been served */
     struct flow_list jobs;
 };
 
 LIST_DECLARE(account_flows, struct flow, in_account);
+LIST_DECLARE(level_flows, struct flow, in_level);
 
 struct account {
     struct map_link in_accounts;
@@ -91,6 +95,13 @@ LIST_DECLARE(tenant_list, struct tenant, in_idle);
 bool flow_before(const struct flow *a, const struct flow *b);
 HEAP_DECLARE(flow_heap, struct flow, in_line, flow_before);
 
+/* Of a line, those of one class. */
+struct level {
+    size_t jobs;
+    struct level_flows all; /* those starved for longest first */
+    struct flow_heap flows; /* by turn */
+};
+
 struct line {
     struct list_link in_model;
     struct heap_link in_timers;
@@ -99,8 +110,7 @@ struct line {
     unsigned speaks;
     uint64_t avoid_node;
     struct age_list jobs; /* all of them, by arrival */
-    struct class_list levels[SCHED_CLASS_COUNT];
-    struct flow_heap flows[SCHED_CLASS_COUNT];
+    struct level levels[SCHED_CLASS_COUNT];
     uint64_t due_us;    /* of its timer: the earlier of the next two */
     uint64_t orphan_us; /* when those that wait are refused; SCHED_NEVER: nodes serve it */
     uint64_t try_us;    /* when to look for a node that loads the model */
@@ -131,8 +141,10 @@ struct runner {
     uint64_t used_us, load_began_us, evicted_us;
     uint64_t bytes;
     uint32_t running;
-    uint64_t outstanding; /* estimated tokens of what runs */
-    double key;           /* of its place in the group */
+    uint64_t outstanding; /* estimated work of what runs */
+    uint64_t served;
+    double work_us; /* as the model's, here */
+    double key;     /* of its place in the group */
 };
 
 LIST_DECLARE(node_runners, struct runner, in_node);
@@ -140,7 +152,7 @@ LIST_DECLARE(model_runners, struct runner, in_model);
 
 static inline bool runner_before(const struct runner *a, const struct runner *b)
 {
-    return a->key < b->key;
+    return a->key != b->key ? a->key < b->key : a->used_us < b->used_us;
 }
 HEAP_DECLARE(runner_heap, struct runner, in_group, runner_before);
 
@@ -167,8 +179,13 @@ struct model {
     uint64_t busy;  /* its requests that have a ticket */
     uint64_t vtime; /* counter of the account that was served last */
     uint64_t waiting;
-    uint64_t service_us, load_us; /* means; 0: not measured */
-    uint64_t usable_epoch;        /* of the next three */
+    struct running_list running; /* by grant */
+    uint64_t load_us;            /* a mean; 0: not measured */
+    uint64_t served, counted;    /* requests; those whose tokens are known */
+    double service_us;           /* means, of those: from the grant to the end */
+    double work_us;              /* for each unit of work */
+    double prompt_tokens, answer_tokens;
+    uint64_t usable_epoch; /* of the next three */
     unsigned usable_speaks;
     size_t usable, loaders; /* nodes; of these, those that load */
 };
@@ -228,6 +245,8 @@ static inline uint64_t job_ticket(const struct job *j)
 struct line *line_get(struct sched *s, struct model *m, const struct sched_job *job);
 /* False: out of memory. */
 bool queue_push(struct sched *s, struct line *line, struct job *j, uint64_t now_us);
+/* Before a request that is granted is removed: its flow does not starve. */
+void queue_served(struct job *j, uint64_t now_us);
 /* The line goes with its last request. */
 void queue_remove(struct sched *s, struct job *j);
 /* The one whose turn it is on this runner; NULL: none waits for it. */
@@ -250,9 +269,9 @@ bool tenant_takes(struct tenant *t, uint64_t now_us, uint32_t per_min, uint64_t 
 struct account *account_get(struct sched *s, struct tenant *t, struct model *m);
 /* A request of it is about to wait or run. */
 void account_arrives(struct account *a, unsigned weight);
-void account_charge(struct account *a, int64_t work);
-void account_leaves(struct sched *s, struct account *a); /* a request of it has ended */
-void accounts_forget(struct sched *s, struct model *m);  /* all of them idle */
+void account_charge(struct account *a, int64_t work, int running); /* and so many more run */
+void account_leaves(struct sched *s, struct account *a);           /* a request of it has ended */
+void accounts_forget(struct sched *s, struct model *m);            /* all of them idle */
 void fair_fini(struct sched *s);
 
 /* nodes.c */
@@ -277,9 +296,21 @@ struct runner *place_choose(const struct sched *s, struct model *m, const struct
                             enum sched_why *why);
 void place_grant(struct sched *s, struct job *j, struct runner *r, enum sched_why why,
                  uint64_t now_us);
-void place_release(struct sched *s, struct job *j);
+/* Settles what it is charged. */
+void place_release(struct sched *s, struct job *j, const struct sched_outcome *o, uint64_t now_us);
 /* Grants this runner's free slots to those that wait. */
 void place_fill(struct sched *s, struct runner *r, uint64_t now_us);
+
+/* estimate.c: what is measured, and what follows. */
+uint64_t work_of(uint64_t prompt_tokens, uint64_t answer_tokens);
+void estimate_job(const struct model *m, struct job *j); /* what its tokens and work may be */
+void estimate_done(struct runner *r, const struct job *j, const struct sched_outcome *o,
+                   uint64_t now_us);
+double estimate_load(const struct runner *r); /* how long what it has will take */
+/* Of one that waits. */
+size_t estimate_position(const struct job *j);
+uint64_t estimate_eta_us(const struct job *j, uint64_t now_us);
+uint64_t estimate_retry_us(const struct model *m); /* until one of those that wait is let in */
 
 /* load.c: what is resident. */
 /* Looks for a node that loads the line's model; grants if it finds one. */

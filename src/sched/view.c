@@ -6,13 +6,12 @@ bool sched_look(const struct sched *s, uint64_t now_us, uint64_t ticket, struct 
 {
     const struct job *j = job_find(s, ticket);
 
-    (void)now_us;
     if (j == NULL || j->state != JOB_WAITING) {
         return false;
     }
-    out->depth = j->line->jobs.count;
-    out->position = out->depth;
-    out->eta_us = SCHED_UNKNOWN;
+    out->depth = j->account->model->waiting;
+    out->position = estimate_position(j);
+    out->eta_us = estimate_eta_us(j, now_us);
     return true;
 }
 
@@ -52,10 +51,11 @@ static bool walk_line(const struct line *line, uint64_t now_us, sched_view_cb cb
 {
     const struct job *j = age_list_first(&line->jobs);
 
-    for (size_t at = 1; j != NULL; j = age_list_next(&line->jobs, j), at++) {
+    for (; j != NULL; j = age_list_next(&line->jobs, j)) {
         struct sched_view v = view_of(j, now_us);
 
-        v.position = at;
+        v.position = estimate_position(j);
+        v.eta_us = estimate_eta_us(j, now_us);
         if (!cb(owner, &v)) {
             return false;
         }
@@ -110,6 +110,7 @@ void sched_node_walk(const struct sched *s, uint64_t id, sched_node_view_cb cb, 
             .resident = r->resident,
             .running = r->running,
             .slots = n->slots == SCHED_SLOTS_AUTO ? 0 : n->slots,
+            .tokens_per_s = r->served == 0 ? 0 : 5e5 / r->work_us,
         };
 
         if ((r->resident || r->running > 0) && !cb(owner, &v)) {

@@ -429,6 +429,9 @@ void cluster_run(struct cluster *c, const struct sched_limits *limits, uint64_t 
     assert_true(st->live != NULL && st->active != NULL && c->s != NULL);
     for (size_t n = 0; n < c->node_count; n++) {
         st->nodes[n].loading = NONE;
+        for (size_t m = 0; m < c->model_count && c->nodes[n].memory_bytes == 0; m++) {
+            st->nodes[n].resident[m] = true;
+        }
         cluster_report(c, n);
     }
     while (st->ended < c->request_count) {

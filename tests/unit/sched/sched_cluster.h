@@ -15,9 +15,9 @@ struct cluster_model {
 };
 
 struct cluster_node {
-    uint32_t slots;    /* that it has */
-    uint32_t declared; /* that it is said to have, also SCHED_SLOTS_ */
-    uint64_t memory_bytes;
+    uint32_t slots;             /* that it has */
+    uint32_t declared;          /* that it is said to have, also SCHED_SLOTS_ */
+    uint64_t memory_bytes;      /* 0: it has all models at any time */
     double prompt_us, token_us; /* for each token; of the answer, when alone */
     double batch_us;            /* more for each other request that runs */
 };

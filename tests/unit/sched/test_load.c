@@ -124,10 +124,12 @@ static void a_busy_model_goes_in_time(void **state)
         world_done(s, us, running);
         running = next;
     }
-    sched_tick(s, 9 * SECOND_US + 200);
-    (void)world_queued(s, 9 * SECOND_US + 300, &m);
+    sched_tick(s, 9 * SECOND_US + 100);
+    assert_int_equal(sched_next_us(s), 9 * SECOND_US + SECOND_US / 2 + 100); /* one takes 0.5 s */
+    sched_tick(s, 9 * SECOND_US + SECOND_US / 2 + 100);
+    (void)world_queued(s, 9 * SECOND_US + 600000, &m);
     assert_int_equal(world_taken(s, NULL), 0);
-    world_done(s, 9 * SECOND_US + 400, running);
+    world_done(s, 9 * SECOND_US + 700000, running);
     assert_int_equal(world_taken(s, &d), 2);
     assert_true(d.loads);
     sched_free(&s);
