@@ -139,11 +139,12 @@ static bool least_waiting(const struct model *m, uint64_t *least)
     return found;
 }
 
-void account_arrives(struct account *a, unsigned weight)
+void account_arrives(struct sched *s, struct account *a, unsigned weight)
 {
     uint64_t floor;
 
     a->tenant->busy++;
+    tenant_settle(s, a->tenant);
     a->model->busy++;
     a->weight = weight == 0 ? 1 : weight;
     if (a->waiting > 0) {

@@ -103,7 +103,7 @@ static struct job *make_job(struct sched *s, const struct sched_job *job, struct
     j->options = job->options;
     j->account = a;
     estimate_job(a->model, j);
-    account_arrives(a, job->weight);
+    account_arrives(s, a, job->weight);
     return j;
 }
 

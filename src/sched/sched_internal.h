@@ -263,12 +263,12 @@ void queue_refuse_all(struct sched *s, struct line *line, enum sched_verdict ver
 /* fair.c: tenants and what they have had. */
 /* NULL: out of memory. Call tenant_settle when nothing came of it. */
 struct tenant *tenant_get(struct sched *s, struct slice name);
-void tenant_settle(struct sched *s, struct tenant *t); /* it may have become idle */
+void tenant_settle(struct sched *s, struct tenant *t); /* it may be idle now, or no more */
 /* Takes one request of its rate; else how long until there is one. */
 bool tenant_takes(struct tenant *t, uint64_t now_us, uint32_t per_min, uint64_t *wait_us);
 struct account *account_get(struct sched *s, struct tenant *t, struct model *m);
 /* A request of it is about to wait or run. */
-void account_arrives(struct account *a, unsigned weight);
+void account_arrives(struct sched *s, struct account *a, unsigned weight);
 void account_charge(struct account *a, int64_t work, int running); /* and so many more run */
 void account_leaves(struct sched *s, struct account *a);           /* a request of it has ended */
 void accounts_forget(struct sched *s, struct model *m);            /* all of them idle */

@@ -29,7 +29,7 @@ static size_t split(const char *words, struct sched_model *out)
     return n;
 }
 
-void world_node(struct sched *s, uint64_t now_us, uint64_t id, struct node_words words)
+bool world_try_node(struct sched *s, uint64_t now_us, uint64_t id, struct node_words words)
 {
     struct sched_model models[MODELS_MAX], resident[MODELS_MAX];
     struct sched_node_state n = {
@@ -45,7 +45,12 @@ void world_node(struct sched *s, uint64_t now_us, uint64_t id, struct node_words
         .resident_count = split(words.resident, resident),
     };
 
-    assert_true(sched_node(s, now_us, &n));
+    return sched_node(s, now_us, &n);
+}
+
+void world_node(struct sched *s, uint64_t now_us, uint64_t id, struct node_words words)
+{
+    assert_true(world_try_node(s, now_us, id, words));
 }
 
 struct sched_job world_job(uint64_t tag)

@@ -13,7 +13,8 @@ struct node_words {
     bool down, cordoned, loads;
 };
 
-/* Tells `s` of node `id`. */
+/* Tells `s` of node `id`. False: out of memory. */
+bool world_try_node(struct sched *s, uint64_t now_us, uint64_t id, struct node_words words);
 void world_node(struct sched *s, uint64_t now_us, uint64_t id, struct node_words words);
 
 /* A request of tenant "t" for model "m" that anything suits. */
