@@ -332,6 +332,16 @@ void exchange_resume(struct exchange *x)
     }
 }
 
+void exchange_read_little(struct exchange *x)
+{
+    if (!x->reads_little) {
+        x->reads_little = true;
+        if (x->call != NULL) {
+            node_call_read_little(x->call);
+        }
+    }
+}
+
 uint64_t exchange_read_us(const struct exchange *x)
 {
     return x->call == NULL ? loop_now_us(x->sub->loop) : node_call_read_us(x->call);

@@ -84,6 +84,7 @@ struct exchange {
     bool streams;     /* the client wants parts */
     bool needs_model; /* runs a model: only a node that lists it will do */
     size_t max_part_bytes;        /* a longer part is too_large */
+    bool reads_little;            /* the node's answer, as exchange_read_little */
     bool has_key;                 /* a credential came */
     struct buf key;               /* the credential */
     struct buf body;              /* as it came; every change of its memory is followed by */
@@ -206,6 +207,8 @@ bool exchange_body_over_high(const struct exchange *x);
  * with that. */
 void exchange_pause(struct exchange *x);
 void exchange_resume(struct exchange *x);
+/* Reading may have to stop behind any part: then only a few KiB are read ahead. */
+void exchange_read_little(struct exchange *x);
 /* HTTP: the status of the error it ended with; the node's, where that reported it. */
 unsigned exchange_error_status(const struct exchange *x);
 /* loop_clock_us when the bytes now handed to the sink were read from the node. */

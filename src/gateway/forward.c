@@ -69,6 +69,7 @@ static int send_native(struct exchange *x, struct node *n, struct err *e)
         .headers = headers,
         .header_count = made_headers(x, headers),
         .once = op->once,
+        .reads_little = x->reads_little,
     };
 
     if (pins_apply(x, n, &edits) < 0) {
@@ -113,6 +114,7 @@ static int send_translated(struct exchange *x, struct node *n, struct err *e)
         .has_body = true,
         .pieces = &body,
         .piece_count = 1,
+        .reads_little = x->reads_little,
     };
     int rv;
 

@@ -37,6 +37,7 @@ struct node_call {
     uint64_t connect_timeout_ms;
     bool is_head;
     bool patient;
+    bool reads_little;
     bool is_poll;
     bool once;
     bool upload;
@@ -287,6 +288,7 @@ static bool connect_fresh(struct node_call *c)
         return false;
     }
     counter_add(COUNTER_NODE_CONNECTS, 1);
+    http_client_read_little(c->client, c->reads_little);
     arm_limit(c);
     if (!send_request(c)) {
         return false;
@@ -307,6 +309,7 @@ static bool connect_any(struct node_call *c)
     c->pooled = true;
     c->phase = CALL_WAITING;
     http_client_set_owner(c->client, &client_ops, c);
+    http_client_read_little(c->client, c->reads_little);
     arm_limit(c);
     return send_request(c);
 }
@@ -335,6 +338,7 @@ struct node_call *node_call_start(struct node *n, const struct node_call_request
     c->owner = owner;
     c->is_head = request->is_head;
     c->patient = request->patient;
+    c->reads_little = request->reads_little;
     c->is_poll = request->is_poll;
     c->connect_timeout_ms = request->connect_timeout_ms > 0
                                 ? request->connect_timeout_ms
@@ -549,6 +553,13 @@ void node_call_resume(struct node_call *c)
         rearm_limit(c);
         http_client_resume(c->client);
     }
+}
+
+void node_call_read_little(struct node_call *c)
+{
+    OBJ_CHECK(c, CALL_MAGIC);
+    c->reads_little = true;
+    http_client_read_little(c->client, true);
 }
 
 void node_call_cancel(struct node_call **call)

@@ -41,7 +41,8 @@ struct node_call_request {
     bool upload;           /* the body follows with node_call_body; implies once */
     int64_t upload_length; /* -1: chunked */
     bool is_head;
-    bool patient; /* the limit to the first byte holds between bytes too, where it is longer */
+    bool reads_little; /* as node_call_read_little */
+    bool patient;      /* the limit to the first byte holds between bytes too, where it is longer */
     bool
         is_poll; /* that there is no connection is told to the owner alone; he decides what it means
                   */
@@ -71,6 +72,8 @@ void node_call_body_end(struct node_call *c);
 bool node_call_over_high(const struct node_call *c);
 void node_call_pause(struct node_call *c);
 void node_call_resume(struct node_call *c);
+/* The owner may pause behind any part: no more is read ahead than a few KiB. */
+void node_call_read_little(struct node_call *c);
 /* Closes the connection at once, so that the node stops working. Nulls the pointer. */
 void node_call_cancel(struct node_call **c);
 /* The owner has all it needs: the rest of the answer is read and dropped (at most 5 s), so that the

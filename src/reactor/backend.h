@@ -67,6 +67,7 @@ struct io {
     uint32_t mask;
     int error; /* to be told as failed */
     bool receiving;
+    bool little; /* at most SOCK_LITTLE_BYTES are received at a time, and nothing ahead */
     bool connecting;
     bool send_blocked; /* what a send did not take waits for room, where the sender has it, */
     bool send_kept;    /* or, with this, under way */
@@ -83,7 +84,7 @@ struct io {
     uint8_t armed;       /* a bit for each operation that the kernel has */
     uint8_t cancelling;
     bool fin;        /* the kernel has reported the end of the input */
-    bool one_by_one; /* what is armed on a listener is a poll */
+    bool one_by_one; /* what is armed on a listener is a poll, on a stream to receive once */
 };
 
 struct backend {
@@ -138,6 +139,8 @@ struct backend_ops {
     /* Receiving bytes, or accepting. */
     void (*recv_start)(struct backend *b, struct io *io);
     void (*recv_stop)(struct backend *b, struct io *io);
+    /* io->little is another. */
+    void (*recv_changed)(struct backend *b, struct io *io);
     /* Bytes taken at once, or -errno. Less than given (0 too): the rest is under way or waits for
      * room, `sent` comes; until then no other send, and the bytes stay where they are. */
     ssize_t (*send)(struct backend *b, struct io *io, const struct iovec *iov, int count);

@@ -197,7 +197,8 @@ static bool receive(struct epoll_backend *e, struct io *io, bool to_end)
     size_t budget = SOCK_TURN_BYTES;
 
     while (io->fd >= 0 && io->receiving && !io->got_end) {
-        size_t wanted = budget < SOCK_READ_BYTES ? budget : (size_t)SOCK_READ_BYTES;
+        size_t most = io->little ? SOCK_LITTLE_BYTES : SOCK_READ_BYTES;
+        size_t wanted = budget < most ? budget : most;
         ssize_t n;
 
         if (budget == 0) {
@@ -208,7 +209,7 @@ static bool receive(struct epoll_backend *e, struct io *io, bool to_end)
         if (n > 0) {
             budget -= (size_t)n;
             hand_over(e, io, (size_t)n);
-            if ((size_t)n < SOCK_READ_BYTES && !to_end) {
+            if ((size_t)n < most && !to_end) {
                 break;
             }
         } else if (n == 0) {
@@ -446,6 +447,12 @@ static void epoll_recv_stop(struct backend *b, struct io *io)
     }
 }
 
+static void epoll_recv_changed(struct backend *b, struct io *io)
+{
+    (void)b; /* the next read asks */
+    (void)io;
+}
+
 static ssize_t epoll_send(struct backend *b, struct io *io, const struct iovec *iov, int count)
 {
     struct epoll_backend *e = epoll_of(b);
@@ -505,6 +512,7 @@ const struct backend_ops backend_epoll = {
     .listen = epoll_listen,
     .recv_start = epoll_recv_start,
     .recv_stop = epoll_recv_stop,
+    .recv_changed = epoll_recv_changed,
     .send = epoll_send,
     .send_is_over = true,
     .unacked = kernel_unacked,

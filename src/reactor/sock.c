@@ -424,6 +424,14 @@ void sock_resume(struct sock *s)
     backend_of(s)->recv_start(s->loop->backend, &s->io);
 }
 
+void sock_read_little(struct sock *s, bool little)
+{
+    if (s->io.little != little) {
+        s->io.little = little;
+        backend_of(s)->recv_changed(s->loop->backend, &s->io);
+    }
+}
+
 void sock_shutdown(struct sock *s)
 {
     s->fin_wanted = true;

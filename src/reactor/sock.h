@@ -45,6 +45,7 @@ struct sock_ops {
 
 enum {
     SOCK_READ_BYTES = 64 * 1024,  /* the loop's one read buffer */
+    SOCK_LITTLE_BYTES = 8 * 1024, /* of a read, where the owner wants little */
     SOCK_TURN_BYTES = 256 * 1024, /* read from one socket in one turn */
     SOCK_PIECES_MAX = 20,         /* of a sock_writev */
     SOCK_DIRECT_BYTES =
@@ -94,6 +95,9 @@ void sock_flush(struct sock *s);
 /* No data() until resumed; hangup() and closed() still come. */
 void sock_pause(struct sock *s);
 void sock_resume(struct sock *s);
+/* The owner may pause behind any byte, and then holds what has been read: from now on that is
+ * little at a time. Else more may be under way (256 KiB and above, as the kernel likes). */
+void sock_read_little(struct sock *s, bool little);
 
 /* Sends FIN behind what is queued; nothing may be written afterwards. */
 void sock_shutdown(struct sock *s);

@@ -246,6 +246,14 @@ static void uring_recv_stop(struct backend *b, struct io *io)
     }
 }
 
+/* What is armed for the other way of receiving is replaced, in time. */
+static void uring_recv_changed(struct backend *b, struct io *io)
+{
+    if (io->little && uring_is_armed(io, URING_RECV) && !io->one_by_one) {
+        uring_sync_later(uring_of(b), io);
+    }
+}
+
 static void uring_fail(struct backend *b, struct io *io, int error)
 {
     uring_queue_failure(uring_of(b), io, error);
@@ -291,6 +299,7 @@ const struct backend_ops backend_uring = {
     .listen = uring_listen,
     .recv_start = uring_recv_start,
     .recv_stop = uring_recv_stop,
+    .recv_changed = uring_recv_changed,
     .send = uring_send,
     .unacked = kernel_unacked,
     .shutdown = kernel_shutdown,

@@ -63,7 +63,13 @@ static bool arm_recv(struct uring_backend *u, struct io *io)
     if (sqe == NULL) {
         return false;
     }
-    io_uring_prep_recv_multishot(sqe, io->fd, NULL, 0, 0);
+    io->one_by_one = io->little;
+    if (io->little) { /* as much as a buffer has, when there is something */
+        io_uring_prep_recv(sqe, io->fd, NULL, 0, 0);
+        sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
+    } else {
+        io_uring_prep_recv_multishot(sqe, io->fd, NULL, 0, 0);
+    }
     sqe->flags |= IOSQE_BUFFER_SELECT;
     sqe->buf_group = 0;
     uring_arm(u, io, URING_RECV, sqe);
@@ -73,11 +79,12 @@ static bool arm_recv(struct uring_backend *u, struct io *io)
 static bool sync_recv(struct uring_backend *u, struct io *io)
 {
     bool wanted = io->receiving && io->held == NULL && !io->fin && io->error == 0;
+    bool too_much = io->little && !io->one_by_one;
 
     if (wanted && !uring_is_armed(io, URING_RECV)) {
         return arm_recv(u, io);
     }
-    return io->held == NULL && io->error == 0 ? true : cancel(u, io, URING_RECV);
+    return io->held == NULL && io->error == 0 && !too_much ? true : cancel(u, io, URING_RECV);
 }
 
 /* While nothing is received somebody else must notice that the peer leaves, and after its FIN that

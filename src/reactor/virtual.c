@@ -166,6 +166,7 @@ static bool receive(struct virtual_backend *v, struct io *io, struct virtual_con
 
     while (!is_gone(io) && io->receiving && e->in.arrived > e->in.handed) {
         size_t n = (size_t)(e->in.arrived - e->in.handed);
+        size_t most = io->little ? SOCK_LITTLE_BYTES : SOCK_READ_BYTES;
         bool is_short = virtual_chance(v->net, v->net->profile.short_read);
 
         if (budget == 0) {
@@ -173,7 +174,7 @@ static bool receive(struct virtual_backend *v, struct io *io, struct virtual_con
             wake(v, io);
             return false;
         }
-        n = n < SOCK_READ_BYTES ? n : SOCK_READ_BYTES;
+        n = n < most ? n : most;
         n = n < budget ? n : budget;
         n = is_short ? virtual_draw_in(v->net, 1, n) : n;
         budget -= n;
@@ -363,6 +364,12 @@ static void virtual_recv_stop(struct backend *b, struct io *io)
     }
 }
 
+static void virtual_recv_changed(struct backend *b, struct io *io)
+{
+    (void)b; /* the next read asks */
+    (void)io;
+}
+
 static ssize_t virtual_send(struct backend *b, struct io *io, const struct iovec *iov, int count)
 {
     struct virtual_net *net = virtual_of(b)->net;
@@ -474,6 +481,7 @@ const struct backend_ops backend_virtual = {
     .listen = virtual_listen,
     .recv_start = virtual_recv_start,
     .recv_stop = virtual_recv_stop,
+    .recv_changed = virtual_recv_changed,
     .send = virtual_send,
     .unacked = virtual_unacked,
     .shutdown = virtual_shutdown,

@@ -323,6 +323,14 @@ void http_client_resume(struct http_client *c)
     }
 }
 
+void http_client_read_little(struct http_client *c, bool little)
+{
+    OBJ_CHECK(c, CLIENT_MAGIC);
+    if (c->state != CLIENT_SPENT) {
+        sock_read_little(c->sock, little);
+    }
+}
+
 bool http_client_got_bytes(const struct http_client *c)
 {
     return c->got_bytes;

@@ -66,6 +66,8 @@ bool http_client_over_high(const struct http_client *c);
 /* Stops and restarts reading the response (back-pressure). */
 void http_client_pause(struct http_client *c);
 void http_client_resume(struct http_client *c);
+/* As sock_read_little; the next owner says anew. */
+void http_client_read_little(struct http_client *c, bool little);
 bool http_client_got_bytes(const struct http_client *c); /* of the last response */
 /* loop_clock_us when the bytes now handed out were read from the socket. */
 uint64_t http_client_read_us(const struct http_client *c);
