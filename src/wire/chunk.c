@@ -38,7 +38,7 @@ static struct wire_chunk *look_up(const struct wire_chunks *c, uint32_t session)
 }
 
 /* NULL: out of memory. */
-static struct wire_chunk *add(struct wire_chunks *c, uint32_t session, uint64_t now_ms)
+static struct wire_chunk *add(struct wire_chunks *c, uint32_t session)
 {
     struct wire_chunk **bucket;
     struct wire_chunk *s;
@@ -52,7 +52,6 @@ static struct wire_chunk *add(struct wire_chunks *c, uint32_t session, uint64_t 
     }
     bucket = bucket_of(c, session);
     s->session = session;
-    s->piece_ms = now_ms;
     s->hash_next = *bucket;
     *bucket = s;
     wire_chunk_list_push(&c->collecting, s);
@@ -92,6 +91,31 @@ void wire_chunks_fini(struct wire_chunks *c)
     }
     free(c->buckets);
     c->buckets = NULL;
+}
+
+/* --- time ----------------------------------------------------------------------------------------
+ */
+
+/* The clock of pieces: it stands while we do not read. */
+static uint64_t clock_ms(const struct wire_chunks *c, uint64_t now_ms)
+{
+    return (c->paused ? c->paused_ms : now_ms) - c->stood_ms;
+}
+
+void wire_chunks_paused(struct wire_chunks *c, uint64_t now_ms)
+{
+    if (!c->paused) {
+        c->paused = true;
+        c->paused_ms = now_ms;
+    }
+}
+
+void wire_chunks_resumed(struct wire_chunks *c, uint64_t now_ms)
+{
+    if (c->paused) {
+        c->paused = false;
+        c->stood_ms += now_ms - c->paused_ms;
+    }
 }
 
 /* --- pieces --------------------------------------------------------------------------------------
@@ -167,7 +191,7 @@ enum wire_chunk_verdict wire_chunks_piece(struct wire_chunks *c, uint32_t sessio
         return WIRE_CHUNK_NOTHING;
     }
     if (first) {
-        s = add(c, session, now_ms);
+        s = add(c, session);
         if (s == NULL) { /* the rest could not be told from a new payload */
             err_set(e, c->config.no_memory, "out of memory");
             return WIRE_CHUNK_CLOSE;
@@ -176,7 +200,7 @@ enum wire_chunk_verdict wire_chunks_piece(struct wire_chunks *c, uint32_t sessio
     if (collect(c, s, piece, e) != 0) {
         return refuse(c, s, e);
     }
-    s->piece_ms = now_ms;
+    s->piece_ms = clock_ms(c, now_ms);
     wire_chunk_list_remove(&c->collecting, s);
     wire_chunk_list_push(&c->collecting, s);
     return first ? WIRE_CHUNK_BEGUN : WIRE_CHUNK_KEPT;
@@ -214,7 +238,7 @@ enum wire_chunk_verdict wire_chunks_lost(struct wire_chunks *c, uint32_t session
     if (discarded || last) {
         return discarded ? WIRE_CHUNK_NOTHING : WIRE_CHUNK_REFUSED;
     }
-    if (s == NULL && (s = add(c, session, 0)) == NULL) {
+    if (s == NULL && (s = add(c, session)) == NULL) {
         err_set(e, c->config.no_memory, "out of memory");
         return WIRE_CHUNK_CLOSE;
     }
@@ -246,14 +270,14 @@ bool wire_chunks_collecting(const struct wire_chunks *c, uint32_t session)
     return s != NULL && !s->discarding;
 }
 
-/* --- time ----------------------------------------------------------------------------------------
+/* --- pieces that do not go on --------------------------------------------------------------------
  */
 
 uint64_t wire_chunks_deadline_ms(const struct wire_chunks *c)
 {
     const struct wire_chunk *s = wire_chunk_list_first(&c->collecting);
 
-    return s == NULL ? 0 : s->piece_ms + WIRE_CHUNK_STALL_MS;
+    return s == NULL || c->paused ? 0 : s->piece_ms + c->stood_ms + WIRE_CHUNK_STALL_MS;
 }
 
 enum wire_chunk_verdict wire_chunks_stalled(struct wire_chunks *c, uint64_t now_ms,
@@ -261,7 +285,7 @@ enum wire_chunk_verdict wire_chunks_stalled(struct wire_chunks *c, uint64_t now_
 {
     struct wire_chunk *s = wire_chunk_list_first(&c->collecting);
 
-    if (s == NULL || now_ms < s->piece_ms + WIRE_CHUNK_STALL_MS) {
+    if (s == NULL || clock_ms(c, now_ms) < s->piece_ms + WIRE_CHUNK_STALL_MS) {
         return WIRE_CHUNK_NOTHING;
     }
     *session = s->session;

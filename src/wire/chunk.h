@@ -60,7 +60,7 @@ struct wire_chunk {
     bool discarding;
     struct buf collected;
     size_t held_bytes; /* as told to `hold` */
-    uint64_t piece_ms; /* the last one came */
+    uint64_t piece_ms; /* the last one came, by the clock of pieces */
     struct wire_chunk *hash_next;
     struct list_link link;
 };
@@ -74,6 +74,9 @@ struct wire_chunks {
     struct wire_chunk **buckets;       /* NULL: there was never a piece */
     struct wire_chunk_list collecting; /* the one that waits longest for its next piece first */
     struct wire_chunk_list discarding;
+    bool paused;
+    uint64_t paused_ms; /* since when */
+    uint64_t stood_ms;  /* the clock of pieces has stood still so long, by now */
 };
 
 /* Never fails; allocates nothing. */
@@ -103,12 +106,17 @@ bool wire_chunks_drop(struct wire_chunks *c, uint32_t session);
 /* Pieces are collected; false when they are discarded, too. */
 bool wire_chunks_collecting(const struct wire_chunks *c, uint32_t session);
 
-/* When wire_chunks_stalled has something to say; 0: nothing is collected. */
+/* When wire_chunks_stalled has something to say; 0: nothing is collected, or we do not read. */
 uint64_t wire_chunks_deadline_ms(const struct wire_chunks *c);
 /* Refuses a session that has waited too long: REFUSED or CLOSE, its id in `session`; NOTHING: there
  * is none. Call until then. */
 enum wire_chunk_verdict wire_chunks_stalled(struct wire_chunks *c, uint64_t now_ms,
                                             uint32_t *session, struct err *e);
+
+/* We have stopped reading, and read again: the clock stands in between. Twice the same does
+ * nothing. */
+void wire_chunks_paused(struct wire_chunks *c, uint64_t now_ms);
+void wire_chunks_resumed(struct wire_chunks *c, uint64_t now_ms);
 
 /* How long the pieces of a payload may be for a receiver with that max_frame; `crc`: frames end in
  * a CRC. A payload of at most that size is sent alone. */

@@ -2,6 +2,7 @@
 #include "wire/hello.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 
 #include "mcp/error.h"
 #include "wire/conn.h"
@@ -38,16 +39,48 @@ const char *wire_codec_name(enum wire_codec codec)
     return CODECS[codec];
 }
 
-/* --- lists ---------------------------------------------------------------------------------------
+/* --- members -------------------------------------------------------------------------------------
  */
 
-static bool read_features(struct wire_members *r, const struct json_member *m, uint32_t *features)
+struct field;
+
+typedef bool (*field_read_fn)(struct wire_members *r, const struct json_member *m,
+                              const struct field *f, void *to);
+
+/* A member of HELLO or WELCOME: how it is read, and to where. */
+struct field {
+    const char *name;
+    field_read_fn read;
+    size_t at; /* in what is read */
+    uint64_t least, most;
+};
+
+static void *place_of(const struct field *f, void *to)
 {
+    return (char *)to + f->at;
+}
+
+static bool read_u32(struct wire_members *r, const struct json_member *m, const struct field *f,
+                     void *to)
+{
+    return wire_member_u32(r, m, f->name, f->least, f->most, place_of(f, to));
+}
+
+static bool read_text(struct wire_members *r, const struct json_member *m, const struct field *f,
+                      void *to)
+{
+    return wire_member_text(r, m, f->name, place_of(f, to));
+}
+
+static bool read_features(struct wire_members *r, const struct json_member *m,
+                          const struct field *f, void *to)
+{
+    uint32_t *features = place_of(f, to);
     struct json_walk list;
     struct json_member element;
 
     *features = WIRE_SINCE_BASE;
-    if (!wire_member_list(r, m, "features", &list)) {
+    if (!wire_member_list(r, m, f->name, &list)) {
         return false;
     }
     while (json_walk_next(&list, &element) == JSON_OK) {
@@ -69,6 +102,35 @@ static enum wire_codec find_codec(const struct json_member *m)
     return codec;
 }
 
+static bool read_field(struct wire_members *r, const struct json_member *m,
+                       const struct field *fields, size_t count, void *to)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (json_key_is(m, slice_str(fields[i].name))) {
+            return fields[i].read(r, m, &fields[i], to);
+        }
+    }
+    return true;
+}
+
+/* 0, or r->code. */
+static int read_fields(struct wire_members *r, struct slice payload, const struct field *fields,
+                       size_t count, void *to)
+{
+    enum json_status status;
+    struct json_member m;
+
+    if (wire_members_begin(r, payload) != 0) {
+        return r->code;
+    }
+    while ((status = wire_members_next(r, &m)) == JSON_OK) {
+        if (!read_field(r, &m, fields, count, to)) {
+            return r->code;
+        }
+    }
+    return status < 0 ? r->code : 0;
+}
+
 /* --- HELLO ---------------------------------------------------------------------------------------
  */
 
@@ -86,31 +148,35 @@ void wire_hello_init(struct wire_hello *h)
     };
 }
 
-static bool read_versions(struct wire_members *r, const struct json_member *m, struct wire_hello *h)
+static bool read_versions(struct wire_members *r, const struct json_member *m,
+                          const struct field *f, void *to)
 {
+    bool *version_1 = place_of(f, to);
     struct json_walk list;
     struct json_member element;
     uint64_t version;
 
-    h->version_1 = false;
-    if (!wire_member_list(r, m, "versions", &list)) {
+    *version_1 = false;
+    if (!wire_member_list(r, m, f->name, &list)) {
         return false;
     }
     while (json_walk_next(&list, &element) == JSON_OK) {
-        h->version_1 |= json_uint(element.value, &version) && version == WIRE_VERSION;
+        *version_1 |= json_uint(element.value, &version) && version == WIRE_VERSION;
     }
     return true;
 }
 
-static bool read_codecs(struct wire_members *r, const struct json_member *m, struct wire_hello *h)
+static bool read_codecs(struct wire_members *r, const struct json_member *m, const struct field *f,
+                        void *to)
 {
+    struct wire_hello *h = place_of(f, to);
     struct json_walk list;
     struct json_member element;
     uint32_t seen = 0;
     size_t count = 0;
 
     h->codec_count = 0;
-    if (!wire_member_list(r, m, "codecs", &list)) {
+    if (!wire_member_list(r, m, f->name, &list)) {
         return false;
     }
     for (; json_walk_next(&list, &element) == JSON_OK; count++) {
@@ -125,57 +191,30 @@ static bool read_codecs(struct wire_members *r, const struct json_member *m, str
     return true;
 }
 
-static bool read_hello_member(struct wire_members *r, const struct json_member *m,
-                              struct wire_hello *h)
-{
-    if (json_key_is(m, SLICE("versions"))) {
-        return read_versions(r, m, h);
-    }
-    if (json_key_is(m, SLICE("codecs"))) {
-        return read_codecs(r, m, h);
-    }
-    if (json_key_is(m, SLICE("features"))) {
-        return read_features(r, m, &h->features);
-    }
-    if (json_key_is(m, SLICE("heartbeat_ms"))) {
-        return wire_member_u32(r, m, "heartbeat_ms", 1, UINT32_MAX, &h->heartbeat_ms);
-    }
-    if (json_key_is(m, SLICE("max_frame"))) {
-        return wire_member_u32(r, m, "max_frame", WIRE_HELLO_FRAME_BYTES_MIN, UINT32_MAX,
-                               &h->max_frame_bytes);
-    }
-    if (json_key_is(m, SLICE("window"))) {
-        return wire_member_u32(r, m, "window", 0, WIRE_WINDOW_BYTES_MAX, &h->window_bytes);
-    }
-    if (json_key_is(m, SLICE("auth"))) {
-        return wire_member_text(r, m, "auth", &h->auth);
-    }
-    if (json_key_is(m, SLICE("client"))) {
-        return wire_member_text(r, m, "client", &h->client);
-    }
-    return true;
-}
+#define HELLO_AT(member) offsetof(struct wire_hello, member)
+
+static const struct field HELLO_FIELDS[] = {
+    {"versions", read_versions, HELLO_AT(version_1), 0, 0},
+    {"codecs", read_codecs, 0, 0, 0},
+    {"features", read_features, HELLO_AT(features), 0, 0},
+    {"heartbeat_ms", read_u32, HELLO_AT(heartbeat_ms), 1, UINT32_MAX},
+    {"max_frame", read_u32, HELLO_AT(max_frame_bytes), WIRE_HELLO_FRAME_BYTES_MIN, UINT32_MAX},
+    {"window", read_u32, HELLO_AT(window_bytes), 0, WIRE_WINDOW_BYTES_MAX},
+    {"auth", read_text, HELLO_AT(auth), 0, 0},
+    {"client", read_text, HELLO_AT(client), 0, 0},
+};
 
 int wire_hello_read(struct wire_hello *h, uint32_t session, struct slice payload, struct err *e)
 {
     struct wire_members r = {.what = "HELLO", .code = MCP_EBAD_REQUEST, .e = e};
-    struct json_member m;
-    enum json_status status;
 
     wire_hello_init(h);
     if (session != 0) {
         return err_set(e, MCP_EBAD_REQUEST, "HELLO: its session_id is %" PRIu32 ", it must be 0",
                        session);
     }
-    if (wire_members_begin(&r, payload) != 0) {
-        return MCP_EBAD_REQUEST;
-    }
-    while ((status = wire_members_next(&r, &m)) == JSON_OK) {
-        if (!read_hello_member(&r, &m, h)) {
-            return MCP_EBAD_REQUEST;
-        }
-    }
-    return status < 0 ? MCP_EBAD_REQUEST : 0;
+    return read_fields(&r, payload, HELLO_FIELDS, sizeof(HELLO_FIELDS) / sizeof(HELLO_FIELDS[0]),
+                       h);
 }
 
 /* ["ack","cancel"] */
@@ -229,6 +268,17 @@ static uint32_t least(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
+static uint32_t most(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+/* A client cannot have the server watch it, and close it, every millisecond. */
+static uint32_t agreed_heartbeat_ms(const struct wire_hello *h, const struct wire_offer *offer)
+{
+    return least(most(h->heartbeat_ms, WIRE_HEARTBEAT_LEAST_MS), offer->heartbeat_ms);
+}
+
 int wire_negotiate(const struct wire_hello *h, const struct wire_offer *offer,
                    struct wire_welcome *w, struct err *e)
 {
@@ -249,7 +299,7 @@ int wire_negotiate(const struct wire_hello *h, const struct wire_offer *offer,
     *w = (struct wire_welcome){
         .codec = h->codecs[i],
         .features = (h->features & offer->features) | WIRE_SINCE_BASE,
-        .heartbeat_ms = least(h->heartbeat_ms, offer->heartbeat_ms),
+        .heartbeat_ms = agreed_heartbeat_ms(h, offer),
         .max_frame_bytes = offer->max_frame_bytes,
         .window_bytes = least(h->window_bytes, offer->window_bytes),
         .max_sessions = offer->max_sessions,
@@ -280,58 +330,56 @@ bool wire_welcome_append_refusal(struct buf *out, int code, struct slice text)
     return buf_printf(out, ",\"code\":\"%s\"}", mcp_error_name(code));
 }
 
-/* What of WELCOME is checked once all of it was read. */
-struct welcome_texts {
-    bool refused;
-    struct slice error;
+/* WELCOME, and what of it is checked once all of it was read. */
+struct welcome_read {
+    struct wire_welcome w;
+    struct slice error; /* NULL: it is no refusal */
     struct slice code;
     uint64_t version;
 };
 
-static bool read_welcome_member(struct wire_members *r, const struct json_member *m,
-                                struct wire_welcome *w, struct welcome_texts *t)
+static bool read_version(struct wire_members *r, const struct json_member *m, const struct field *f,
+                         void *to)
 {
-    if (json_key_is(m, SLICE("error"))) {
-        t->refused = true;
-        return wire_member_text(r, m, "error", &t->error);
-    }
-    if (json_key_is(m, SLICE("code"))) {
-        return wire_member_text(r, m, "code", &t->code);
-    }
-    if (json_key_is(m, SLICE("version"))) {
-        return wire_member_number(r, m, "version", 1, UINT64_MAX, &t->version);
-    }
-    if (json_key_is(m, SLICE("codec"))) {
-        w->codec = find_codec(m);
-        return true;
-    }
-    if (json_key_is(m, SLICE("features"))) {
-        return read_features(r, m, &w->features);
-    }
-    if (json_key_is(m, SLICE("heartbeat_ms"))) {
-        return wire_member_u32(r, m, "heartbeat_ms", 1, UINT32_MAX, &w->heartbeat_ms);
-    }
-    if (json_key_is(m, SLICE("max_frame"))) {
-        return wire_member_u32(r, m, "max_frame", WIRE_HELLO_FRAME_BYTES_MIN, UINT32_MAX,
-                               &w->max_frame_bytes);
-    }
-    if (json_key_is(m, SLICE("window"))) {
-        return wire_member_u32(r, m, "window", 0, WIRE_WINDOW_BYTES_MAX, &w->window_bytes);
-    }
-    if (json_key_is(m, SLICE("max_sessions"))) {
-        return wire_member_u32(r, m, "max_sessions", 1, UINT32_MAX, &w->max_sessions);
-    }
-    if (json_key_is(m, SLICE("server"))) {
-        return wire_member_text(r, m, "server", &w->server);
-    }
-    if (json_key_is(m, SLICE("connection"))) {
-        (void)json_uint(m->value, &w->connection); /* any other name is of no use here */
-    }
+    return wire_member_number(r, m, f->name, f->least, f->most, place_of(f, to));
+}
+
+static bool read_codec(struct wire_members *r, const struct json_member *m, const struct field *f,
+                       void *to)
+{
+    enum wire_codec *codec = place_of(f, to);
+
+    (void)r;
+    *codec = find_codec(m);
     return true;
 }
 
+static bool read_connection(struct wire_members *r, const struct json_member *m,
+                            const struct field *f, void *to)
+{
+    (void)r;
+    (void)json_uint(m->value, place_of(f, to)); /* any other name is of no use here */
+    return true;
+}
+
+#define WELCOME_AT(member) offsetof(struct welcome_read, member)
+
+static const struct field WELCOME_FIELDS[] = {
+    {"error", read_text, WELCOME_AT(error), 0, 0},
+    {"code", read_text, WELCOME_AT(code), 0, 0},
+    {"version", read_version, WELCOME_AT(version), 1, UINT64_MAX},
+    {"codec", read_codec, WELCOME_AT(w.codec), 0, 0},
+    {"features", read_features, WELCOME_AT(w.features), 0, 0},
+    {"heartbeat_ms", read_u32, WELCOME_AT(w.heartbeat_ms), 1, UINT32_MAX},
+    {"max_frame", read_u32, WELCOME_AT(w.max_frame_bytes), WIRE_HELLO_FRAME_BYTES_MIN, UINT32_MAX},
+    {"window", read_u32, WELCOME_AT(w.window_bytes), 0, WIRE_WINDOW_BYTES_MAX},
+    {"max_sessions", read_u32, WELCOME_AT(w.max_sessions), 1, UINT32_MAX},
+    {"server", read_text, WELCOME_AT(w.server), 0, 0},
+    {"connection", read_connection, WELCOME_AT(w.connection), 0, 0},
+};
+
 /* A refusal's code and text. */
-static int read_refusal(const struct welcome_texts *t, struct err *e)
+static int read_refusal(const struct welcome_read *t, struct err *e)
 {
     struct buf text = {0};
     int code = MCP_EINTERNAL;
@@ -367,11 +415,10 @@ int wire_welcome_read(struct wire_welcome *w, const struct wire_hello *sent, str
                       struct err *e)
 {
     struct wire_members r = {.what = "WELCOME", .code = MCP_EPROTOCOL, .e = e};
-    struct welcome_texts t = {.version = WIRE_VERSION};
-    struct json_member m;
-    enum json_status status;
+    struct welcome_read t = {.version = WIRE_VERSION};
+    int rv;
 
-    *w = (struct wire_welcome){
+    t.w = (struct wire_welcome){
         .codec = WIRE_CODEC_JSON,
         .features = WIRE_SINCE_BASE,
         .heartbeat_ms = sent->heartbeat_ms,
@@ -379,16 +426,11 @@ int wire_welcome_read(struct wire_welcome *w, const struct wire_hello *sent, str
         .window_bytes = sent->window_bytes,
         .max_sessions = UINT32_MAX,
     };
-    if (wire_members_begin(&r, payload) != 0) {
-        return MCP_EPROTOCOL;
+    rv = read_fields(&r, payload, WELCOME_FIELDS,
+                     sizeof(WELCOME_FIELDS) / sizeof(WELCOME_FIELDS[0]), &t);
+    *w = t.w;
+    if (rv != 0) {
+        return rv;
     }
-    while ((status = wire_members_next(&r, &m)) == JSON_OK) {
-        if (!read_welcome_member(&r, &m, w, &t)) {
-            return MCP_EPROTOCOL;
-        }
-    }
-    if (status < 0) {
-        return MCP_EPROTOCOL;
-    }
-    return t.refused ? read_refusal(&t, e) : check_welcome(w, sent, t.version, e);
+    return t.error.ptr != NULL ? read_refusal(&t, e) : check_welcome(w, sent, t.version, e);
 }

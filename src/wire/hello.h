@@ -17,7 +17,8 @@
 
 enum {
     WIRE_HEARTBEAT_MS = 30 * 1000,
-    WIRE_MISSED_HEARTBEATS = 3, /* then either side closes */
+    WIRE_HEARTBEAT_LEAST_MS = 1000, /* that a client is given, unless the server's own is shorter */
+    WIRE_MISSED_HEARTBEATS = 3,     /* then either side closes */
     WIRE_HELLO_FRAME_BYTES_MIN = 4 * 1024,
     WIRE_WINDOW_BYTES = 256 * 1024,
     WIRE_WINDOW_BYTES_MAX = 0x7fffffff, /* of a balance of credit, too */

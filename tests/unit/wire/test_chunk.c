@@ -346,6 +346,32 @@ static void one_that_waits_too_long_is_refused(void **state)
     tear_down(&f);
 }
 
+static void what_is_not_read_is_not_late(void **state)
+{
+    struct fixture f;
+    uint32_t session = 0;
+
+    (void)state;
+    set_up(&f, 1 << 20);
+    assert_int_equal(piece(&f, 5, SLICE("a"), 1000), WIRE_CHUNK_BEGUN);
+    wire_chunks_paused(&f.chunks, 11000); /* 20 s are left */
+    wire_chunks_paused(&f.chunks, 12000);
+    assert_int_equal(wire_chunks_deadline_ms(&f.chunks), 0);
+    assert_int_equal(wire_chunks_stalled(&f.chunks, 999999, &session, &f.e), WIRE_CHUNK_NOTHING);
+    assert_int_equal(piece(&f, 6, SLICE("a"), 50000), WIRE_CHUNK_BEGUN); /* it was read before */
+    wire_chunks_resumed(&f.chunks, 111000);
+    wire_chunks_resumed(&f.chunks, 112000);
+    assert_int_equal(wire_chunks_deadline_ms(&f.chunks), 131000);
+    assert_int_equal(wire_chunks_stalled(&f.chunks, 130999, &session, &f.e), WIRE_CHUNK_NOTHING);
+    assert_int_equal(piece(&f, 7, SLICE("a"), 130999), WIRE_CHUNK_BEGUN);
+    assert_int_equal(wire_chunks_stalled(&f.chunks, 131000, &session, &f.e), WIRE_CHUNK_REFUSED);
+    assert_int_equal(session, 5);
+    assert_int_equal(wire_chunks_deadline_ms(&f.chunks), 141000);
+    assert_int_equal(wire_chunks_stalled(&f.chunks, 141000, &session, &f.e), WIRE_CHUNK_REFUSED);
+    assert_int_equal(wire_chunks_deadline_ms(&f.chunks), 160999);
+    tear_down(&f);
+}
+
 /* --- cutting -------------------------------------------------------------------------------------
  */
 
@@ -438,6 +464,7 @@ int main(void)
         cmocka_unit_test(a_whole_with_a_lost_piece_is_refused_once),
         cmocka_unit_test(what_is_discarded_is_bounded),
         cmocka_unit_test(one_that_waits_too_long_is_refused),
+        cmocka_unit_test(what_is_not_read_is_not_late),
         cmocka_unit_test(pieces_fit_the_receiver),
         cmocka_unit_test(a_payload_is_cut_and_comes_together),
         cmocka_unit_test(every_allocation_may_fail),

@@ -257,6 +257,27 @@ static void both_sides_have_what_is_agreed(void **state)
     assert_int_equal(w.window_bytes, 5);
 }
 
+/* So that nobody has the server count his milliseconds. */
+static void a_heartbeat_is_a_second_at_least_or_what_the_server_has(void **state)
+{
+    struct wire_offer offer = OFFER;
+    struct wire_hello h;
+    struct wire_welcome w;
+    struct err e;
+
+    (void)state;
+    wire_hello_init(&h);
+    h.heartbeat_ms = 1;
+    assert_int_equal(wire_negotiate(&h, &offer, &w, &e), 0);
+    assert_int_equal(w.heartbeat_ms, 1000);
+    offer.heartbeat_ms = 200;
+    assert_int_equal(wire_negotiate(&h, &offer, &w, &e), 0);
+    assert_int_equal(w.heartbeat_ms, 200);
+    h.heartbeat_ms = 300;
+    assert_int_equal(wire_negotiate(&h, &offer, &w, &e), 0);
+    assert_int_equal(w.heartbeat_ms, 200);
+}
+
 static void nothing_in_common_is_refused(void **state)
 {
     struct wire_hello h;
@@ -528,6 +549,7 @@ int main(void)
         cmocka_unit_test(a_hello_reads_back),
         cmocka_unit_test(every_text_cut_short_is_refused),
         cmocka_unit_test(both_sides_have_what_is_agreed),
+        cmocka_unit_test(a_heartbeat_is_a_second_at_least_or_what_the_server_has),
         cmocka_unit_test(nothing_in_common_is_refused),
         cmocka_unit_test(only_plain_json_goes_ahead_of_welcome),
         cmocka_unit_test(a_welcome_reads_back),
