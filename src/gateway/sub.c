@@ -60,6 +60,9 @@ static void take_config(void *owner)
     if (next != NULL) {
         config_unref(&s->config);
         s->config = next;
+        if (s->mcp != NULL) { /* else this is the end */
+            mcp_face_reconfigured(s->mcp);
+        }
     }
 }
 

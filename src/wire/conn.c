@@ -33,9 +33,9 @@ void wire_conn_close(struct wire_conn *c)
     c->state = WIRE_STATE_CLOSED;
 }
 
-void wire_conn_authenticated(struct wire_conn *c)
+void wire_conn_set_authenticated(struct wire_conn *c, bool is)
 {
-    c->authenticated = true;
+    c->authenticated = is;
 }
 
 void wire_conn_greeted(struct wire_conn *c)
@@ -142,7 +142,7 @@ static void deliver(struct wire_conn *c, struct slice payload, struct wire_event
     ev->kind = event_of((enum wire_opcode)c->header.opcode);
     ev->session = c->header.session_id;
     ev->payload = c->payload = payload;
-    if (ev->kind == WIRE_EVENT_CREDIT) {
+    if (ev->kind == WIRE_EVENT_CREDIT && payload.len == sizeof(ev->credit_bytes)) {
         ev->credit_bytes = wire_get_u32((const uint8_t *)payload.ptr);
     }
     next_frame(c);

@@ -44,7 +44,7 @@ struct wire_config {
     enum wire_role role;
     uint32_t max_frame_bytes; /* longest payload accepted */
     uint32_t
-        max_frame_unauthenticated_bytes; /* until wire_conn_authenticated; 0: max_frame_bytes */
+        max_frame_unauthenticated_bytes; /* until it is authenticated; 0: it is from the start */
 };
 
 enum wire_event_kind {
@@ -146,8 +146,9 @@ bool wire_conn_tick(struct wire_conn *c, uint64_t now_ms, struct wire_event *ev)
 void wire_conn_paused(struct wire_conn *c, uint64_t now_ms);
 void wire_conn_resumed(struct wire_conn *c, uint64_t now_ms);
 
-/* The first good key: frames may have max_frame_bytes from the next header on. */
-void wire_conn_authenticated(struct wire_conn *c);
+/* From the next header on: with a good key frames may have max_frame_bytes, without one
+ * max_frame_unauthenticated_bytes. */
+void wire_conn_set_authenticated(struct wire_conn *c, bool is);
 /* No further frame is handled: the caller closes for a reason of its own. */
 void wire_conn_close(struct wire_conn *c);
 /* Inside a frame, header included: an end of the stream now cuts it off. */

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Credit, and what goes ahead of data that waits for a client: protocol.md sections 6 and 7."""
+import socket
+import struct
+import sys
 import time
 
 import pytest
@@ -8,7 +11,7 @@ from gateway import Gateway
 from http_bytes import encode_json, wait_steady, wait_until
 from mcp_client import HEARTBEAT, RESPONSE, McpClient
 from mcp_negotiated import Negotiated
-from node import HANG, NDJSON, flood, head_of, ndjson, rechunked
+from node import HANG, NDJSON, Gate, flood, head_of, ndjson, rechunked
 from ollama_node import OllamaNode
 
 GENERATE = {"model": "m", "prompt": "a"}
@@ -16,6 +19,7 @@ PARTS = [encode_json({"response": "x" * 67}) for _ in range(9)] + [encode_json({
 SIZE = len(PARTS[0])
 assert SIZE == 82
 MIB = 1 << 20
+TCPI_BYTES_ACKED = 120  # in struct tcp_info
 BIG = b'{"response":"%s"}\n' % (b"x" * 65000)
 LAST = b"d\r\n{\"done\":true}\r\n0\r\n\r\n"
 
@@ -107,6 +111,59 @@ def test_the_node_is_not_read_beyond_the_credit(gateway, node):
         while (frame := client.frame(1)).error() is None:
             pass
         connection.wait_gone()
+
+
+def taken(connection):
+    """What the gateway has read of a node's connection: acknowledged, and not in its receive queue."""
+    ends = ["%08X:%04X" % (int.from_bytes(socket.inet_aton(host), sys.byteorder), port)
+            for host, port in (connection.sock.getpeername(), connection.sock.getsockname())]
+
+    def acknowledged():
+        info = connection.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+        return struct.unpack_from("Q", info, TCPI_BYTES_ACKED)[0]
+
+    def steady():
+        before = acknowledged()
+        with open("/proc/net/tcp", encoding="ascii") as lines:
+            words = next(words for words in map(str.split, lines) if words[1:3] == ends)
+        return (before - int(words[4].split(":")[1], 16),) if acknowledged() == before else None
+    return wait_until(steady, "nothing is on its way")[0]
+
+
+def small_buffer(connection):
+    connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+
+
+@pytest.mark.parametrize("backend", ["epoll", "io_uring"])
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_session_without_credit_holds_one_read(backend, warm):
+    """However much its node writes, and however many such sessions a client opens."""
+    sessions, part = range(1, 9), encode_json({"response": "x" * 85})
+    steps = [small_buffer, head_of(content_type=NDJSON, chunked=True), flood(b"".join([part + b"\n"] * 40))]
+    with OllamaNode() as node, Gateway(node, config={"reactor": {"backend": backend}}) as gateway:
+        with Negotiated(gateway.mcp, "credit", window=1) as client:
+            if warm:  # on connections that were used by others
+                gate = Gate()
+                node.next("/api/generate", *[script(gate, *PARTS[-1:])] * len(sessions))
+                with McpClient(gateway.mcp) as other:
+                    for session in sessions:
+                        other.request(session, GENERATE)
+                    node.wait_request("/api/generate", len(sessions))
+                    gate.open()
+                    for session in sessions:
+                        assert other.frame(session).payload == PARTS[-1]
+                node.forget()
+            node.next("/api/generate", *[steps] * len(sessions))
+            for session in sessions:
+                client.request(session, GENERATE)
+            for session in sessions:
+                assert client.frame(session).payload == part
+            connections = [request.connection for request in node.of("/api/generate")]
+            assert len(connections) == len(sessions)
+            for connection in connections:
+                wait_steady(lambda: connection.sent)
+            client.no_frame()
+            assert max(map(taken, connections)) <= 2 * 8192
 
 
 def test_a_deadline_does_not_wait_for_credit(client, node):

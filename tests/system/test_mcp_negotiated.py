@@ -246,6 +246,9 @@ def test_goaway_says_that_it_drains(node):
                 assert client.frame().error()[0] == "shutting_down"
             client.request(2, GENERATE)
             assert client.frame(2).error()[0] == "shutting_down"
+            client.request(1, GENERATE)  # though its session is busy
+            frame = client.frame(0)
+            assert (frame.error()[0], frame.json()["session"]) == ("shutting_down", 1)
             gate.open()
             assert [frame.json() for frame in client.parts(1)] == REST
             assert client.closed() == b""

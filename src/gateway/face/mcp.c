@@ -68,6 +68,14 @@ void mcp_face_free(struct mcp_face **face)
     free(f);
 }
 
+void mcp_face_reconfigured(struct mcp_face *f)
+{
+    for (struct mcp_conn *c = mcp_conn_list_first(&f->conns); c != NULL;
+         c = mcp_conn_list_next(&f->conns, c)) {
+        mcp_conn_judge_again(c);
+    }
+}
+
 void mcp_face_drain(struct mcp_face *f)
 {
     struct mcp_conn *c = mcp_conn_list_first(&f->conns);

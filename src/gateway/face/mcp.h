@@ -16,6 +16,8 @@ struct mcp_face *mcp_face_new(struct sub *sub);
 void mcp_face_free(struct mcp_face **f);
 /* Takes the descriptor. */
 void mcp_face_accept(struct mcp_face *f, int fd, const struct addr *peer);
+/* The sub reactor's configuration is another one. */
+void mcp_face_reconfigured(struct mcp_face *f);
 /* Idle connections close now, others with their last exchange, new ones at once. */
 void mcp_face_drain(struct mcp_face *f);
 /* Connections that are not closed yet. */

@@ -113,6 +113,7 @@ static void conn_destroy(void *ptr)
 
     wire_conn_fini(&c->wire);
     free(c->client);
+    buf_fini(&c->lifted_by);
     mcp_out_fini(&c->out);
     wire_session_table_fini(&c->sessions);
     free(c);
@@ -187,6 +188,35 @@ static void update_all(struct mcp_conn *c)
     }
 }
 
+/* What we do not read cannot be late: the clocks of frames, pieces and silence stand. */
+static void pause_reading(struct mcp_conn *c)
+{
+    uint64_t now_ms = loop_now_ms(loop_of(c));
+
+    c->reading_paused = true;
+    counter_add(COUNTER_MCP_READING_PAUSES, 1);
+    sock_pause(c->sock);
+    wire_conn_paused(&c->wire, now_ms);
+    if (c->terms != NULL) {
+        wire_chunks_paused(&c->terms->chunks, now_ms);
+    }
+    mcp_conn_arm_limits(c);
+}
+
+static void resume_reading(struct mcp_conn *c)
+{
+    uint64_t now_ms = loop_now_ms(loop_of(c));
+
+    c->reading_paused = false;
+    c->heard_ms = now_ms;
+    sock_resume(c->sock);
+    wire_conn_resumed(&c->wire, now_ms);
+    if (c->terms != NULL) {
+        wire_chunks_resumed(&c->terms->chunks, now_ms);
+    }
+    mcp_conn_arm_limits(c);
+}
+
 /* Whether nodes and the client are read, by what waits for the client. */
 static void balance_reading(struct mcp_conn *c)
 {
@@ -201,15 +231,9 @@ static void balance_reading(struct mcp_conn *c)
         update_all(c);
     }
     if (!c->reading_paused && control > CONTROL_BYTES_MAX) {
-        c->reading_paused = true;
-        counter_add(COUNTER_MCP_READING_PAUSES, 1);
-        sock_pause(c->sock);
-        wire_conn_paused(&c->wire, loop_now_ms(loop_of(c)));
+        pause_reading(c);
     } else if (c->reading_paused && control <= CONTROL_BYTES_MAX / 2) {
-        c->reading_paused = false;
-        sock_resume(c->sock);
-        wire_conn_resumed(&c->wire, loop_now_ms(loop_of(c)));
-        mcp_conn_arm_limits(c);
+        resume_reading(c);
     }
     if (c->over_high || c->reading_paused) {
         sock_notify_sent(c->sock);
@@ -342,8 +366,7 @@ void mcp_conn_arm_limits(struct mcp_conn *c)
 {
     arm_limit(c, &c->frame_limit, wire_conn_deadline_ms(&c->wire));
     if (c->terms != NULL) {
-        arm_limit(c, &c->terms->chunk_limit,
-                  c->reading_paused ? 0 : wire_chunks_deadline_ms(&c->terms->chunks));
+        arm_limit(c, &c->terms->chunk_limit, wire_chunks_deadline_ms(&c->terms->chunks));
     }
 }
 

@@ -48,7 +48,6 @@ struct mcp_exchange {
     struct mcp_lane lane;
     bool acked;
     bool answered;      /* a part of its answer went: no ACK may follow */
-    uint64_t moved_ms;  /* credit came, or was used */
     struct timer stall; /* without credit */
 };
 
@@ -72,6 +71,7 @@ struct mcp_conn {
     struct sock *sock;       /* NULL: closed */
     uint64_t number;         /* in WELCOME and the log */
     char *client;            /* its address */
+    struct buf lifted_by;    /* the key of a REQUEST that lifted the limits; empty: another did */
     struct mcp_terms *terms; /* NULL: the base profile */
     struct wire_conn wire;
     struct wire_session_table sessions;
@@ -122,8 +122,10 @@ bool mcp_conn_settle(struct mcp_conn *c);
 void mcp_conn_note_read(struct mcp_conn *c, uint64_t read_us);
 void mcp_conn_arm_limits(struct mcp_conn *c);
 void mcp_conn_arm_silence(struct mcp_conn *c);
-/* A key was good. */
-void mcp_conn_authenticated(struct mcp_conn *c);
+/* A REQUEST's key was good, which is moved; NULL: that of HELLO, or none is needed. */
+void mcp_conn_authenticated(struct mcp_conn *c, struct buf *key);
+/* Other keys are configured: whether what was good still is. */
+void mcp_conn_judge_again(struct mcp_conn *c);
 
 /* --- mcp_drain.c */
 

@@ -26,7 +26,7 @@ static void on_stall(void *owner)
 {
     struct mcp_exchange *m = owner;
     uint64_t stall_ms = m->conn->sub->config->client_stall_ms;
-    uint64_t still_ms = loop_now_ms(loop_of(m)) - m->moved_ms;
+    uint64_t still_ms = loop_now_ms(loop_of(m)) - m->lane.moved_ms;
 
     if (mcp_lane_list_has(&m->lane)) {
         timer_arm(loop_of(m), &m->stall, stall_ms); /* it waits for the socket, which has a limit */
@@ -54,7 +54,7 @@ static struct mcp_exchange *exchange_on(struct mcp_conn *c, struct wire_session 
     m->lane.session = session->id;
     m->lane.balance =
         mcp_conn_has(c, WIRE_SINCE_CREDIT) ? (int64_t)c->terms->window_bytes : BALANCE_ENDLESS;
-    m->moved_ms = loop_now_ms(c->sub->loop);
+    m->lane.moved_ms = loop_now_ms(c->sub->loop);
     timer_init(&m->stall, on_stall, m);
     session->exchange = m;
     mcp_exchange_list_push(&c->running, m);
@@ -212,6 +212,7 @@ void mcp_exchange_update(struct mcp_exchange *m)
     bool spent = mcp_lane_is_spent(&m->lane);
 
     if (m->state == MCP_RUNNING && (spent || m->conn->over_high)) {
+        exchange_read_little(m->exchange); /* such a client may have many more like this */
         exchange_pause(m->exchange);
     } else if (m->state == MCP_RUNNING) {
         exchange_resume(m->exchange);
@@ -236,7 +237,6 @@ static void on_part(void *owner, struct slice part, bool last)
     m->answered = true;
     mcp_out_part(&m->conn->out, &m->lane, part);
     if (mcp_conn_has(m->conn, WIRE_SINCE_CREDIT)) {
-        m->moved_ms = loop_now_ms(loop_of(m));
         mcp_exchange_update(m);
     }
     mcp_conn_note_read(m->conn, read_us);
@@ -299,7 +299,6 @@ void mcp_exchange_on_credit(struct mcp_conn *c, uint32_t id, uint32_t bytes)
         mcp_exchange_end(m, MCP_EBAD_REQUEST, "CREDIT beyond a balance of 2^31 - 1 bytes");
         return;
     }
-    m->moved_ms = loop_now_ms(c->sub->loop);
     mcp_out_credit(&c->out, &m->lane, bytes);
     mcp_exchange_update(m);
 }
@@ -329,6 +328,17 @@ static size_t part_max(const struct mcp_conn *c)
     return mcp_conn_has(c, WIRE_SINCE_CHUNK) || most < c->out.frame_max ? most : c->out.frame_max;
 }
 
+/* A good key lifts the connection's limits; for that it is kept, as keys may change. */
+static void try_to_lift(struct mcp_conn *c, struct exchange *x)
+{
+    struct buf key = {0};
+
+    if (buf_append(&key, buf_slice(&x->key)) && exchange_authorized(x)) {
+        mcp_conn_authenticated(c, &key);
+    }
+    buf_fini(&key);
+}
+
 /* The whole request is here: `whole`, or the frame's payload. */
 static void run(struct mcp_exchange *m, struct buf *whole)
 {
@@ -349,13 +359,15 @@ static void run(struct mcp_exchange *m, struct buf *whole)
     x->native = true;
     x->session_hash = ((uintptr_t)c << 32) + id; /* of this connection, and no other now */
     x->max_part_bytes = part_max(c);
+    x->reads_little = mcp_conn_has(c, WIRE_SINCE_CREDIT);
     if (c->over_high) {
+        exchange_read_little(x);
         exchange_pause(x);
     }
     if ((rv = take_body(c, x, whole, &e)) == MCP_OK &&
         (rv = mcp_request_read(c, m->session, x, &e)) == MCP_OK) {
-        if (!c->wire.authenticated && exchange_authorized(x)) {
-            mcp_conn_authenticated(c);
+        if (!c->wire.authenticated) {
+            try_to_lift(c, x);
         }
         exchange_start(x);
         return;
@@ -391,10 +403,14 @@ void mcp_exchange_begin(struct mcp_conn *c, uint32_t id)
 
     if (rv == MCP_OK) {
         run(m, NULL);
-    } else {
-        mcp_conn_stray_error(c, id, rv == MCP_ENOMEM ? MCP_EINTERNAL : rv,
-                             slice_str(mcp_error_text(rv)));
+        return;
     }
+    if (c->draining) { /* that its session is busy will not matter any more */
+        rv = MCP_ESHUTTING_DOWN;
+    } else if (rv == MCP_ENOMEM) {
+        rv = MCP_EINTERNAL;
+    }
+    mcp_conn_stray_error(c, id, rv, slice_str(mcp_error_text(rv)));
 }
 
 int mcp_exchange_arrive(struct mcp_conn *c, uint32_t id)

@@ -32,7 +32,7 @@ static int judge_key(struct mcp_conn *c, struct slice auth, struct err *e)
         counter_add(COUNTER_UNAUTHORIZED, 1);
         return err_set(e, MCP_EUNAUTHORIZED, "the API key is not valid");
     }
-    mcp_conn_authenticated(c);
+    mcp_conn_authenticated(c, NULL);
     return MCP_OK;
 }
 

@@ -7,6 +7,7 @@
 #include "base/counter.h"
 #include "base/log.h"
 #include "gateway/face/mcp_conn.h"
+#include "gateway/keys.h"
 #include "gateway/sub.h"
 #include "mcp/error.h"
 
@@ -61,18 +62,24 @@ void mcp_input_init(struct mcp_conn *c)
     const struct wire_config wire = {
         .role = WIRE_SERVER,
         .max_frame_bytes = (uint32_t)config->max_frame_bytes,
-        .max_frame_unauthenticated_bytes =
-            config->key_count > 0 ? WIRE_UNAUTHENTICATED_FRAME_BYTES : 0,
+        .max_frame_unauthenticated_bytes = WIRE_UNAUTHENTICATED_FRAME_BYTES,
     };
 
     wire_conn_init(&c->wire, &wire);
+    wire_conn_set_authenticated(&c->wire, config->key_count == 0);
+}
+
+/* Of a request in pieces. */
+static size_t max_payload(const struct mcp_conn *c)
+{
+    return c->wire.authenticated ? c->sub->config->max_body_bytes
+                                 : WIRE_UNAUTHENTICATED_FRAME_BYTES;
 }
 
 bool mcp_input_negotiates(struct mcp_conn *c)
 {
     const struct wire_chunks_config chunks = {
-        .max_payload_bytes = c->wire.authenticated ? c->sub->config->max_body_bytes
-                                                   : WIRE_UNAUTHENTICATED_FRAME_BYTES,
+        .max_payload_bytes = max_payload(c),
         .hold = hold_pieces,
         .let_go = let_go_of_pieces,
         .arg = c,
@@ -101,12 +108,31 @@ void mcp_input_fini(struct mcp_conn *c)
     }
 }
 
-void mcp_conn_authenticated(struct mcp_conn *c)
+static void set_limits(struct mcp_conn *c, bool authenticated)
 {
-    wire_conn_authenticated(&c->wire);
+    wire_conn_set_authenticated(&c->wire, authenticated);
     if (c->terms != NULL) {
-        c->terms->chunks.config.max_payload_bytes = c->sub->config->max_body_bytes;
+        c->terms->chunks.config.max_payload_bytes = max_payload(c);
     }
+}
+
+void mcp_conn_authenticated(struct mcp_conn *c, struct buf *key)
+{
+    if (key != NULL) {
+        buf_move(&c->lifted_by, key);
+    }
+    set_limits(c, true);
+}
+
+static bool is_good(const struct mcp_conn *c, const struct buf *key)
+{
+    return buf_len(key) > 0 && keys_match(c->sub->config, buf_slice(key)) != NULL;
+}
+
+void mcp_conn_judge_again(struct mcp_conn *c)
+{
+    set_limits(c, c->sub->config->key_count == 0 || is_good(c, &c->lifted_by) ||
+                      (c->terms != NULL && is_good(c, &c->terms->key)));
 }
 
 /* --- what is no MCP ------------------------------------------------------------------------------
@@ -197,11 +223,12 @@ static bool on_lost(struct mcp_conn *c, const struct err *why)
 }
 
 /* A request counts from its first byte, and is refused where memory is out by then. Who has shown
- * no key yet takes nothing of what others share: such frames are small. False: the connection is
- * gone. */
+ * no key yet takes nothing of what others share: such frames are small, but for the one that came
+ * while its key was taken away. False: the connection is gone. */
 static bool account_held(struct mcp_conn *c)
 {
-    size_t held = c->wire.authenticated ? wire_conn_held_bytes(&c->wire) : 0;
+    bool counts = c->wire.authenticated || c->held_bytes > 0;
+    size_t held = counts ? wire_conn_held_bytes(&c->wire) : 0;
     struct err e = {0};
 
     if (held < c->held_bytes) {

@@ -186,25 +186,33 @@ static void count_waiting(struct mcp_out *o, struct mcp_lane *lane, bool is_free
     }
 }
 
+static size_t block_bytes(size_t len)
+{
+    return offsetof(struct mcp_out_frame, payload) + len;
+}
+
 static void remove_frame(struct mcp_out *o, struct mcp_lane *lane, struct mcp_out_frame *f)
 {
     mcp_out_frame_list_remove(&lane->frames, f);
     count_waiting(o, lane, f->is_free, -(int64_t)left(f));
-    block_put(f, f->block_bytes);
+    block_put(f, block_bytes(f->len));
 }
 
 static void add_frame(struct mcp_out *o, struct mcp_lane *lane, enum wire_opcode opcode,
                       bool is_free, struct slice payload)
 {
-    size_t bytes = sizeof(struct mcp_out_frame) + payload.len;
-    struct mcp_out_frame *f = block_get(bytes);
+    /* What a frame cannot say nobody put here. */
+    struct mcp_out_frame *f = block_get(block_bytes(payload.len));
 
     if (f == NULL) {
         mcp_out_fail(o);
         return;
     }
-    *f = (struct mcp_out_frame){
-        .block_bytes = bytes, .opcode = opcode, .is_free = is_free, .len = payload.len};
+    f->link = (struct list_link){0};
+    f->gone = 0;
+    f->len = (uint32_t)payload.len;
+    f->opcode = (uint8_t)opcode;
+    f->is_free = is_free;
     if (payload.len > 0) {
         memcpy(f->payload, payload.ptr, payload.len);
     }
@@ -226,6 +234,7 @@ static void put_piece(struct mcp_out *o, struct mcp_lane *lane, enum wire_opcode
     lane->begun = rest->len > 0;
     counter_add(COUNTER_MCP_CHUNKS_OUT, lane->begun);
     lane->balance -= is_free ? 0 : (int64_t)piece.len;
+    lane->moved_ms = loop_now_ms(sock_loop(o->sock));
 }
 
 static void put(struct mcp_out *o, struct mcp_lane *lane, enum wire_opcode opcode, bool is_free,
@@ -359,10 +368,10 @@ static size_t put_next(struct mcp_out *o)
     struct slice rest = slice_of(f->payload + f->gone, left(f));
     size_t before = rest.len;
 
-    put_piece(o, lane, f->opcode, f->is_free, &rest);
+    put_piece(o, lane, (enum wire_opcode)f->opcode, f->is_free, &rest);
     leave_ring(o, lane);
     count_waiting(o, lane, f->is_free, -(int64_t)(before - rest.len));
-    f->gone = f->len - rest.len;
+    f->gone = f->len - (uint32_t)rest.len;
     if (rest.len == 0) {
         remove_frame(o, lane, f);
     }
@@ -398,5 +407,6 @@ void mcp_out_finish(struct mcp_out *o)
 void mcp_out_credit(struct mcp_out *o, struct mcp_lane *lane, uint32_t bytes)
 {
     lane->balance += bytes;
+    lane->moved_ms = loop_now_ms(sock_loop(o->sock));
     enter_ring(o, lane);
 }

@@ -20,13 +20,13 @@
 #include "reactor/sock.h"
 #include "wire/frame.h"
 
+/* Little, as most parts are. */
 struct mcp_out_frame {
     struct list_link link;
-    size_t block_bytes;
-    enum wire_opcode opcode;
-    bool is_free; /* neither counted nor held */
-    size_t gone;  /* of the payload: sent in pieces */
-    size_t len;
+    uint32_t gone; /* of the payload: sent in pieces */
+    uint32_t len;
+    uint8_t opcode; /* enum wire_opcode */
+    bool is_free;   /* neither counted nor held */
     char payload[];
 };
 
@@ -40,6 +40,7 @@ struct mcp_lane {
     size_t charged_bytes; /* that wait here and will be charged */
     size_t free_bytes;    /* that wait here and will not */
     bool begun;           /* its first frame has gone in part */
+    uint64_t moved_ms;    /* when credit came, or a frame went to the socket */
 };
 
 LIST_DECLARE(mcp_lane_list, struct mcp_lane, link);

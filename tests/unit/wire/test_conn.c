@@ -425,7 +425,7 @@ static void a_good_key_lifts_the_limit(void **state)
     buf_clear(&log);
     wire_conn_init(&c, &KEYED);
     feed_piece(&c, buf_slice(&bytes), 0, &log);
-    wire_conn_authenticated(&c);
+    wire_conn_set_authenticated(&c, true);
     buf_clear(&bytes);
     append_frame(&bytes, 1, WIRE_OP_REQUEST, 2, WIRE_MAX_FRAME_BYTES, 'b');
     buf_clear(&log);
