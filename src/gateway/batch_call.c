@@ -119,8 +119,8 @@ void batch_call_fail(struct batch_call *c, int code, struct slice text, struct s
         m->node_status = status;
         slice_copy(text, m->text, sizeof(m->text));
         (void)buf_append(&m->node_body, node_body); /* without memory: without it */
-        m->node_id = c->run == NULL ? 0 : c->run->node_id;
-        slice_copy(slice_str(c->run == NULL ? "" : c->run->node_name), m->node_name,
+        m->node_id = c->answer == NULL ? 0 : c->answer->node_id;
+        slice_copy(slice_str(c->answer == NULL ? "" : c->answer->node_name), m->node_name,
                    sizeof(m->node_name));
         batch_withdraw(m, c);
         batch_tell(m, BATCH_FAILED);
@@ -207,6 +207,10 @@ static void on_ended(void *owner, const struct exchange_result *r)
     OBJ_CHECK(c, BATCH_CALL_MAGIC);
     c->answer->node_id = c->run->node_id;
     slice_copy(slice_str(c->run->node_name), c->answer->node_name, sizeof(c->answer->node_name));
+    c->run = NULL;
+    batch_calls_remove(&g->running, c);
+    batch_ended(&g->batch, c->item_count, loop_now_us(g->sub->loop));
+    batch_send(g); /* first: the node is idle */
     if (r->code == MCP_OK && status < 400 && !c->too_large &&
         embed_answer_read(&c->answer->parsed, g->shape, body, c->inputs)) {
         answer_all(c);
@@ -219,9 +223,6 @@ static void on_ended(void *owner, const struct exchange_result *r)
                         relayed ? SLICE("the node answered with an error") : r->text,
                         relayed ? body : r->node_body, status);
     }
-    c->run = NULL;
-    batch_calls_remove(&g->running, c);
-    batch_ended(&g->batch, c->item_count, loop_now_us(g->sub->loop));
     call_free(c);
     batch_look_soon(g);
 }

@@ -30,7 +30,7 @@ static void set_rules(struct batch_group *g)
         .max_items = (size_t)c->batch_max_items,
         .max_tokens = c->batch_max_tokens,
         .max_wait_us = c->batch_max_wait_ms * 1000,
-        .pause_us = c->batch_max_wait_ms * 1000 / 4,
+        .pause_us = c->batch_max_wait_ms * 1000 / 2,
         .max_calls = nodes_for(g) * (size_t)c->batch_calls,
     };
 
@@ -171,6 +171,7 @@ void batch_group_join(struct post_message *join)
         batch_tell(m, BATCH_ALONE);
         return;
     }
+    m->waited = g->batch.calls > 0;
     for (size_t i = 0; i < m->part_count; i++) {
         batch_add(&g->batch, &m->parts[i].item, loop_now_us(s->loop));
     }
@@ -202,12 +203,13 @@ void batch_group_over(struct post_message *over)
 /* --- what is sent ------------------------------------------------------------------------------
  */
 
-/* What was taken is all that one request asks for, and nobody else. */
+/* What was taken is all that one request asks for, and nobody else, and the node is idle: it waits
+ * for nothing, and nothing is gained by asking in its place. */
 static struct batch_member *single_of(const struct batch_items *items)
 {
     struct batch_member *m = batch_part_of(batch_items_first(items))->member;
 
-    return batch_items_are_of_one(items) && items->count == m->part_count ? m : NULL;
+    return !m->waited && batch_items_are_of_one(items) && items->count == m->part_count ? m : NULL;
 }
 
 static void send_next(struct batch_group *g)
@@ -247,14 +249,12 @@ static void send_next(struct batch_group *g)
     batch_call_start(c);
 }
 
-static void on_look(void *owner)
+void batch_send(struct batch_group *g)
 {
-    struct batch_group *g = owner;
     uint64_t now_us = loop_now_us(g->sub->loop);
     uint64_t again_us = 0;
     enum batch_verdict v;
 
-    OBJ_CHECK(g, BATCH_GROUP_MAGIC);
     set_rules(g);
     while (g->halves.count > 0 && g->batch.calls < g->batch.rules.max_calls) {
         batch_began(&g->batch);
@@ -266,7 +266,17 @@ static void on_look(void *owner)
     timer_cancel(g->sub->loop, &g->again);
     if (v == BATCH_HOLD) {
         timer_arm_us(g->sub->loop, &g->again, again_us - now_us);
-    } else if (g->batch.waiting.count == 0 && g->batch.calls == 0 && g->halves.count == 0) {
+    }
+}
+
+static void on_look(void *owner)
+{
+    struct batch_group *g = owner;
+
+    OBJ_CHECK(g, BATCH_GROUP_MAGIC);
+    batch_send(g);
+    if (!timer_armed(&g->again) && g->batch.waiting.count == 0 && g->batch.calls == 0 &&
+        g->halves.count == 0) {
         group_end(g);
     }
 }

@@ -63,6 +63,7 @@ struct batch_member {
     /* The owner's until the verdict. */
     struct batch_group *group; /* NULL: not joined, or out again */
     bool decided;
+    bool waited; /* something was under way when it came */
     bool alone;  /* under way by itself: counts as a call */
     size_t left; /* parts without answer */
     enum batch_outcome outcome;
@@ -123,7 +124,9 @@ static inline struct batch_part *batch_part_of(struct batch_item *it)
 void batch_group_join(struct post_message *join);
 void batch_group_over(struct post_message *over);
 void batch_groups_free(struct sub *s);
-/* Another look at what is to be sent, soon. */
+/* Sends what is to be sent now. */
+void batch_send(struct batch_group *g);
+/* The same soon; a group that nobody needs any more ends. */
 void batch_look_soon(struct batch_group *g);
 /* The member's fate; once. */
 void batch_tell(struct batch_member *m, enum batch_outcome outcome);
