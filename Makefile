@@ -59,7 +59,7 @@ demo: ## a real model answers through the gateway: installs, builds, runs
 	@$(MAKE) --no-print-directory build
 	@tools/demo
 
-BENCH_TARGETS = $(addprefix bench-,all http streams mcp backends idle start)
+BENCH_TARGETS = $(addprefix bench-,all http streams mcp backends idle start batch)
 T ?= 2
 ROUNDS ?= 5
 

@@ -18,10 +18,10 @@ import sys
 import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from benchlib import bars, cases, chart, copies, figures, idle, load, rounds, servers, start  # noqa: E402
+from benchlib import bars, batch, cases, chart, copies, figures, idle, load, rounds, servers, start  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-NAMES = ("all", "http", "streams", "mcp", "backends", "idle", "start")
+NAMES = ("all", "http", "streams", "mcp", "backends", "idle", "start", "batch")
 
 
 class Bench:
@@ -146,6 +146,10 @@ def measure(args, bench, results):
         errors += measure_copies(bench, results)
     if args.name in ("all", "idle") and not args.case:
         errors += measure_idle(args, bench, results)
+    if args.name in ("all", "batch") and not args.narrowed:
+        results["batch"], more = batch.measure(bench, args.seconds, args.warmup, args.rounds, progress)
+        errors += more
+        print(batch.text(results["batch"], bench.simulated), "\n", flush=True)
     results["missing"] = bench.missing
     return errors
 

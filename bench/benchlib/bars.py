@@ -3,7 +3,7 @@
 median of the rounds decides."""
 import dataclasses
 
-from benchlib import cases, table
+from benchlib import batch, cases, table
 from benchlib.cases import DIRECT, EPOLL, HAPROXY, HTTP, IO_URING, MCP_1, MCP_EACH, NGINX, RELAY
 from benchlib.figures import spread
 
@@ -12,6 +12,7 @@ HOLDS = {">=": lambda a, b: a >= b, ">": lambda a, b: a > b, "<=": lambda a, b: 
 STREAMS = [c.name for c in cases.STREAMS]
 CLOSED = [c.name for c in (*cases.SHORT, *cases.STREAMS, *cases.ABORTS)]
 ONE_IN_FLIGHT = [c.name for c in cases.SHORT if c.in_flight == 1]
+BATCHES = [row.name for row in batch.ROWS if row.name.startswith("B")]
 # There the node sets the pace, so that requests/s can be no better than the others', only worse.
 PACED = {"stream-1ms-1"}
 LIKE = 0.99
@@ -51,6 +52,7 @@ class Found:
         self.idle = {row["target"]: row for row in results.get("idle", ())}
         self.start = results.get("start", {})
         self.copies = results.get("copies", {})
+        self.batch = {row["row"]: row for row in results.get("batch", ())}
 
     def compared(self, case, figure, target, other, compare=divided):
         """Within each round: the target to another."""
@@ -124,11 +126,23 @@ def start(f):
     yield Bar("start", "idle RSS, MB", "start", "<", 12, f.start.get("idle_rss_mb"))
 
 
+def batches(f):
+    for name in BATCHES:
+        yield Bar("batch", f"{name}, requests/s, as a share of the ceiling", "batch", ">=", 0.97,
+                  f.batch.get(name, {}).get("of_ceiling"))
+    single, eight = (f.batch.get(name, {}).get("requests_per_s") for name in ("single", "B = 8"))
+    yield Bar("batch", "B = 8 / single, requests/s", "batch", ">=", 5.8,
+              single and eight and {k: eight[k] / single["median"] for k in ("median", "min", "max")})
+    adaptive = f.batch.get("adaptive", {})
+    yield Bar("batch", "adaptive, requests/s", "batch", ">=", 320, adaptive.get("requests_per_s"))
+    yield Bar("batch", "adaptive, mean ms", "batch", "<=", 65, adaptive.get("mean_ms"))
+
+
 def judge(results, whole):
     """[{group, bar, where, relation, limit, value, holds, why}]; `whole`: those that were not measured too."""
     found, missing = Found(results), results.get("missing", {})
     out = []
-    for part in (simulator, http, mcp, backends, streams, idle, start):
+    for part in (simulator, http, mcp, backends, streams, idle, start, batches):
         for bar in part(found):
             if bar.value is None and not whole:
                 continue

@@ -71,6 +71,8 @@ def charts(found):
                 ["start to ready", "idle RSS"],
                 {"mcpgate": [share_of(found.start.get("ready_ms"), 30), share_of(found.start.get("idle_rss_mb"), 12)]},
                 1.0)
+    yield Chart("batch", "embeddings that share calls: requests/s, as a share of what is possible", list(found.batch),
+                {"mcpgate": [row["of_ceiling"] for row in found.batch.values()]}, 0.97)
 
 
 def ticks(least, most):

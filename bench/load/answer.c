@@ -109,3 +109,36 @@ enum answer_verdict answer_check(struct answer *a, size_t index, struct slice pa
     }
     return index + 1 == a->count ? ANSWER_LAST : ANSWER_MORE;
 }
+
+static const char *judge_vector(const struct answer *a, yyjson_val *root, yyjson_val **vector)
+{
+    yyjson_val *vectors = yyjson_obj_get(root, "embeddings");
+
+    *vector = yyjson_arr_get_first(vectors);
+    if (!yyjson_is_obj(root) || yyjson_arr_size(vectors) != 1 || yyjson_arr_size(*vector) == 0) {
+        return "not one vector";
+    }
+    if (!slice_eq(string_of(root, "model"), slice_str(a->model))) {
+        return "another model";
+    }
+    return yyjson_get_uint(yyjson_obj_get(root, "prompt_eval_count")) > 0 ? NULL : "no tokens";
+}
+
+enum answer_verdict answer_check_vector(struct answer *a, struct slice part)
+{
+    yyjson_doc *doc = yyjson_read(part.ptr, part.len, 0);
+    yyjson_val *vector;
+    const char *what = judge_vector(a, yyjson_doc_get_root(doc), &vector);
+    char *text = what == NULL ? yyjson_val_write(vector, 0, NULL) : NULL;
+
+    if (what == NULL && text == NULL) {
+        what = "out of memory";
+    } else if (what == NULL && slice_eq(slice_str(text), buf_slice(&a->parts[0].text))) {
+        what = "the vector of another text";
+    } else if (what == NULL && !keep(&a->parts[0], part, slice_str(text))) {
+        what = "out of memory";
+    }
+    free(text);
+    yyjson_doc_free(doc);
+    return what == NULL ? ANSWER_LAST : wrong(a, what, 0, part);
+}

@@ -31,5 +31,7 @@ bool answer_init(struct answer *a, const char *model, const char *text, size_t c
 void answer_fini(struct answer *a);
 /* The `index`-th part of an answer, without its newline. */
 enum answer_verdict answer_check(struct answer *a, size_t index, struct slice part);
+/* The one answer to a request for an embedding: one vector, another one than the last. */
+enum answer_verdict answer_check_vector(struct answer *a, struct slice part);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Requests of lanes: when the next is sent, whether the answer is right, and what is counted. */
 #include <stdio.h>
+#include <string.h>
 
 #include "load/load.h"
 
@@ -48,6 +49,17 @@ static struct load_lane *take_idle(struct load *l)
     return NULL;
 }
 
+/* No two texts are equal: a gateway could compute those once. */
+static void number_request(struct load_lane *lane)
+{
+    struct load *l = lane->conn->load;
+    struct buf *out = &lane->conn->out;
+    char digits[LOAD_NUMBER_DIGITS + 1];
+
+    (void)snprintf(digits, sizeof(digits), "%0*u", LOAD_NUMBER_DIGITS, (unsigned)++l->last_number);
+    memcpy(out->data + out->tail - lane->kind->number_back, digits, LOAD_NUMBER_DIGITS);
+}
+
 static void send_request(struct load_lane *lane, uint64_t due_ns)
 {
     struct load_conn *c = lane->conn;
@@ -64,6 +76,9 @@ static void send_request(struct load_lane *lane, uint64_t due_ns)
                                 buf_slice(&lane->kind->body));
     } else {
         (void)buf_append(&c->out, buf_slice(&lane->kind->http));
+    }
+    if (l->o.embed && !buf_failed(&c->out)) {
+        number_request(lane);
     }
     if (counts(lane)) {
         hist_add(&l->counts->late, l->now_ns - due_ns);
@@ -181,7 +196,8 @@ bool load_part(struct load_lane *lane, struct slice part)
     struct load_conn *c = lane->conn;
     struct load *l = c->load;
     struct answer *answer = &lane->kind->answer;
-    enum answer_verdict verdict = answer_check(answer, lane->parts, part);
+    enum answer_verdict verdict =
+        l->o.embed ? answer_check_vector(answer, part) : answer_check(answer, lane->parts, part);
 
     if (verdict == ANSWER_WRONG) {
         return load_conn_fail(c, answer->why);

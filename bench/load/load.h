@@ -31,6 +31,7 @@ enum {
     LOAD_ERRORS_MAX = 1000,
     LOAD_READ_BYTES = 256 * 1024,
     LOAD_CONNS_MAX = 50000,
+    LOAD_NUMBER_DIGITS = 10, /* that the text of an embedding begins with */
     LOAD_SESSIONS_MAX = 4096,
 };
 
@@ -50,6 +51,7 @@ struct load_options {
     bool hold;      /* one request per lane; then the connections idle for `seconds` */
     unsigned parts; /* of a stream; 0: an answer in one piece */
     double gap_ms;  /* between parts, as the simulator takes it; below 0: not said */
+    bool embed;     /* embeddings of texts that are all different, instead of generate */
     unsigned abort; /* the connection is closed behind so many parts; 0: never */
     const char *models[LOAD_MODELS_MAX]; /* lanes take them in turn, so that answers differ */
     size_t model_count;
@@ -61,7 +63,8 @@ struct load_options {
 /* What the lanes of one model send and expect. */
 struct load_kind {
     struct buf body;
-    struct buf http; /* head and body */
+    struct buf http;    /* head and body */
+    size_t number_back; /* --embed: where the number stands, from the end */
     struct answer answer;
 };
 
@@ -145,6 +148,7 @@ struct load {
     size_t opened;  /* likewise, so far */
     size_t used;    /* lanes that have had an answer */
     struct load_counts *counts;
+    uint64_t last_number;  /* --embed */
     uint64_t requests_all; /* from start to end */
     uint64_t errors;       /* likewise */
     char first_error[256];

@@ -23,6 +23,7 @@ enum {
     OPTION_GAP,
     OPTION_ABORT,
     OPTION_TEXT,
+    OPTION_EMBED,
 };
 
 static const struct argp_option options[] = {
@@ -40,6 +41,7 @@ static const struct argp_option options[] = {
     {"parts", 'p', "N", 0, "Streams of N parts (else answers in one piece)", 4},
     {"gap", OPTION_GAP, "MS", 0, "The simulator writes each part by itself, MS apart", 4},
     {"abort", OPTION_ABORT, "N", 0, "Close the connection behind N parts of each stream", 4},
+    {"embed", OPTION_EMBED, NULL, 0, "Embeddings of texts that are all different", 4},
     {"model", 'm', "NAME", 0, "May be repeated: sessions take them in turn (m:latest)", 5},
     {"text", OPTION_TEXT, "TEXT", 0, "The right answer (else: the first one)", 5},
     {"watch", 'w', "PID", 0, "What this process uses; may be repeated", 6},
@@ -100,6 +102,9 @@ static void finish(struct load_options *o, struct argp_state *state)
     }
     if (!o->mcp && o->sessions > 1) {
         argp_error(state, "an HTTP connection has one request at a time: -s is for --mcp");
+    }
+    if (o->embed && (o->parts > 0 || o->text != NULL)) {
+        argp_error(state, "--embed is without -p and --text");
     }
     if (o->abort > 0 && o->abort >= o->parts) {
         argp_error(state, "--abort is for streams (-p) with more parts than that");
@@ -177,6 +182,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case OPTION_ABORT:
         o->abort = whole(state, arg, 1, LOAD_PARTS_MAX);
+        return 0;
+    case OPTION_EMBED:
+        o->embed = true;
         return 0;
     case 'm':
         add_model(o, state, arg);

@@ -36,27 +36,44 @@ static uint64_t own_cpu_ns(void)
 
 /* --- start and end */
 
+static void write_generate(struct buf *b, const struct load_options *o)
+{
+    (void)buf_append_str(b, ",\"prompt\":\"Why is the sky blue?\"");
+    if (o->parts == 0) {
+        (void)buf_append_str(b, ",\"stream\":false}");
+        return;
+    }
+    /* Behind the words comes the part that ends the stream. */
+    (void)buf_printf(b, ",\"options\":{\"num_predict\":%u", o->parts - 1);
+    if (o->gap_ms >= 0) {
+        (void)buf_printf(b, ",\"sim_gap_ms\":%g", o->gap_ms);
+    }
+    (void)buf_append_str(b, "}}");
+}
+
+static void write_embed(struct load_kind *k)
+{
+    static const char rest[] = " Why is the sky blue?\"}";
+
+    (void)buf_printf(&k->body, ",\"input\":\"%0*u%s", LOAD_NUMBER_DIGITS, 0U, rest);
+    k->number_back = sizeof(rest) - 1 + LOAD_NUMBER_DIGITS;
+}
+
 static bool make_kind(struct load_kind *k, const struct load_options *o, const char *model)
 {
     struct buf *b = &k->body;
 
     (void)buf_append_str(b, "{\"model\":");
     (void)json_append_string(b, slice_str(model));
-    (void)buf_append_str(b, ",\"prompt\":\"Why is the sky blue?\"");
-    if (o->parts == 0) {
-        (void)buf_append_str(b, ",\"stream\":false}");
+    if (o->embed) {
+        write_embed(k);
     } else {
-        /* Behind the words comes the part that ends the stream. */
-        (void)buf_printf(b, ",\"options\":{\"num_predict\":%u", o->parts - 1);
-        if (o->gap_ms >= 0) {
-            (void)buf_printf(b, ",\"sim_gap_ms\":%g", o->gap_ms);
-        }
-        (void)buf_append_str(b, "}}");
+        write_generate(b, o);
     }
     (void)buf_printf(&k->http,
-                     "POST /api/generate HTTP/1.1\r\nHost: %s\r\nUser-Agent: bench-load\r\n"
+                     "POST /api/%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: bench-load\r\n"
                      "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
-                     o->host, buf_len(b));
+                     o->embed ? "embed" : "generate", o->host, buf_len(b));
     (void)buf_append(&k->http, buf_slice(b));
     return answer_init(&k->answer, model, o->text, o->parts == 0 ? 1 : o->parts) &&
            !buf_failed(b) && !buf_failed(&k->http);

@@ -362,3 +362,24 @@ def test_copies_of_the_gateway_or_why_not(tmp_path):
         assert all(50 < m["bytes_per_part"] < 200 and m["copied_share"] >= 0 for m in measured.values())
     else:
         assert "ASan" in why  # sanitizers must come first
+
+
+def test_embeddings_in_batches(tmp_path):
+    results, printed = bench(tmp_path, "batch")
+    assert results["errors"] == [] and results["simulated"] is True and "(simulated: true)" in printed
+    assert [row["row"] for row in results["batch"]] == ["single", *(f"B = {n}" for n in (1, 2, 4, 8, 16, 32)), "adaptive"]
+    eight = results["batch"][4]
+    assert (eight["clients"], round(eight["ceiling"])) == (20, 210)
+    assert {b["bar"] for b in results["bars"]} >= {"B = 8 / single, requests/s", "adaptive, mean ms"}
+    check_charts(tmp_path / "batch", {"batch"})
+
+
+def test_an_embedding_that_is_wrong_is_an_error(tmp_path):
+    with simulator(tmp_path) as at:
+        status, result = load(at, "--embed", "-c", 4)
+        assert (status, result["errors"]) == (0, 0) and result["requests"] > 0
+        status, result = load(at, "--embed", "--mcp")
+        assert status == 1
+    with simulator(tmp_path, "--seed", "1", "--fault", "garbage:1@every 3") as at:
+        status, result = load(at, "--embed")
+    assert status == 1 and result["requests_all"] > result["errors"] > 0
