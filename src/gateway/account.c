@@ -76,6 +76,7 @@ void account_end(struct exchange *x)
         .parts = x->parts,
         .bytes_in = x->bytes_in,
         .bytes_out = x->bytes_out,
+        .queue_us = x->turn.waited_us,
         .first_part_us = x->first_part_us == 0 ? 0 : x->first_part_us - x->received_us,
         .total_us = now_us - x->received_us,
     };

@@ -239,7 +239,8 @@ static int add_keys(struct config_load *l, const struct config_yaml_values *valu
         if (value[CONFIG_ITEM_KEY_KEY] != NULL && value[CONFIG_ITEM_KEY_KEY_FILE] != NULL) {
             return config_fail(l, prefix, "expected key or key_file, not both");
         }
-        if (config_set_values(l, "keys", value, k, prefix) != MCP_OK) {
+        if (config_set_defaults(l, "keys", k) != MCP_OK ||
+            config_set_values(l, "keys", value, k, prefix) != MCP_OK) {
             return MCP_EARGUMENT;
         }
         if (k->name == NULL || k->key == NULL) {
@@ -415,6 +416,7 @@ static void config_free(struct config *c)
     }
     for (size_t i = 0; i < c->key_count; i++) {
         free(c->keys[i].name);
+        free(c->keys[i].tenant);
         free_secret(c->keys[i].key);
     }
     for (size_t i = 0; i < c->warning_count; i++) {

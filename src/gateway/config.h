@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "codec/request.h"
 #include "reactor/loop.h"
 
 /* MAIN_SUB: each sub reactor has a thread; SINGLE: one thread does everything. */
@@ -22,6 +23,9 @@ enum config_timing { CONFIG_TIMING_ASKED, CONFIG_TIMING_ALWAYS, CONFIG_TIMING_OF
 /* Which nodes' embeddings are asked for in calls that requests share. */
 enum config_batch { CONFIG_BATCH_AUTO, CONFIG_BATCH_ON, CONFIG_BATCH_OFF };
 enum config_kind { CONFIG_KIND_AUTO, CONFIG_KIND_OLLAMA, CONFIG_KIND_OPENAI };
+
+/* Of `nodes.slots`. */
+enum { CONFIG_SLOTS_UNLIMITED = 0 };
 
 struct config_header {
     char *name;
@@ -35,11 +39,17 @@ struct config_node {
     char *api_key; /* sent as Authorization: Bearer; read from api_key_file; NULL: none */
     struct config_header *headers;
     size_t header_count;
+    uint64_t slots; /* CONFIG_SLOTS_UNLIMITED, or how many */
 };
 
 struct config_key {
-    char *name; /* shown in logs */
-    char *key;  /* the secret; from `key` or `key_file` */
+    char *name;   /* shown in logs */
+    char *key;    /* the secret; from `key` or `key_file` */
+    char *tenant; /* NULL: its name is that */
+    uint64_t weight;
+    enum priority class; /* of requests that name none */
+    enum priority max_priority;
+    uint64_t rate_per_min; /* of the tenant; 0: any */
 };
 
 /* What has one arm of a route for as long as the shares stay. */
@@ -105,6 +115,9 @@ struct config {
     uint64_t body_memory_bytes; /* all request bodies: 1 GiB */
     uint64_t max_sessions;
     uint64_t sessions_remembered;
+    uint64_t queue_per_tenant; /* requests, for each model */
+    uint64_t queue_bytes;
+    uint64_t cancel_grace_ms;
     uint64_t session_idle_ms;
     uint64_t heartbeat_ms; /* MCP */
     uint64_t client_stall_ms;

@@ -29,7 +29,7 @@ static bool same_nodes(const struct config *a, const struct config *b)
         const struct config_node *y = &b->nodes[i];
 
         if (!same_text(x->url, y->url) || x->kind != y->kind || !same_text(x->name, y->name) ||
-            !same_text(x->api_key, y->api_key) || !same_headers(x, y)) {
+            !same_text(x->api_key, y->api_key) || x->slots != y->slots || !same_headers(x, y)) {
             return false;
         }
     }
@@ -39,8 +39,12 @@ static bool same_nodes(const struct config *a, const struct config *b)
 static bool same_keys(const struct config *a, const struct config *b)
 {
     for (size_t i = 0; i < a->key_count && i < b->key_count; i++) {
-        if (!same_text(a->keys[i].name, b->keys[i].name) ||
-            !same_text(a->keys[i].key, b->keys[i].key)) {
+        const struct config_key *x = &a->keys[i];
+        const struct config_key *y = &b->keys[i];
+
+        if (!same_text(x->name, y->name) || !same_text(x->key, y->key) ||
+            !same_text(x->tenant, y->tenant) || x->weight != y->weight || x->class != y->class ||
+            x->max_priority != y->max_priority || x->rate_per_min != y->rate_per_min) {
             return false;
         }
     }
@@ -55,11 +59,13 @@ static bool same_value(const struct config_item *item, const struct config *a,
 
     switch (item->type) {
     case CONFIG_TYPE_COUNT:
+    case CONFIG_TYPE_SLOTS:
     case CONFIG_TYPE_SIZE:
     case CONFIG_TYPE_TIME:
         return *(const uint64_t *)x == *(const uint64_t *)y;
     case CONFIG_TYPE_BACKEND:
     case CONFIG_TYPE_BATCH:
+    case CONFIG_TYPE_CLASS:
     case CONFIG_TYPE_KIND:
     case CONFIG_TYPE_LEVEL:
     case CONFIG_TYPE_MODE:

@@ -54,6 +54,10 @@ static const struct choice kinds[] = {{"auto", CONFIG_KIND_AUTO},
                                       {"ollama", CONFIG_KIND_OLLAMA},
                                       {"openai", CONFIG_KIND_OPENAI},
                                       {0}};
+static const struct choice classes[] = {{"interactive", PRIORITY_INTERACTIVE},
+                                        {"normal", PRIORITY_NORMAL},
+                                        {"batch", PRIORITY_BATCH},
+                                        {0}};
 static const struct choice levels[] = {{"debug", LOG_LEVEL_DEBUG},
                                        {"info", LOG_LEVEL_INFO},
                                        {"warn", LOG_LEVEL_WARN},
@@ -83,7 +87,7 @@ static void print_number(uint64_t value, enum config_type type, char *out, size_
 {
     const struct unit *units = type == CONFIG_TYPE_SIZE ? size_units : time_units;
 
-    if (type == CONFIG_TYPE_COUNT) {
+    if (type == CONFIG_TYPE_COUNT || type == CONFIG_TYPE_SLOTS) {
         (void)snprintf(out, cap, "%" PRIu64, value); /* 20 digits fit */
         return;
     }
@@ -98,6 +102,8 @@ static const char *expected_form(enum config_type type)
     switch (type) {
     case CONFIG_TYPE_ADDRESS:
         return "host:port, [v6]:port, unix:PATH or off";
+    case CONFIG_TYPE_CLASS:
+        return "interactive, normal or batch";
     case CONFIG_TYPE_COUNT:
         return "a whole number";
     case CONFIG_TYPE_HEADER_NAME:
@@ -132,6 +138,8 @@ static const char *expected_form(enum config_type type)
         return "the path of a file that holds a key";
     case CONFIG_TYPE_SIZE:
         return "a size such as 512B, 64KiB, 16MiB or 1GiB";
+    case CONFIG_TYPE_SLOTS:
+        return "unlimited, or a whole number";
     case CONFIG_TYPE_TIME:
         return "a time such as 500ms, 30s, 10m or 1h";
     case CONFIG_TYPE_TIMING:
@@ -214,6 +222,16 @@ static int set_number(const struct config_item *item, uint64_t *member, const ch
     }
     *member = value;
     return MCP_OK;
+}
+
+static int set_slots(const struct config_item *item, uint64_t *member, const char *text,
+                     struct err *e)
+{
+    if (strcmp(text, "unlimited") == 0) {
+        *member = CONFIG_SLOTS_UNLIMITED;
+        return MCP_OK;
+    }
+    return set_number(item, member, text, e);
 }
 
 static int set_string(char **member, const char *text, struct err *e)
@@ -425,6 +443,10 @@ int config_item_set(const struct config_item *item, void *owner, const char *tex
     switch (item->type) {
     case CONFIG_TYPE_ADDRESS:
         return set_address(item, member, text, e);
+    case CONFIG_TYPE_CLASS:
+        return set_choice(item, member, classes, text, e);
+    case CONFIG_TYPE_SLOTS:
+        return set_slots(item, member, text, e);
     case CONFIG_TYPE_COUNT:
     case CONFIG_TYPE_SIZE:
     case CONFIG_TYPE_TIME:

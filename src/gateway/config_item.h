@@ -14,6 +14,7 @@ enum config_type {
     CONFIG_TYPE_ADDRESS,      /* char *; NULL for "off" */
     CONFIG_TYPE_BACKEND,      /* enum loop_backend */
     CONFIG_TYPE_BATCH,        /* enum config_batch */
+    CONFIG_TYPE_CLASS,        /* enum priority */
     CONFIG_TYPE_COUNT,        /* uint64_t */
     CONFIG_TYPE_HEADER_NAME,  /* char * */
     CONFIG_TYPE_HEADER_VALUE, /* char * */
@@ -28,6 +29,7 @@ enum config_type {
     CONFIG_TYPE_SECRET,       /* char * */
     CONFIG_TYPE_SECRET_FILE,  /* char *, what the file holds */
     CONFIG_TYPE_SIZE,         /* uint64_t, bytes */
+    CONFIG_TYPE_SLOTS,        /* uint64_t; CONFIG_SLOTS_UNLIMITED for "unlimited" */
     CONFIG_TYPE_STICKY,       /* enum config_sticky */
     CONFIG_TYPE_TIME,         /* uint64_t, milliseconds */
     CONFIG_TYPE_TIMING,       /* enum config_timing */

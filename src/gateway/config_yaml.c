@@ -19,8 +19,8 @@
 enum {
     FILE_MAX_BYTES = 1 << 20,
     DEPTH_MAX = 8,
-    SECTIONS = 9,
-    SECTION_KEYS_MAX = 8,
+    SECTIONS = 10,
+    SECTION_KEYS_MAX = 12,
     PATH_MAX_BYTES = 160,
     FILE_SHOWN = 80
 };
@@ -49,8 +49,8 @@ struct schema {
     cyaml_schema_value_t root;
 };
 
-static const char *const sections[SECTIONS] = {"mcp",   "http",     "admin", "reactor", "limits",
-                                               "batch", "timeouts", "log",   "trace"};
+static const char *const sections[SECTIONS] = {"mcp",   "http",  "admin",    "reactor", "limits",
+                                               "queue", "batch", "timeouts", "log",     "trace"};
 
 struct config_yaml {
     char *shown; /* the end of the path: in a long one it says more, and the error must fit */

@@ -137,6 +137,7 @@ static void exchange_end(struct exchange *x, bool tell)
             node_call_cancel(&x->call);
         }
     }
+    turn_leave(x);
     batch_leave(x);
     account_end(x);
     note_change(x);
@@ -146,6 +147,7 @@ static void exchange_end(struct exchange *x, bool tell)
             .code = x->result_code,
             .text = slice_str(x->result_text),
             .node_body = x->result_from_node ? buf_slice(&x->collect) : SLICE(""),
+            .retry_after_ms = x->turn.retry_after_us / 1000,
         };
 
         x->sink->ended(x->owner, &result);
@@ -254,6 +256,7 @@ void exchange_start(struct exchange *x)
 
 void exchange_begin_anew(struct exchange *x)
 {
+    turn_leave(x);
     x->node_id = 0;
     x->node_status = 0;
     x->held_head = NULL;
@@ -274,6 +277,7 @@ bool exchange_try_again(struct exchange *x)
         return false;
     }
     trace_note(x, TRACE_UNREACHED);
+    turn_again(x);
     exchange_begin_anew(x);
     return true;
 }
@@ -361,6 +365,9 @@ void exchange_note_part(struct exchange *x, size_t bytes)
         x->first_part_us = exchange_read_us(x);
         histogram_record(HISTOGRAM_FIRST_PART_US, x->first_part_us - x->received_us);
         trace_note(x, TRACE_FIRST_PART);
+        if (x->turn.loads) {
+            turn_started(x);
+        }
     }
     exchange_note_bytes(x, bytes);
     x->parts++;

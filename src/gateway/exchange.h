@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One request and its answer, from the face that read it to its end. A face makes it, fills in what
- * it read and starts it; it then runs through the steps admit -> room -> local -> choose ->
- * forward, waits for the node, and ends in exactly one way (exchange_end in exchange.c): `ended` is
- * called once, or never where the face itself cancelled. Everything on the loop's thread; callbacks
- * never come from inside a call of the face.
+ * it read and starts it; it then runs through the steps admit -> room -> local -> queue ->
+ * choose -> forward, waits for the node, and ends in exactly one way (exchange_end in exchange.c):
+ * `ended` is called once, or never where the face itself cancelled. Everything on the loop's
+ * thread; callbacks never come from inside a call of the face.
  *
  * answers   NATIVE: parts in Ollama's format, whatever the node speaks; RELAY: the node's own HTTP
  * answer, cut into its parts. */
@@ -21,6 +21,7 @@
 #include "codec/request.h"
 #include "gateway/request_id.h"
 #include "gateway/trace.h"
+#include "gateway/turns.h"
 #include "http/parse/message.h"
 #include "http/parse/split.h"
 #include "node/call.h"
@@ -46,15 +47,18 @@ enum stream_end {
 
 /* How an exchange ended. */
 struct exchange_result {
-    int code;               /* MCP_OK, or the error */
-    struct slice text;      /* of the error, for people */
-    struct slice node_body; /* NATIVE: the node's own error body, where the error is one */
+    int code;                /* MCP_OK, or the error */
+    struct slice text;       /* of the error, for people */
+    struct slice node_body;  /* NATIVE: the node's own error body, where the error is one */
+    uint64_t retry_after_ms; /* the gateway's own refusal: when to come again; 0: not known */
 };
 
 struct exchange_sink {
     /* Admitted: a node was chosen (x->node_id); the request is about to be sent. Again with another
      * attempt (x->attempts: how many there were). May be NULL. */
     void (*admitted)(void *owner, struct exchange *x);
+    /* It waits for its turn, or stands elsewhere in the queue (x->turn). May be NULL. */
+    void (*queued)(void *owner, struct exchange *x);
     /* RELAY: the node's status and headers; comes with the first bytes, or with the end. */
     void (*head)(void *owner, const struct http_head *head);
     /* RELAY: one complete part with its delimiter, or bytes of a body that has no parts. */
@@ -99,6 +103,7 @@ struct exchange {
     struct buf inherited_options; /* JSON text; empty: none */
     struct buf pinned_options;    /* JSON text that was spliced in instead; empty: none */
     uint64_t prefer_node_id;      /* the session's last; 0: none */
+    enum priority priority;
     bool has_deadline;
     uint64_t deadline_ms; /* after `received_us` */
     struct slice method;  /* RELAY; borrowed from `http` */
@@ -141,6 +146,7 @@ struct exchange {
     struct task run;
     struct task end_task;
     struct timer deadline;
+    struct exchange_turn turn;
     struct nodes_refresh refresh;
     bool refreshing;
     bool refreshed;

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "gateway/acceptor.h"
 #include "gateway/banner.h"
+#include "gateway/brain.h"
 #include "gateway/face/admin.h"
 #include "gateway/reload.h"
 #include "gateway/route_book.h"
@@ -57,6 +58,17 @@ static void on_node_changed(void *owner, struct node *n)
     } else if (nodes_all_polled(g->nodes)) {
         g->banner_due = false;
         banner_nodes(g);
+    }
+}
+
+static void on_node_news(void *owner, struct node *n)
+{
+    struct gateway *g = owner;
+
+    if (n == NULL) {
+        brain_nodes_changed(g->brain, g->nodes);
+    } else {
+        brain_node_changed(g->brain, n);
     }
 }
 
@@ -147,7 +159,9 @@ static int make_nodes(struct gateway *g, struct err *e)
 {
     const struct node_limits limits = node_limits(g->config);
 
+    g->brain = brain_new(g->loop, g->config);
     g->nodes = nodes_new(g->loop, &limits, g->instance, on_node_changed, g);
+    nodes_watch(g->nodes, on_node_news, g);
     return use_nodes(g, g->config, e);
 }
 
@@ -228,6 +242,7 @@ static bool make_subs(struct gateway *g, struct err *e)
     struct sub_options options = {
         .config = g->config,
         .bodies = &g->bodies,
+        .brain = g->brain,
         .routes = g->routes,
         .instance = g->instance,
         .http_addr = g->http == NULL ? NULL : acceptor_addr(g->http),
@@ -339,6 +354,7 @@ void gateway_close(struct gateway *g)
     free_subs(g);
     trace_asks_free(g);
     nodes_free(&g->nodes);
+    brain_free(&g->brain);
     reload_free(&g->reload);
     route_book_free(&g->routes);
     access_log_close();
@@ -399,6 +415,7 @@ int gateway_use(struct gateway *g, struct config *config, struct buf *changed, s
     atomic_store(&g->bodies.limit_bytes, config->body_memory_bytes);
     log_sink_level(config->log_level);
     g->config = config_ref(config);
+    brain_configure(g->brain, config, g->nodes);
     for (size_t i = 0; i < g->sub_count; i++) {
         sub_use(&g->subs[i], config);
     }

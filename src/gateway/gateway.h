@@ -18,6 +18,7 @@
 
 struct acceptor;
 struct admin_face;
+struct brain;
 struct reload;
 struct route_book;
 struct sub_thread;
@@ -31,6 +32,7 @@ struct gateway {
     struct nodes *nodes;
     struct counters counters; /* of the main reactor's thread */
     struct body_memory bodies;
+    struct brain *brain;
     struct batch_shared batch_shared;
     bool draining;
     bool banner_due; /* once every node was polled */

@@ -30,6 +30,16 @@ const struct config_key *keys_match(const struct config *c, struct slice present
     return match;
 }
 
+const struct config_key *keys_named(const struct config *c, const char *name)
+{
+    for (size_t i = 0; name[0] != '\0' && i < c->key_count; i++) {
+        if (strcmp(c->keys[i].name, name) == 0) {
+            return &c->keys[i];
+        }
+    }
+    return NULL;
+}
+
 struct slice keys_bearer(struct slice authorization)
 {
     static const struct slice scheme = {"Bearer ", 7};

@@ -10,6 +10,8 @@
 
 /* The configured key that equals `presented`; NULL: none. */
 const struct config_key *keys_match(const struct config *c, struct slice presented);
+/* The one of that name; NULL: none. */
+const struct config_key *keys_named(const struct config *c, const char *name);
 /* The credential of an Authorization header's value ("Bearer KEY"); empty where it is none. */
 struct slice keys_bearer(struct slice authorization);
 

@@ -78,6 +78,16 @@ static bool has_model(const struct node *n, struct slice model)
            (n->kind == NODE_KIND_OLLAMA && model_name_is_cloud(model));
 }
 
+static struct choose_node candidate(const struct exchange *x, const struct node *n)
+{
+    return (struct choose_node){
+        .id = n->id,
+        .up = n->state == NODE_UP,
+        .suits = suits(x, n),
+        .has_model = has_model(n, buf_slice(&x->model)),
+    };
+}
+
 /* False: out of memory. */
 static bool choose(struct exchange *x, enum choose_verdict *verdict, struct node **chosen)
 {
@@ -85,8 +95,7 @@ static bool choose(struct exchange *x, enum choose_verdict *verdict, struct node
     size_t count = nodes_count(set);
     struct choose_node few[CANDIDATES_AT_HAND];
     struct choose_node *candidates = few;
-    struct slice model = buf_slice(&x->model);
-    bool needs_model = x->needs_model && model.len > 0;
+    bool needs_model = x->needs_model && buf_len(&x->model) > 0;
     size_t i;
 
     if (count > CANDIDATES_AT_HAND) {
@@ -96,14 +105,7 @@ static bool choose(struct exchange *x, enum choose_verdict *verdict, struct node
         }
     }
     for (i = 0; i < count; i++) {
-        struct node *n = nodes_at(set, i);
-
-        candidates[i] = (struct choose_node){
-            .id = n->id,
-            .up = n->state == NODE_UP,
-            .suits = suits(x, n),
-            .has_model = has_model(n, model),
-        };
+        candidates[i] = candidate(x, nodes_at(set, i));
     }
     *verdict = choose_node(candidates, count, needs_model, x->prefer_node_id, &i);
     trace_candidates(x, candidates, count, needs_model, *verdict, i);
@@ -154,7 +156,7 @@ static void on_refreshed(void *owner)
     steps_run(x);
 }
 
-static enum step_result wait_for_nodes(struct exchange *x)
+enum step_result step_wait_for_nodes(struct exchange *x)
 {
     x->refreshing = true;
     trace_note(x, TRACE_WAITS_NODES);
@@ -162,20 +164,14 @@ static enum step_result wait_for_nodes(struct exchange *x)
     return STEP_WAIT;
 }
 
-static enum step_result step_choose(struct exchange *x)
+enum step_result step_no_node(struct exchange *x, enum choose_verdict verdict)
 {
-    enum choose_verdict verdict;
-    struct node *n;
-
-    if (!choose(x, &verdict, &n)) {
-        return step_fail(x, MCP_ENOMEM, mcp_error_text(MCP_ENOMEM));
-    }
     switch (verdict) {
     case CHOOSE_NONE_UP:
         if (x->refreshed || nodes_all_polled(x->sub->nodes)) {
             return fail_none_up(x);
         }
-        return wait_for_nodes(x); /* the gateway has just started */
+        return step_wait_for_nodes(x); /* the gateway has just started */
     case CHOOSE_NONE_SUITS:
         return step_fail(x, MCP_EUNSUPPORTED_OP,
                          "no node supports this operation: it needs an Ollama node");
@@ -184,22 +180,61 @@ static enum step_result step_choose(struct exchange *x)
             return fail_unknown_model(x);
         }
         /* The model may be new: the catalogues are read again before saying no. */
-        return wait_for_nodes(x);
+        return step_wait_for_nodes(x);
     case CHOOSE_OK:
         break;
     }
+    return STEP_NEXT;
+}
+
+static void take_node(struct exchange *x, const struct node *n)
+{
     x->node_id = n->id;
     slice_copy(slice_str(n->spec->name), x->node_name, sizeof(x->node_name));
+}
+
+void step_granted(struct exchange *x, const struct node *n, enum trace_kind why)
+{
+    struct nodes *set = x->sub->nodes;
+    struct choose_node others[CANDIDATES_AT_HAND];
+    size_t count = 0;
+
+    take_node(x, n);
+    for (size_t i = 0; x->trace != NULL && i < nodes_count(set) && count < CANDIDATES_AT_HAND;
+         i++) {
+        if (nodes_at(set, i) != n) {
+            others[count++] = candidate(x, nodes_at(set, i));
+        }
+    }
+    trace_note(x, why);
+    trace_others(x, others, count, true);
+}
+
+static enum step_result step_choose(struct exchange *x)
+{
+    enum choose_verdict verdict;
+    struct node *n;
+
+    if (x->turn.state == TURN_GRANTED) {
+        return STEP_NEXT; /* the scheduler has chosen */
+    }
+    if (!choose(x, &verdict, &n)) {
+        return step_fail(x, MCP_ENOMEM, mcp_error_text(MCP_ENOMEM));
+    }
+    if (verdict != CHOOSE_OK) {
+        return step_no_node(x, verdict);
+    }
+    take_node(x, n);
     return STEP_NEXT;
 }
 
 static const struct step steps[] = {
-    {"admit", step_admit},     {"route", step_route}, {"room", step_room},
-    {"local", step_local},     {"batch", step_batch}, {"choose", step_choose},
-    {"forward", step_forward},
+    {"admit", step_admit},   {"route", step_route},     {"room", step_room},
+    {"local", step_local},   {"batch", step_batch},     {"queue", step_queue},
+    {"choose", step_choose}, {"forward", step_forward},
 };
 
-enum { STEP_CHOOSE = 5, STEP_COUNT = sizeof(steps) / sizeof(steps[0]) };
+enum { STEP_QUEUE = 5, STEP_COUNT = sizeof(steps) / sizeof(steps[0]) };
 
 void steps_run(void *owner)
 {
@@ -218,5 +253,5 @@ void steps_run(void *owner)
 
 void steps_go_back(struct exchange *x)
 {
-    x->step = STEP_CHOOSE;
+    x->step = STEP_QUEUE;
 }

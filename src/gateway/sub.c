@@ -32,6 +32,7 @@ void sub_init(struct sub *s, struct loop *loop, struct nodes *nodes, const struc
     s->nodes = nodes;
     s->config = config_ref(o->config);
     s->bodies = o->bodies;
+    turns_init(&s->turns, o->brain, loop);
     s->routes = o->routes;
     s->instance = o->instance;
     s->http_addr = o->http_addr;
@@ -87,6 +88,7 @@ void sub_fini(struct sub *s)
         sock_drop(s->loop, h->fd);
         free(h);
     }
+    turns_fini(&s->turns);
     loop_set_turn_hook(s->loop, NULL, NULL);
     access_log_release();
     trace_ring_fini(&s->trace);

@@ -20,6 +20,7 @@
 #include "gateway/config.h"
 #include "gateway/exchange.h"
 #include "gateway/trace.h"
+#include "gateway/turns.h"
 #include "node/registry.h"
 #include "reactor/addr.h"
 #include "reactor/loop.h"
@@ -41,9 +42,10 @@ LIST_DECLARE(handoff_list, struct handoff, link);
 struct sub {
     struct loop *loop;
     struct config *config;
-    struct nodes *nodes;          /* follows the main reactor's; in mode single it is that one */
-    struct body_memory *bodies;   /* the process's */
-    struct route_book *routes;    /* the process's */
+    struct nodes *nodes;        /* follows the main reactor's; in mode single it is that one */
+    struct body_memory *bodies; /* the process's */
+    struct route_book *routes;  /* the process's */
+    struct turns turns;
     const char *instance;         /* the process's */
     const struct addr *http_addr; /* where HTTP is listened on; NULL: nowhere */
     struct exchange_list running;
@@ -79,6 +81,7 @@ struct sub_options {
     struct config *config;
     struct body_memory *bodies;
     struct route_book *routes;
+    struct brain *brain;
     const char *instance;
     const struct addr *http_addr;
     unsigned index; /* of `count` */

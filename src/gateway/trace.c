@@ -83,6 +83,19 @@ void trace_note(struct exchange *x, enum trace_kind kind)
     }
 }
 
+void trace_others(struct exchange *x, const struct choose_node *nodes, size_t count,
+                  bool needs_model)
+{
+    for (size_t i = 0; x->trace != NULL && i < count; i++) {
+        add(x,
+            !nodes[i].up                         ? TRACE_NODE_DOWN
+            : !nodes[i].suits                    ? TRACE_NODE_UNSUITED
+            : needs_model && !nodes[i].has_model ? TRACE_NODE_LACKS
+                                                 : TRACE_NODE_LATER,
+            nodes[i].id);
+    }
+}
+
 void trace_number(struct exchange *x, enum trace_kind kind, uint64_t number)
 {
     if (x->trace != NULL) {
@@ -103,15 +116,9 @@ void trace_candidates(struct exchange *x, const struct choose_node *nodes, size_
 
         add(x, kept ? TRACE_NODE_KEPT : TRACE_NODE_CHOSEN, nodes[chosen].id);
     }
-    for (size_t i = 0; i < count; i++) {
-        if (!found || i != chosen) {
-            add(x,
-                !nodes[i].up                         ? TRACE_NODE_DOWN
-                : !nodes[i].suits                    ? TRACE_NODE_UNSUITED
-                : needs_model && !nodes[i].has_model ? TRACE_NODE_LACKS
-                                                     : TRACE_NODE_LATER,
-                nodes[i].id);
-        }
+    trace_others(x, nodes, found ? chosen : count, needs_model);
+    if (found) {
+        trace_others(x, nodes + chosen + 1, count - chosen - 1, needs_model);
     }
 }
 

@@ -58,17 +58,31 @@ void followers_fini(struct nodes *leader)
     free(leader->followers);
 }
 
-void followers_tell(struct nodes *leader)
+void nodes_watch(struct nodes *set, nodes_cb news, void *owner)
+{
+    set->news = news;
+    set->watcher = owner;
+}
+
+static void tell_all(struct nodes *leader, struct node *n)
 {
     for (size_t i = 0; i < leader->follower_count; i++) {
         tell(leader->followers[i]->set);
     }
+    if (leader->news != NULL) {
+        leader->news(leader->watcher, n);
+    }
+}
+
+void followers_tell(struct nodes *leader)
+{
+    tell_all(leader, NULL);
 }
 
 void followers_publish(struct nodes *leader, struct node *n)
 {
     if (node_share_publish(n->share, n)) {
-        followers_tell(leader);
+        tell_all(leader, n);
     }
 }
 

@@ -34,6 +34,9 @@ int nodes_add(struct nodes *set, const struct node_options *options, struct err 
  * is, with its state and connections; one that is not named any more retires. As nodes_add. */
 int nodes_configure(struct nodes *set, const struct node_options *options, size_t count,
                     const struct node_limits *limits, struct err *e);
+/* On the leader: `news` comes with each node of which anything that polls find out has changed, and
+ * with NULL when there are others. */
+void nodes_watch(struct nodes *set, nodes_cb news, void *owner);
 /* Starts polling. */
 void nodes_start(struct nodes *set);
 

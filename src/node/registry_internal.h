@@ -26,6 +26,8 @@ struct nodes {
     char *instance;
     nodes_cb changed;
     void *owner;
+    nodes_cb news; /* NULL: nobody watches */
+    void *watcher;
     struct node **list;
     size_t count;
     struct node *retired;    /* those with calls that run on */

@@ -191,6 +191,7 @@ static void append_line(struct buf *out, const struct access_record *r)
     logfmt_number(out, "parts", r->parts);
     logfmt_number(out, "bytes_in", r->bytes_in);
     logfmt_number(out, "bytes_out", r->bytes_out);
+    logfmt_number(out, "queue_us", r->queue_us);
     logfmt_number(out, "first_us", r->first_part_us);
     logfmt_number(out, "total_us", r->total_us);
     buf_append_byte(out, '\n');

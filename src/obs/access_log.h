@@ -24,6 +24,7 @@ struct access_record {
     uint64_t parts;
     uint64_t bytes_in;
     uint64_t bytes_out;
+    uint64_t queue_us;      /* that it waited for its turn */
     uint64_t first_part_us; /* 0: none came */
     uint64_t total_us;
 };

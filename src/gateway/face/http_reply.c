@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/face/http_reply.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "base/block.h"
 #include "base/check.h"
 #include "base/counter.h"
@@ -247,6 +250,14 @@ static struct slice error_text(const struct exchange_result *r, struct buf *scra
     return r->text;
 }
 
+/* Rounded up: who comes too early is refused again. */
+static struct slice whole_seconds(uint64_t ms, char text[24])
+{
+    int len = snprintf(text, 24, "%" PRIu64, (ms + 999) / 1000);
+
+    return slice_of(text, (size_t)len);
+}
+
 static void reply_error(struct http_exchange *h, const struct exchange_result *r)
 {
     unsigned status = h->broken_status != 0 ? h->broken_status : exchange_error_status(h->exchange);
@@ -255,14 +266,19 @@ static void reply_error(struct http_exchange *h, const struct exchange_result *r
     struct slice text = error_text(r, &scratch);
 
     if (!http_reply_started(h->request)) {
-        struct http_header headers[2 + OWN_HEADERS_MAX] = {
+        struct http_header headers[3 + OWN_HEADERS_MAX] = {
             {SLICE("Content-Type"), SLICE("application/json; charset=utf-8")},
         };
+        char seconds[24];
         char timing[SERVER_TIMING_MAX];
         size_t count = 1 + own_headers(h, headers + 1, timing);
 
         if (r->code == MCP_EUNAUTHORIZED) {
             headers[count++] = (struct http_header){SLICE("WWW-Authenticate"), SLICE("Bearer")};
+        }
+        if (r->retry_after_ms > 0) {
+            headers[count++] = (struct http_header){SLICE("Retry-After"),
+                                                    whole_seconds(r->retry_after_ms, seconds)};
         }
         (void)shape_error(h->route->shape, status, text, id_of(h),
                           &body); /* failed: an empty body */

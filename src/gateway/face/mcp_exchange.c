@@ -119,8 +119,9 @@ static void put_error(struct mcp_exchange *m, int code, struct slice body)
 static void put_result(struct mcp_exchange *m, const struct exchange_result *r)
 {
     struct buf body = {0};
-    bool ok = r->node_body.len == 0 ? error_body_mcp(&body, r->code, r->text, 0, ERROR_NO_SESSION)
-                                    : error_body_mcp_from_node(&body, r->code, r->node_body);
+    bool ok = r->node_body.len == 0
+                  ? error_body_mcp(&body, r->code, r->text, r->retry_after_ms, ERROR_NO_SESSION)
+                  : error_body_mcp_from_node(&body, r->code, r->node_body);
 
     if (ok) {
         put_error(m, r->code, buf_slice(&body));
@@ -148,11 +149,13 @@ void mcp_exchange_end(struct mcp_exchange *m, int code, const char *text)
 static void put_ack(struct mcp_exchange *m)
 {
     const struct exchange *x = m->exchange;
+    const struct exchange_turn *turn = &x->turn;
+    bool waits = turn->state == TURN_WAITS;
     const struct wire_ack ack = {
-        .running = true,
-        .position = WIRE_ACK_UNKNOWN,
-        .depth = WIRE_ACK_UNKNOWN,
-        .eta_ms = WIRE_ACK_UNKNOWN,
+        .running = !waits,
+        .position = waits ? turn->position : WIRE_ACK_UNKNOWN,
+        .depth = waits ? turn->depth : WIRE_ACK_UNKNOWN,
+        .eta_ms = waits && turn->eta_us != SCHED_UNKNOWN ? turn->eta_us / 1000 : WIRE_ACK_UNKNOWN,
         .node = slice_str(x->node_name),
         .attempt = x->attempts + 1,
     };
@@ -206,6 +209,16 @@ static void on_admitted(void *owner, struct exchange *x)
     mcp_exchange_update(m); /* a window may be empty from the start */
 }
 
+static void on_queued(void *owner, struct exchange *x)
+{
+    struct mcp_exchange *m = owner;
+
+    (void)x;
+    if (mcp_conn_has(m->conn, WIRE_SINCE_ACK)) {
+        put_ack(m);
+    }
+}
+
 /* Reading from the node stops while the client does not take what there is. */
 void mcp_exchange_update(struct mcp_exchange *m)
 {
@@ -257,6 +270,7 @@ static void on_ended(void *owner, const struct exchange_result *result)
 
 static const struct exchange_sink mcp_sink = {
     .admitted = on_admitted,
+    .queued = on_queued,
     .part = on_part,
     .ended = on_ended,
 };

@@ -20,6 +20,8 @@ static bool inherit(struct exchange *x, const struct wire_session *session)
         return true;
     }
     x->prefer_node_id = session->node_id;
+    x->priority = x->request.mcp.priority != PRIORITY_NONE ? x->request.mcp.priority
+                                                           : (enum priority)from->priority;
     if (buf_len(&x->model) == 0 && from->model.ptr != NULL &&
         (!buf_append(&x->model, from->model) ||
          !json_append_string(&x->inherited_model, from->model))) {

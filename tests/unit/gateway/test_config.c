@@ -137,17 +137,19 @@ static void test_everything_given(void **state)
                   "  - url: http://10.0.0.1:11434/ollama\n"
                   "    kind: ollama\n"
                   "    name: gpu0\n"
+                  "    slots: 4\n"
                   "    api_key_file: node.key\n"
                   "    headers:\n"
                   "      - {name: X-Team, value: 'a b'}\n"
                   "      - {name: X-Empty, value: ''}\n"
-                  "  - {url: 'unix:/run/vllm.sock', kind: openai}\n"
+                  "  - {url: 'unix:/run/vllm.sock', kind: openai, slots: unlimited}\n"
                   "  - {url: 'http://[::1]:8000'}\n"
                   "mcp: {listen: '0.0.0.0:9000'}\n"
                   "http: {listen: 'unix:/tmp/http.sock'}\n"
                   "admin: {listen: off}\n"
                   "keys:\n"
-                  "  - {name: alice, key: alice-secret}\n"
+                  "  - {name: alice, key: alice-secret, tenant: team, weight: 3, class: batch,\n"
+                  "     max_priority: normal, rate: 60}\n"
                   "  - {name: bob, key_file: bob.key}\n"
                   "limits:\n"
                   "  max_frame: 4KiB\n"
@@ -156,6 +158,7 @@ static void test_everything_given(void **state)
                   "  max_sessions: 1\n"
                   "  sessions_remembered: 0\n"
                   "  idle_connections: 7\n"
+                  "queue: {per_tenant: 5, bytes: 1MiB, cancel_grace: 1s}\n"
                   "timeouts:\n"
                   "  session_idle: 10ms\n"
                   "  client_stall: 2s\n"
@@ -182,7 +185,21 @@ static void test_everything_given(void **state)
     assert_int_equal(c->key_count, 2);
     assert_string_equal(c->keys[0].name, "alice");
     assert_string_equal(c->keys[0].key, "alice-secret");
+    assert_string_equal(c->keys[0].tenant, "team");
+    assert_int_equal(c->keys[0].weight, 3);
+    assert_int_equal(c->keys[0].class, PRIORITY_BATCH);
+    assert_int_equal(c->keys[0].max_priority, PRIORITY_NORMAL);
+    assert_int_equal(c->keys[0].rate_per_min, 60);
     assert_string_equal(c->keys[1].key, "bob-secret");
+    assert_null(c->keys[1].tenant);
+    assert_int_equal(c->keys[1].weight, 1);
+    assert_int_equal(c->keys[1].class, PRIORITY_NORMAL);
+    assert_int_equal(c->keys[1].max_priority, PRIORITY_INTERACTIVE);
+    assert_int_equal(c->nodes[0].slots, 4);
+    assert_int_equal(c->nodes[1].slots, CONFIG_SLOTS_UNLIMITED);
+    assert_int_equal(c->queue_per_tenant, 5);
+    assert_int_equal(c->queue_bytes, 1 << 20);
+    assert_int_equal(c->cancel_grace_ms, 1000);
     assert_int_equal(c->max_frame_bytes, 4096);
     assert_int_equal(c->max_body_bytes, 2097152);
     assert_int_equal(c->body_memory_bytes, UINT64_C(2) << 30);
@@ -350,27 +367,29 @@ static void test_structure(void **state)
          "body_memory, max_sessions, sessions_remembered, idle_connections"},
         {"log: {}\nlisten: 1\n",
          "c.yaml:2: listen: unknown key; expected one of node, nodes, mcp, http, admin, reactor, "
-         "limits, batch, timeouts, log, trace, keys, routes, models"},
+         "limits, queue, batch, timeouts, log, trace, keys, routes, models"},
         {"mcp.listen: 127.0.0.1:1\n",
          "c.yaml:1: mcp.listen: unknown key; expected one of node, nodes, mcp, http, admin, "
-         "reactor, limits, batch, timeouts, log, trace, keys, routes, models"},
+         "reactor, limits, queue, batch, timeouts, log, trace, keys, routes, models"},
         {"nodes:\n  - url: a\n  - url: b\n    knd: auto\n",
          "c.yaml:4: nodes[1].knd: unknown key; expected one of url, kind, name, api_key, "
-         "api_key_file, headers"},
+         "api_key_file, slots, headers"},
         {"node:\n  url: a\n  headers:\n    - nam: x\n",
          "c.yaml:4: node.headers[0].nam: unknown key; expected one of name, value"},
         {"keys:\n  - {name: a,\n     kee: b}\n",
-         "c.yaml:3: keys[0].kee: unknown key; expected one of name, key, key_file"},
+         "c.yaml:3: keys[0].kee: unknown key; expected one of name, key, key_file, tenant, "
+         "weight, class, max_priority, rate"},
         {"<<: {a: b}\n",
          "c.yaml:1: <<: unknown key; expected one of node, nodes, mcp, http, "
-         "admin, reactor, limits, batch, timeouts, log, trace, keys, routes, models"},
+         "admin, reactor, limits, queue, batch, timeouts, log, trace, keys, routes, models"},
         {"mcp: {}\nmcp: {}\n", "c.yaml:2: mcp: given twice"},
         {"log:\n  level: info\n  level: info\n", "c.yaml:3: log.level: given twice"},
         /* the wrong kind of value */
-        {"- a\n", "c.yaml:1: expected keys below it: node, nodes, mcp, http, admin, "
-                  "reactor, limits, batch, timeouts, log, trace, keys, routes, models, not a list"},
+        {"- a\n",
+         "c.yaml:1: expected keys below it: node, nodes, mcp, http, admin, "
+         "reactor, limits, queue, batch, timeouts, log, trace, keys, routes, models, not a list"},
         {"a\n", "c.yaml:1: expected keys below it: node, nodes, mcp, http, admin, reactor, limits, "
-                "batch, timeouts, log, trace, keys, routes, models, not a single value"},
+                "queue, batch, timeouts, log, trace, keys, routes, models, not a single value"},
         {"mcp: 127.0.0.1:8080\n",
          "c.yaml:1: mcp: expected keys below it: listen, not a single value"},
         {"log:\n", "c.yaml:1: log: expected keys below it: level, access, not a single value"},
@@ -378,9 +397,9 @@ static void test_structure(void **state)
          "c.yaml:3: mcp.listen: expected host:port, [v6]:port, unix:PATH or off, not a list"},
         {"nodes:\n  url: a\n",
          "c.yaml:2: nodes: expected a list of entries with the keys url, kind, name, "
-         "api_key, api_key_file, headers, not a mapping"},
+         "api_key, api_key_file, slots, headers, not a mapping"},
         {"nodes:\n  - http://a\n", "c.yaml:2: nodes[0]: expected keys below it: url, kind, name, "
-                                   "api_key, api_key_file, headers, not a single value"},
+                                   "api_key, api_key_file, slots, headers, not a single value"},
         {"node:\n  url: {a: b}\n",
          "c.yaml:2: node.url: expected http://host:port or unix:PATH, not a mapping"},
         {"nodes: []\n", "c.yaml:1: nodes: an empty list; give an entry or leave it out"},

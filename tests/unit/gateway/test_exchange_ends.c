@@ -210,7 +210,7 @@ static void keys_are_asked_for(void **state)
 {
     static char name[] = "team";
     static char secret[] = "secret";
-    struct config_key key = {name, secret};
+    struct config_key key = {.name = name, .key = secret};
     static const struct {
         const char *key;
         int code;

@@ -12,7 +12,7 @@ static char name_a[] = "a";
 static char name_b[] = "b";
 static char key_a[] = "secret-a";
 static char key_b[] = "secret-bb";
-static struct config_key keys[] = {{name_a, key_a}, {name_b, key_b}};
+static struct config_key keys[] = {{.name = name_a, .key = key_a}, {.name = name_b, .key = key_b}};
 static const struct config config = {.keys = keys, .key_count = 2};
 
 static void only_the_whole_key_matches(void **state)

@@ -30,6 +30,7 @@ static const struct access_record record = {
     .parts = 3,
     .bytes_in = 10,
     .bytes_out = 20,
+    .queue_us = 5,
     .first_part_us = 7,
     .total_us = 9,
 };
@@ -61,7 +62,7 @@ static void one_line_per_exchange(void **state)
     assert_string_equal(text, "ts=2023-11-14T22:13:20.000001Z event=exchange id=id-1 face=http "
                               "client=127.0.0.1 op=chat path=/v1/chat/completions "
                               "model=\"a\\x0ab\" node=n code=ok status=200 parts=3 bytes_in=10 "
-                              "bytes_out=20 first_us=7 total_us=9\n");
+                              "bytes_out=20 queue_us=5 first_us=7 total_us=9\n");
     assert_int_equal(unlink(path), 0);
 }
 

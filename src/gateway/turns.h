@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A loop's side of the scheduler (brain.h): requests that run a model arrive there before they get
+ * a node, wait for their turn, and give their slot back when they end or go elsewhere. The loop's
+ * thread only.
+ *
+ * turn      entered                                    left by
+ * NONE      made; given back                           arrived: WAITS or GRANTED, or it was refused
+ * WAITS     the scheduler queued it                    its decision: GRANTED or REFUSED; given back
+ * GRANTED   it has a slot of a node                    given back: the exchange ends, or tries
+ * another REFUSED   what it waited for will not come           the step that says so */
+#ifndef MCP_GATEWAY_TURNS_H
+#define MCP_GATEWAY_TURNS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "gateway/brain.h"
+#include "reactor/loop.h"
+
+struct exchange;
+
+enum turn_state { TURN_NONE, TURN_WAITS, TURN_GRANTED, TURN_REFUSED };
+
+/* Of one exchange. */
+struct exchange_turn {
+    struct list_link link; /* WAITS */
+    struct exchange *exchange;
+    uint64_t ticket; /* WAITS, GRANTED */
+    uint64_t avoid_node;
+    uint64_t arrived_us;
+    uint64_t granted_us;
+    uint64_t waited_us; /* in all */
+    uint64_t position;  /* WAITS: what was last told; 0: it was never queued */
+    uint64_t depth;
+    uint64_t eta_us;         /* SCHED_UNKNOWN */
+    uint64_t retry_after_us; /* refused: when to come again; 0: not known */
+    uint32_t seat;           /* WAITS */
+    uint8_t state;           /* enum turn_state */
+    uint8_t misses;          /* grants of nodes that the loop does not know */
+    uint8_t verdict;         /* enum sched_verdict; REFUSED */
+    bool loads;              /* the node loads the model for it */
+};
+
+LIST_DECLARE(turn_list, struct exchange_turn, link);
+
+struct turn_seat {
+    struct exchange_turn *turn; /* NULL: free */
+    uint32_t next_free;
+};
+
+struct turns {
+    struct brain_home home;
+    struct turn_list waiting;
+    struct turn_seat *seats; /* a decision names one */
+    size_t seat_count;
+    uint32_t first_free; /* seat_count: none */
+    struct timer look;   /* each second while something waits */
+};
+
+/* `b` NULL: nothing is scheduled. */
+void turns_init(struct turns *q, struct brain *b, struct loop *loop);
+/* After every exchange has ended. */
+void turns_fini(struct turns *q);
+
+/* The exchange ends: what it has, or waits for, is given back. Does nothing where that is nothing.
+ */
+void turn_leave(struct exchange *x);
+/* The same of one that did not reach its node, and tries again. */
+void turn_again(struct exchange *x);
+/* The first byte of the answer is here. */
+void turn_started(struct exchange *x);
+
+#endif
