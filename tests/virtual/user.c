@@ -264,11 +264,13 @@ static void read_http(struct user *u)
     }
 }
 
+/* About what came behind the deal: to a gateway that stops, it is one more request. */
 static bool is_about_crowd(const struct user *u, uint32_t session, struct slice payload)
 {
     return session >= 1 && session <= SESSIONS_MAX && u->crowded[session - 1] &&
-           memmem(payload.ptr, payload.len, "\"bad_request\"", 13) != NULL &&
-           memmem(payload.ptr, payload.len, " is refused", 11) == NULL; /* as deals are */
+           (u->deals[session - 1] == NULL ||
+            (memmem(payload.ptr, payload.len, "\"bad_request\"", 13) != NULL &&
+             memmem(payload.ptr, payload.len, " is refused", 11) == NULL)); /* as deals are */
 }
 
 /* A part is the node's next line; or an error, which is the end. */
