@@ -96,6 +96,7 @@ struct config {
     char *http_listen;  /* 127.0.0.1:11435 */
     char *admin_listen; /* 127.0.0.1:6060 */
     char *origins;      /* see origin.h; NULL */
+    bool strict;        /* see ignored.h */
     struct config_key *keys;
     size_t key_count;
     struct config_route *routes;

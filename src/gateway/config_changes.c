@@ -58,6 +58,8 @@ static bool same_value(const struct config_item *item, const struct config *a,
     const void *y = (const char *)b + item->offset;
 
     switch (item->type) {
+    case CONFIG_TYPE_FLAG:
+        return *(const bool *)x == *(const bool *)y;
     case CONFIG_TYPE_COUNT:
     case CONFIG_TYPE_SLOTS:
     case CONFIG_TYPE_SIZE:

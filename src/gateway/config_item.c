@@ -106,6 +106,8 @@ static const char *expected_form(enum config_type type)
         return "interactive, normal or batch";
     case CONFIG_TYPE_COUNT:
         return "a whole number";
+    case CONFIG_TYPE_FLAG:
+        return "true or false";
     case CONFIG_TYPE_HEADER_NAME:
         return "a header's name";
     case CONFIG_TYPE_HEADER_VALUE:
@@ -413,6 +415,15 @@ static int set_choice(const struct config_item *item, unsigned *member,
     return refuse(item, text, e);
 }
 
+static int set_flag(const struct config_item *item, bool *member, const char *text, struct err *e)
+{
+    if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0) {
+        return refuse(item, text, e);
+    }
+    *member = text[0] == 't';
+    return MCP_OK;
+}
+
 static int set_log(const struct config_item *item, char **member, const char *text, const char *dir,
                    struct err *e)
 {
@@ -470,6 +481,8 @@ int config_item_set(const struct config_item *item, void *owner, const char *tex
                            strlen(text) <= MODEL_MAX_BYTES && is_printable(text, '!'), e);
     case CONFIG_TYPE_OPTION:
         return set_checked(item, member, text, is_option(text), e);
+    case CONFIG_TYPE_FLAG:
+        return set_flag(item, member, text, e);
     case CONFIG_TYPE_HEADER_NAME:
         return set_header_name(item, member, text, e);
     case CONFIG_TYPE_HEADER_VALUE:

@@ -16,6 +16,7 @@ enum config_type {
     CONFIG_TYPE_BATCH,        /* enum config_batch */
     CONFIG_TYPE_CLASS,        /* enum priority */
     CONFIG_TYPE_COUNT,        /* uint64_t */
+    CONFIG_TYPE_FLAG,         /* bool */
     CONFIG_TYPE_HEADER_NAME,  /* char * */
     CONFIG_TYPE_HEADER_VALUE, /* char * */
     CONFIG_TYPE_KIND,         /* enum config_kind */

@@ -64,6 +64,7 @@ static void exchange_destroy(void *ptr)
     buf_fini(&x->inherited_model);
     buf_fini(&x->inherited_options);
     buf_fini(&x->pinned_options);
+    buf_fini(&x->ignored);
     buf_fini(&x->http);
     block_put(x->headers, x->headers_bytes);
     openai_call_free(&x->openai);

@@ -101,6 +101,7 @@ struct exchange {
     uint64_t session_hash;        /* tells sessions of clients apart; 0: of none */
     struct buf inherited_model;   /* JSON text to splice in as model; empty: none */
     struct buf inherited_options; /* JSON text; empty: none */
+    struct buf ignored;           /* names of members that its node does not read */
     struct buf pinned_options;    /* JSON text that was spliced in instead; empty: none */
     uint64_t prefer_node_id;      /* the session's last; 0: none */
     enum priority priority;

@@ -3,13 +3,16 @@
  * translated for a node of another kind. */
 #include <string.h>
 
+#include "base/counter.h"
 #include "gateway/answer.h"
 #include "gateway/assemble.h"
+#include "gateway/ignored.h"
 #include "gateway/local.h"
 #include "gateway/made_headers.h"
 #include "gateway/pins.h"
 #include "gateway/steps.h"
 #include "gateway/sub.h"
+#include "http/parse/url.h"
 
 /* What is spliced in as the model; NULL: what is there stays. */
 static struct slice model_edit(const struct exchange *x)
@@ -18,6 +21,28 @@ static struct slice model_edit(const struct exchange *x)
         return buf_slice(&x->routed_model);
     }
     return buf_len(&x->inherited_model) > 0 ? buf_slice(&x->inherited_model) : (struct slice){0};
+}
+
+/* MCP_OK where it may go on. */
+static int note_ignored(struct exchange *x, const struct node *n, struct err *e)
+{
+    struct slice names;
+
+    if (n->kind != NODE_KIND_OLLAMA || !x->relay_any_kind || !x->body_is_json || x->inner) {
+        return MCP_OK;
+    }
+    buf_clear(&x->ignored);
+    if (!ignored_names(url_target_path(x->path), buf_slice(&x->body), &x->ignored)) {
+        return err_set(e, MCP_ENOMEM, "out of memory");
+    }
+    names = buf_slice(&x->ignored);
+    if (names.len > 0 && x->sub->config->strict) {
+        counter_add(COUNTER_IGNORED_REFUSED, 1);
+        return err_set(e, MCP_EBAD_REQUEST, "an Ollama would ignore: %.*s",
+                       SLICE_ARG(slice_first(names, 200)));
+    }
+    counter_add(COUNTER_IGNORED, names.len > 0);
+    return MCP_OK;
 }
 
 static int send_relay(struct exchange *x, struct node *n, struct err *e)
@@ -37,6 +62,9 @@ static int send_relay(struct exchange *x, struct node *n, struct err *e)
         .is_head = x->is_head,
     };
 
+    if (note_ignored(x, n, e) != MCP_OK) {
+        return e->code;
+    }
     if (assemble_begin(x, n, &edits) < 0 || pins_apply(x, n, &edits) < 0) {
         return err_set(e, MCP_ENOMEM, "out of memory");
     }

@@ -8,6 +8,7 @@
 #include "codec/error_body.h"
 #include "gateway/local.h"
 #include "gateway/route_book.h"
+#include "gateway/route_shadow.h"
 #include "gateway/sub.h"
 
 static const struct config_route *route_of(const struct exchange *x)
@@ -36,6 +37,16 @@ static bool ask_model(struct exchange *x, struct slice model)
     return buf_append(&x->model, model) && json_append_string(&x->routed_model, model);
 }
 
+static void copy_to(const struct exchange *x, uint64_t route_id, size_t arm)
+{
+    struct buf model = {0};
+
+    if (route_book_model(x->sub->routes, route_id, arm, &model)) {
+        route_shadow_start(x, route_id, arm, buf_slice(&model));
+    }
+    buf_fini(&model);
+}
+
 static bool pick(struct exchange *x, const struct config_route *route)
 {
     struct route_pick picked = {0};
@@ -52,6 +63,9 @@ static bool pick(struct exchange *x, const struct config_route *route)
     }
     if (ok) {
         trace_number(x, TRACE_ROUTED, picked.arm);
+    }
+    if (ok && picked.shadow != MODEL_ROUTE_NO_ARM && op_is_inference(x->op)) {
+        copy_to(x, picked.id, picked.shadow);
     }
     return ok;
 }
@@ -92,7 +106,7 @@ enum step_result step_route(struct exchange *x)
 {
     const struct config_route *route;
 
-    if (x->sub->config->route_count == 0 || buf_len(&x->model) == 0 ||
+    if (x->sub->config->route_count == 0 || buf_len(&x->model) == 0 || x->inner ||
         !(op_is_inference(x->op) || x->op == OP_SHOW || x->retrieves)) {
         return STEP_NEXT;
     }

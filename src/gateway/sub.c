@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "gateway/face/http.h"
 #include "gateway/face/mcp.h"
+#include "gateway/route_shadow.h"
 #include "obs/access_log.h"
 #include "reactor/sock.h"
 
@@ -220,6 +221,7 @@ void sub_drain(struct sub *s)
         return;
     }
     s->draining = true;
+    route_shadows_drop(s);
     batch_sub_drain(s);
     mcp_face_drain(s->mcp);
     http_face_drain(s->http);

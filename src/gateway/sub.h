@@ -59,6 +59,7 @@ struct sub {
     size_t sibling_count;
     struct batch_shared *batch_shared;
     struct batch_sub batch;
+    size_t shadows; /* copies that run (route_shadow.h) */
     bool draining;
     bool hurried; /* a second signal */
     struct timer drain_limit;

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from gateway import Gateway
-from http_bytes import ask
-from node import CLOSE, answer, ndjson
+from http_bytes import ask, wait_until
+from mcp_client import McpClient
+from node import CLOSE, HANG, answer, ndjson
 from ollama_node import OllamaNode, generate_parts
 from openai_node import OpenaiNode, payload
 from sim import Sim
@@ -199,3 +200,74 @@ def test_escaped_keys_are_pinned_too_and_inherited_options(gateway, node, mcp):
 def test_other_requests_have_no_pins(gateway, node, path, body, model):
     ask(gateway.http, "POST", path, {"model": model, **body})
     assert node.requests[-1].json() == {"model": model, **body}
+
+
+# --- copies ---------------------------------------------------------------------------------------
+SHADOW = {"routes": {"r": {"arms": [{"model": "a:v1"}, {"model": "a:v2", "shadow": 100}]}}}
+
+
+def test_a_shadow_gets_a_copy_and_nobody_its_answer():
+    with OllamaNode(*MODELS) as node, Gateway(node, config=SHADOW) as gateway, McpClient(gateway.mcp) as mcp:
+        body = {"model": "r", "prompt": "p", "stream": False, "n": 1}
+        for ask_it in (lambda: ask(gateway.http, "POST", "/api/generate", body).json()["model"],
+                       lambda: ask(gateway.http, "POST", "/v1/completions", body).json()["model"],
+                       lambda: mcp.ask({**body, "mcp": {"op": "generate"}})[-1]["model"]):
+            node.forget()
+            assert ask_it() == "a:v1"
+            wait_until(lambda: len(node.requests) == 2, lambda: node.requests)
+            first, copied = sorted(node.requests, key=lambda request: request.json()["model"])
+            assert copied.path == first.path and copied.json() == {**body, "model": "a:v2"}
+            assert first.json() == {**body, "model": "a:v1"}
+            gateway.wait_idle()
+        assert len(gateway.access()) == 3  # none of the copies
+        assert gateway.metric('mcpgate_route_shadows_total{result="sent"}') == 3
+        node.forget()
+        ask(gateway.http, "POST", "/api/show", {"model": "r"})
+        assert [request.path for request in node.requests] == ["/api/show"]
+
+
+def test_copies_are_bounded_and_a_slow_shadow_holds_nobody():
+    with OllamaNode(*MODELS) as node, Gateway(node, config={**SHADOW, "reactor": {"mode": "single"}}) as gateway:
+        answered = lambda request: [HANG] if request.json()["model"] == "a:v2" else node.answers_of(request)
+        node.always("/api/generate", answered)
+        for _ in range(40):
+            assert generate(gateway, "r").status == 200
+        sent = 'mcpgate_route_shadows_total{result="sent"}'
+        left_out = 'mcpgate_route_shadows_total{result="left_out"}'
+        assert (gateway.metric(sent), gateway.metric(left_out)) == (32, 8)
+        gateway.terminate()
+        gateway.wait_exit(10)  # drains for 30 s at most, but nobody waits for these
+
+
+# --- what is ignored ------------------------------------------------------------------------------
+CHAT = {"model": "b", "messages": [{"role": "user", "content": "p"}]}
+
+
+@pytest.mark.parametrize("path, body, names", [
+    ("/v1/chat/completions", {**CHAT, "user": "u", "seed": 1, "tool_choice": "none"}, "user, tool_choice"),
+    ("/v1/chat/completions", {**CHAT, "n": 1, "user": None, "tool_choice": "auto"}, None),
+    ("/v1/chat/completions", {**CHAT, "n": 2}, "n"), ("/v1/chat/completions", CHAT, None),
+    ("/v1/completions", {"model": "b", "prompt": "p", "logit_bias": {}}, "logit_bias"),
+    ("/v1/embeddings", {"model": "b", "input": "p", "user": "u"}, "user"),
+    ("/v1/messages", {**CHAT, "max_tokens": 1, "metadata": {}}, "metadata"),
+    ("/v1/responses", {"model": "b", "input": "p", "store": False}, "store"),
+    ("/api/chat", {**CHAT, "n": 2}, None)])
+def test_what_an_ollama_ignores_is_named(gateway, node, path, body, names):
+    response = ask(gateway.http, "POST", path, body)
+    assert (response.status, response.get("X-Mcpgate-Ignored")) == (200, names)
+    assert node.requests[-1].json() == body
+
+
+def test_it_is_refused_where_that_is_asked_for():
+    with OllamaNode(*MODELS) as node, Gateway(node, config={"http": {"strict": True}}) as gateway:
+        response = ask(gateway.http, "POST", "/v1/chat/completions", {**CHAT, "n": 2, "user": "u"})
+        assert response.status == 400 and not node.requests
+        assert response.json()["error"]["message"] == "an Ollama would ignore: n, user"
+        assert ask(gateway.http, "POST", "/v1/chat/completions", CHAT).status == 200
+
+
+def test_another_node_may_read_it():
+    with OpenaiNode() as node, Gateway(node, config={"http": {"strict": True}}) as gateway:
+        model = json.loads(payload("models"))["data"][0]["id"]
+        response = ask(gateway.http, "POST", "/v1/chat/completions", {**CHAT, "model": model, "n": 2, "stream": True})
+        assert (response.status, response.get("X-Mcpgate-Ignored")) == (200, None)

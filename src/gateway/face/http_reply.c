@@ -13,7 +13,7 @@
 #include "gateway/sub.h"
 
 enum {
-    OWN_HEADERS_MAX = 3 + ORIGIN_HEADERS,
+    OWN_HEADERS_MAX = 4 + ORIGIN_HEADERS,
     REPLY_HEADERS_MAX = HTTP_HEADERS_MAX + OWN_HEADERS_MAX,
     STALL_FIRST_LOOK = 8,
 };
@@ -146,6 +146,10 @@ static size_t own_headers(const struct http_exchange *h, struct http_header *hea
     if (buf_len(&h->exchange->asked_model) > 0) {
         headers[count++] =
             (struct http_header){SLICE("X-Mcpgate-Model"), buf_slice(&h->exchange->model)};
+    }
+    if (buf_len(&h->exchange->ignored) > 0) {
+        headers[count++] =
+            (struct http_header){SLICE("X-Mcpgate-Ignored"), buf_slice(&h->exchange->ignored)};
     }
     if (h->exchange->wants_timing) {
         headers[count++] =
