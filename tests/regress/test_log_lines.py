@@ -7,7 +7,9 @@ import subprocess
 
 from engine import die_with_parent
 from gateway import LOOPBACK, Gateway
-from http_bytes import HttpClient, wait_until
+from http_bytes import HttpClient, encode_json, wait_until
+from mcp_client import McpClient, encode
+from mcp_negotiated import HELLO, WELCOME
 from node import answer
 from ollama_node import OllamaNode
 
@@ -47,3 +49,14 @@ def test_what_a_node_says_stays_one_value():
             pairs = dict(word.split("=", 1) for word in shlex.split(line))
             assert pairs["event"] == "node_state" and '"quoted"' in pairs["why"]
             assert "\x1b" not in gateway.errors() + "".join(gateway.lines)
+
+
+def test_why_a_connection_is_closed_is_one_value():
+    with OllamaNode() as node, Gateway(node) as gateway:
+        with McpClient(gateway.mcp) as client:
+            client.send(encode(HELLO, 0, encode_json({"codecs": ["carrier pigeon"]})))
+            assert client.frame().opcode == WELCOME
+            assert client.closed() == b""
+        (line,) = [line for line in gateway.errors().splitlines() if "mcp_close" in line]
+        pairs = dict(word.split("=", 1) for word in shlex.split(line))
+        assert (pairs["reason"], pairs["text"]) == ("bad_request", 'HELLO: none of "codecs" is known here; "json" is')

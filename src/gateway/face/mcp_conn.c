@@ -16,6 +16,7 @@
 #include "codec/error_body.h"
 #include "gateway/exchange.h"
 #include "gateway/sub.h"
+#include "obs/logfmt.h"
 
 enum {
     CONTROL_BYTES_MAX = 64 * 1024, /* of unsent control frames before reading stops */
@@ -418,11 +419,20 @@ static size_t abort_exchanges(struct mcp_conn *c)
     return count;
 }
 
+void mcp_conn_log_close(const struct mcp_conn *c, const char *reason, const char *text)
+{
+    struct buf pairs = {0};
+
+    (void)logfmt_pair(&pairs, "text", slice_str(text)); /* else it is left out */
+    LOG_INFO("mcp_close", "client=%s connection=%" PRIu64 " reason=%s%.*s", c->client, c->number,
+             reason, SLICE_ARG(buf_slice(&pairs)));
+    buf_fini(&pairs);
+}
+
 /* A frame is missing in what it would get. */
 static void close_without_memory(struct mcp_conn *c)
 {
-    LOG_INFO("mcp_close", "client=%s connection=%" PRIu64 " reason=internal text=\"out of memory\"",
-             c->client, c->number);
+    mcp_conn_log_close(c, "internal", "out of memory");
     end_conn(c, false);
 }
 
@@ -443,8 +453,7 @@ static void on_stall(void *owner)
     if (sock_delivered(c->sock) == c->stall_delivered) {
         counter_add(COUNTER_CLIENT_STALLS, 1);
         if (abort_exchanges(c) == 0) {
-            LOG_INFO("mcp_close", "client=%s connection=%" PRIu64 " reason=stalled", c->client,
-                     c->number);
+            mcp_conn_log_close(c, "stalled", "");
             end_conn(c, false);
             return;
         }

@@ -104,6 +104,8 @@ struct mcp_conn *mcp_conn_new(struct sub *sub, int fd, uint64_t number, const st
                               void (*closed)(void *owner, struct mcp_conn *c), void *owner);
 /* Section 5's close: exchanges are cancelled without a part, what is queued is still written. */
 void mcp_conn_close(struct mcp_conn *c);
+/* Why it is closed, in the log. */
+void mcp_conn_log_close(const struct mcp_conn *c, const char *reason, const char *text);
 
 static inline bool mcp_conn_has(const struct mcp_conn *c, enum wire_feature feature)
 {

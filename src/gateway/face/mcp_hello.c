@@ -42,8 +42,7 @@ static void refuse(struct mcp_conn *c, const struct err *e)
 
     counter_add(COUNTER_MCP_ERRORS, 1);
     counter_add(COUNTER_MCP_HELLO_REFUSED, 1);
-    LOG_INFO("mcp_close", "client=%s connection=%llu reason=%s text=\"%s\"", c->client,
-             (unsigned long long)c->number, mcp_error_name(e->code), e->text);
+    mcp_conn_log_close(c, mcp_error_name(e->code), e->text);
     if (wire_welcome_append_refusal(&body, e->code, slice_str(e->text))) {
         mcp_conn_control(c, WIRE_OP_WELCOME, 0, buf_slice(&body));
     }

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a client sends: frames, pieces of requests, and what is wrong with either. */
-#include <inttypes.h>
 #include <stdlib.h>
 
 #include "base/check.h"
 #include "base/counter.h"
-#include "base/log.h"
 #include "gateway/face/mcp_conn.h"
 #include "gateway/keys.h"
 #include "gateway/sub.h"
@@ -165,19 +163,13 @@ static void answer_http(struct mcp_conn *c)
 /* fatal protocol_version: there is no TLS on this port. */
 static const char tls_alert[] = {0x15, 0x03, 0x01, 0x00, 0x02, 0x02, 0x46};
 
-static void log_close(const struct mcp_conn *c, const char *reason, const char *text)
-{
-    LOG_INFO("mcp_close", "client=%s connection=%" PRIu64 " reason=%s text=\"%s\"", c->client,
-             c->number, reason, text);
-}
-
 /* --- requests ------------------------------------------------------------------------------------
  */
 
 static bool close_for(struct mcp_conn *c, uint32_t session, const struct err *e)
 {
     mcp_conn_stray_error(c, session, e->code, slice_str(e->text));
-    log_close(c, mcp_error_name(e->code), e->text);
+    mcp_conn_log_close(c, mcp_error_name(e->code), e->text);
     mcp_conn_close(c);
     return false;
 }
@@ -330,7 +322,7 @@ static bool on_refuse(struct mcp_conn *c, const struct wire_event *ev)
     if (!ev->close) {
         return true;
     }
-    log_close(c, ev->too_many ? "too_many_errors" : mcp_error_name(ev->code), ev->text);
+    mcp_conn_log_close(c, ev->too_many ? "too_many_errors" : mcp_error_name(ev->code), ev->text);
     if (ev->too_many) {
         counter_add(COUNTER_MCP_TOO_MANY_ERRORS, 1);
         mcp_conn_go_away(c, WIRE_GOAWAY_TOO_MANY_ERRORS);
@@ -356,12 +348,12 @@ static bool on_end(struct mcp_conn *c, const struct wire_event *ev)
     case WIRE_EVENT_CORRUPT:
         counter_add(COUNTER_MCP_ERRORS, 1);
         counter_add(COUNTER_MCP_CORRUPT, 1);
-        log_close(c, "corrupt", ev->text);
+        mcp_conn_log_close(c, "corrupt", ev->text);
         mcp_conn_go_away(c, WIRE_GOAWAY_CORRUPT);
         break;
     default: /* WIRE_EVENT_CLOSE */
         counter_add(COUNTER_MCP_ERRORS, 1);
-        log_close(c, "slow", ev->text);
+        mcp_conn_log_close(c, "slow", ev->text);
         mcp_conn_close(c);
         break;
     }
