@@ -32,11 +32,6 @@ static struct group *group_get(struct sched *s, struct model *m, const struct gr
     return g;
 }
 
-static uint32_t slots_of(const struct runner *r)
-{
-    return r->node->slots == SCHED_SLOTS_AUTO ? SCHED_SLOTS_UNLIMITED : r->node->slots;
-}
-
 static bool has_slot(const struct runner *r)
 {
     uint32_t slots = slots_of(r);
@@ -178,6 +173,7 @@ void place_grant(struct sched *s, struct job *j, struct runner *r, enum sched_wh
     r->node->running++;
     r->outstanding += j->work;
     s->running++;
+    slots_granted(r, j);
     runner_rekey(r);
 }
 
@@ -197,6 +193,7 @@ void place_release(struct sched *s, struct job *j, const struct sched_outcome *o
     running_list_remove(&r->model->running, j);
     if (o->end == SCHED_DONE) {
         estimate_done(r, j, o, now_us);
+        slots_done(r, j, o, now_us);
     }
     account_charge(j->account, (int64_t)settled(j, o) - (int64_t)j->work, -1);
     r->running--;

@@ -161,7 +161,8 @@ enum sched_end {
 struct sched_outcome {
     enum sched_end end;
     uint32_t prompt_tokens, answer_tokens; /* that were computed; 0: not known */
-    uint64_t first_us;                     /* from the grant to the answer's first byte; 0: none */
+    uint64_t first_us; /* from the grant to the answer's first byte; 0: none, or it
+     came in one piece */
 };
 
 /* Waiting or granted; `o` is read for granted ones and may be NULL for others. */

@@ -46,6 +46,8 @@ struct job {
     struct line *line;     /* waiting */
     struct runner *runner; /* granted */
     uint64_t options;
+    uint32_t limit_epoch; /* of the runner, at the grant */
+    bool full, alone;     /* the runner, with this one; this one there */
 };
 
 LIST_DECLARE(age_list, struct job, in_age);
@@ -145,6 +147,13 @@ struct runner {
     uint64_t served;
     double work_us; /* as the model's, here */
     double key;     /* of its place in the group */
+    /* slots.c */
+    uint32_t limit, limit_epoch; /* 0: the first one */
+    uint32_t samples;            /* of this window */
+    double first_us, total_us;   /* their sums */
+    double base_us;              /* to the first byte, without waiting */
+    bool found;                  /* it has once been too much */
+    uint32_t good_windows;
 };
 
 LIST_DECLARE(node_runners, struct runner, in_node);
@@ -311,6 +320,12 @@ double estimate_load(const struct runner *r); /* how long what it has will take 
 size_t estimate_position(const struct job *j);
 uint64_t estimate_eta_us(const struct job *j, uint64_t now_us);
 uint64_t estimate_retry_us(const struct model *m); /* until one of those that wait is let in */
+
+/* slots.c: how many at once. */
+uint32_t slots_of(const struct runner *r); /* SCHED_SLOTS_UNLIMITED */
+void slots_granted(const struct runner *r, struct job *j);
+void slots_done(struct runner *r, const struct job *j, const struct sched_outcome *o,
+                uint64_t now_us);
 
 /* load.c: what is resident. */
 /* Looks for a node that loads the line's model; grants if it finds one. */

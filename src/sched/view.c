@@ -109,7 +109,7 @@ void sched_node_walk(const struct sched *s, uint64_t id, sched_node_view_cb cb, 
             .model = model_name(r->model),
             .resident = r->resident,
             .running = r->running,
-            .slots = n->slots == SCHED_SLOTS_AUTO ? 0 : n->slots,
+            .slots = slots_of(r),
             .tokens_per_s = r->served == 0 ? 0 : 5e5 / r->work_us,
         };
 

@@ -239,7 +239,7 @@ static void step(struct world *w)
 static void one_world(uint64_t seed)
 {
     struct sched_limits limits = sched_limits_default();
-    struct world w = {.s = NULL, .rng = seed, .now_us = 1};
+    struct world w = {.s = NULL, .rng = seed, .now_us = 1, .faults = seed % 2 == 0};
     struct sched_stats stats;
 
     limits.tenants = 1 + seed % 4;
@@ -248,8 +248,10 @@ static void one_world(uint64_t seed)
     w.s = sched_new(&limits, seed);
     assert_non_null(w.s);
     for (int i = 0; i < STEPS; i++) {
+        alloc_fault_at(w.faults ? 1 + pick(&w, 3) : 0);
         step(&w);
     }
+    alloc_fault_at(0);
     for (size_t i = 0; i < TICKETS; i++) {
         if (w.tickets[i].ticket != 0) {
             leave(&w, &w.tickets[i]);
