@@ -18,9 +18,11 @@ enum { BELLS = 16, DECISIONS_AT_ONCE = 16, INBOX_ROOM_FIRST = 16, LATE_ROOM_FIRS
 struct known_node {
     uint64_t id;
     bool up;
+    bool cordoned;
     unsigned speaks;
     uint32_t slots;
     struct catalogue catalogue;
+    struct residency residency;
 };
 
 /* A ticket that ends later. */
@@ -373,22 +375,59 @@ static struct known_node *find_node(struct brain *b, uint64_t id)
     return NULL;
 }
 
+static void known_node_fini(struct known_node *n)
+{
+    catalogue_fini(&n->catalogue);
+    residency_fini(&n->residency);
+}
+
+static void fill_listed(const struct known_node *n, struct sched_model *out)
+{
+    for (size_t i = 0; i < n->catalogue.count; i++) {
+        const struct catalogue_model *m = &n->catalogue.models[i];
+
+        out[i] = (struct sched_model){.name = slice_of(m->canonical, m->canonical_len),
+                                      .bytes = m->size_bytes};
+    }
+}
+
+/* Those that the node does not list are left out: nobody asks for them. */
+static size_t fill_resident(const struct known_node *n, struct sched_model *out)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < n->residency.count; i++) {
+        const struct resident_model *r = &n->residency.models[i];
+        const struct catalogue_model *m =
+            catalogue_find(&n->catalogue, slice_of(r->name, r->name_len));
+
+        if (m != NULL) {
+            out[count++] = (struct sched_model){.name = slice_of(m->canonical, m->canonical_len),
+                                                .bytes = r->size_bytes,
+                                                .context = r->context_length};
+        }
+    }
+    return count;
+}
+
 /* Under the lock. Without memory the node gets nothing until the next news of it. */
 static void tell_node(struct brain *b, uint64_t now_us, const struct known_node *n)
 {
     size_t count = n->catalogue.count;
-    struct sched_model *models = calloc(count + 1, sizeof(*models));
-    const struct sched_node_state state = {.id = n->id,
-                                           .up = n->up,
-                                           .speaks = n->speaks,
-                                           .slots = n->slots,
-                                           .models = models,
-                                           .model_count = models == NULL ? 0 : count};
+    struct sched_model *models = calloc(count + n->residency.count + 1, sizeof(*models));
+    struct sched_node_state state = {.id = n->id,
+                                     .up = n->up,
+                                     .cordoned = n->cordoned,
+                                     .speaks = n->speaks,
+                                     .slots = n->slots,
+                                     .loads = n->residency.users != NULL};
 
-    for (size_t i = 0; i < state.model_count; i++) {
-        const struct catalogue_model *m = &n->catalogue.models[i];
-
-        models[i].name = slice_of(m->canonical, m->canonical_len);
+    if (models != NULL) {
+        state.models = models;
+        state.model_count = count;
+        state.resident = models + count;
+        fill_listed(n, models);
+        state.resident_count = fill_resident(n, models + count);
     }
     (void)sched_node(b->sched, now_us, &state);
     free(models);
@@ -431,10 +470,12 @@ void brain_node_changed(struct brain *b, const struct node *node)
 
     if (n != NULL) {
         n->up = node->state == NODE_UP;
+        n->cordoned = node->service != NODE_SERVING;
         n->speaks = node->kind == NODE_KIND_OPENAI ? BRAIN_SPEAKS_OPENAI : BRAIN_SPEAKS_OLLAMA;
         n->slots = slots_of(b->config, node->spec->name);
-        catalogue_fini(&n->catalogue);
+        known_node_fini(n);
         catalogue_share(&n->catalogue, &node->catalogue);
+        residency_share(&n->residency, &node->residency);
         tell_node(b, now_us, n);
     }
     leave(b, &after);
@@ -465,7 +506,7 @@ static void forget_nodes(struct brain *b, struct nodes *nodes)
             b->nodes[kept++] = b->nodes[i];
         } else {
             sched_node_gone(b->sched, now_us, b->nodes[i].id);
-            catalogue_fini(&b->nodes[i].catalogue);
+            known_node_fini(&b->nodes[i]);
         }
     }
     b->node_count = kept;
@@ -474,7 +515,7 @@ static void forget_nodes(struct brain *b, struct nodes *nodes)
 
 static bool has_work(const struct config *c, struct nodes *nodes)
 {
-    if (nodes_count(nodes) > 1) {
+    if (nodes_count(nodes) > 1 || c->queue == CONFIG_QUEUE_ALWAYS) {
         return true;
     }
     for (size_t i = 0; i < nodes_count(nodes); i++) {
@@ -507,6 +548,9 @@ static struct sched_limits limits_of(const struct config *c)
 
     l.queue_jobs = c->queue_per_tenant;
     l.queue_bytes = c->queue_bytes;
+    l.ageing_us = c->queue_ageing_ms * 1000;
+    l.min_resident_us = c->min_resident_ms * 1000;
+    l.max_load_wait_us = c->max_load_wait_ms * 1000;
     return l;
 }
 
@@ -571,7 +615,7 @@ void brain_free(struct brain **pb)
     *pb = NULL;
     timer_cancel(b->loop, &b->tick);
     for (size_t i = 0; i < b->node_count; i++) {
-        catalogue_fini(&b->nodes[i].catalogue);
+        known_node_fini(&b->nodes[i]);
     }
     sched_free(&b->sched);
     (void)pthread_mutex_destroy(&b->lock); /* nobody holds it any more */

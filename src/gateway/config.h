@@ -22,6 +22,8 @@ enum config_mode { CONFIG_MODE_MAIN_SUB, CONFIG_MODE_SINGLE };
 enum config_timing { CONFIG_TIMING_ASKED, CONFIG_TIMING_ALWAYS, CONFIG_TIMING_OFF };
 /* Which nodes' embeddings are asked for in calls that requests share. */
 enum config_batch { CONFIG_BATCH_AUTO, CONFIG_BATCH_ON, CONFIG_BATCH_OFF };
+/* Where requests take turns. */
+enum config_queue { CONFIG_QUEUE_AUTO, CONFIG_QUEUE_ALWAYS };
 enum config_kind { CONFIG_KIND_AUTO, CONFIG_KIND_OLLAMA, CONFIG_KIND_OPENAI };
 
 /* Of `nodes.slots`. */
@@ -116,6 +118,10 @@ struct config {
     uint64_t body_memory_bytes; /* all request bodies: 1 GiB */
     uint64_t max_sessions;
     uint64_t sessions_remembered;
+    enum config_queue queue;
+    uint64_t queue_ageing_ms;
+    uint64_t min_resident_ms;
+    uint64_t max_load_wait_ms;
     uint64_t queue_per_tenant; /* requests, for each model */
     uint64_t queue_bytes;
     uint64_t cancel_grace_ms;

@@ -71,6 +71,7 @@ static bool same_value(const struct config_item *item, const struct config *a,
     case CONFIG_TYPE_KIND:
     case CONFIG_TYPE_LEVEL:
     case CONFIG_TYPE_MODE:
+    case CONFIG_TYPE_QUEUE:
     case CONFIG_TYPE_STICKY:
     case CONFIG_TYPE_TIMING:
         return *(const unsigned *)x == *(const unsigned *)y; /* all are enums, as config_item.c */

@@ -77,6 +77,8 @@ static const struct choice timings[] = {{"asked", CONFIG_TIMING_ASKED},
                                         {"always", CONFIG_TIMING_ALWAYS},
                                         {"off", CONFIG_TIMING_OFF},
                                         {0}};
+static const struct choice queues[] = {
+    {"auto", CONFIG_QUEUE_AUTO}, {"always", CONFIG_QUEUE_ALWAYS}, {0}};
 static const struct choice modes[] = {
     {"main-sub", CONFIG_MODE_MAIN_SUB}, {"single", CONFIG_MODE_SINGLE}, {0}};
 
@@ -134,6 +136,8 @@ static const char *expected_form(enum config_type type)
         return "a name of at most 64 printable ASCII characters without blanks";
     case CONFIG_TYPE_ORIGINS:
         return "origins such as https://chat.example or http://*.lan, with commas between them";
+    case CONFIG_TYPE_QUEUE:
+        return "auto or always";
     case CONFIG_TYPE_SECRET:
         return "a key of printable ASCII characters without blanks";
     case CONFIG_TYPE_SECRET_FILE:
@@ -466,6 +470,8 @@ int config_item_set(const struct config_item *item, void *owner, const char *tex
         return set_choice(item, member, kinds, text, e);
     case CONFIG_TYPE_LEVEL:
         return set_choice(item, member, levels, text, e);
+    case CONFIG_TYPE_QUEUE:
+        return set_choice(item, member, queues, text, e);
     case CONFIG_TYPE_BACKEND:
         return set_choice(item, member, backends, text, e);
     case CONFIG_TYPE_MODE:

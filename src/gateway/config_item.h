@@ -27,6 +27,7 @@ enum config_type {
     CONFIG_TYPE_NAME,         /* char * */
     CONFIG_TYPE_OPTION,       /* char *, JSON */
     CONFIG_TYPE_ORIGINS,      /* char * */
+    CONFIG_TYPE_QUEUE,        /* enum config_queue */
     CONFIG_TYPE_SECRET,       /* char * */
     CONFIG_TYPE_SECRET_FILE,  /* char *, what the file holds */
     CONFIG_TYPE_SIZE,         /* uint64_t, bytes */

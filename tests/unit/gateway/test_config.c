@@ -158,7 +158,8 @@ static void test_everything_given(void **state)
                   "  max_sessions: 1\n"
                   "  sessions_remembered: 0\n"
                   "  idle_connections: 7\n"
-                  "queue: {per_tenant: 5, bytes: 1MiB, cancel_grace: 1s}\n"
+                  "queue: {mode: always, per_tenant: 5, bytes: 1MiB, cancel_grace: 1s,\n"
+                  "        ageing: 1m, min_resident: 0s, max_load_wait: 5s}\n"
                   "timeouts:\n"
                   "  session_idle: 10ms\n"
                   "  client_stall: 2s\n"
@@ -200,6 +201,10 @@ static void test_everything_given(void **state)
     assert_int_equal(c->queue_per_tenant, 5);
     assert_int_equal(c->queue_bytes, 1 << 20);
     assert_int_equal(c->cancel_grace_ms, 1000);
+    assert_int_equal(c->queue, CONFIG_QUEUE_ALWAYS);
+    assert_int_equal(c->queue_ageing_ms, 60000);
+    assert_int_equal(c->min_resident_ms, 0);
+    assert_int_equal(c->max_load_wait_ms, 5000);
     assert_int_equal(c->max_frame_bytes, 4096);
     assert_int_equal(c->max_body_bytes, 2097152);
     assert_int_equal(c->body_memory_bytes, UINT64_C(2) << 30);
