@@ -38,7 +38,8 @@ struct job *job_get(struct sched *s)
     if (s->free_jobs.count == 0 && !add_jobs(s)) {
         return NULL;
     }
-    j = flow_list_pop(&s->free_jobs);
+    j = flow_list_last(&s->free_jobs); /* which is in the cache */
+    flow_list_remove(&s->free_jobs, j);
     index = j->index;
     generation = j->generation;
     *j = (struct job){.index = index, .generation = generation};

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* bench-sched [SECONDS]: what a decision costs. One thread, one model for each 16 nodes of 8 slots;
+ * all slots are taken and so many requests wait, of tenants and classes of all kinds. One turn is a
+ * request that ends, the decision that lets another in, and one that arrives. */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "sched/sched.h"
+
+enum { NODES = 64, SLOTS = 8, MODELS = 4, TENANTS = 100, RUNNING = NODES * SLOTS };
+enum { SAMPLES_MOST = 1 << 22, TURN_US = 1000 };
+
+struct bench {
+    struct sched *s;
+    uint64_t rng, now_us;
+    uint64_t running[RUNNING];
+    size_t running_count;
+    uint32_t *arrive_ns, *leave_ns;
+    size_t count;
+};
+
+static uint64_t random_below(struct bench *b, uint64_t below)
+{
+    uint64_t x = b->rng += 0x9E3779B97F4A7C15U;
+
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9U;
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EBU;
+    return (x ^ (x >> 31)) % below;
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec ts;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000U + (uint64_t)ts.tv_nsec;
+}
+
+static struct slice name_of(char *text, size_t size, char kind, uint64_t number)
+{
+    int len = snprintf(text, size, "%c%llu", kind, (unsigned long long)number);
+
+    return slice_of(text, (size_t)len);
+}
+
+static uint64_t arrive(struct bench *b)
+{
+    char model[24], tenant[24];
+    uint64_t prefix[4] = {random_below(b, 8), random_below(b, 1000), random_below(b, 100000),
+                          b->rng};
+    const struct sched_job job = {
+        .model = name_of(model, sizeof(model), 'm', random_below(b, MODELS)),
+        .tenant = name_of(tenant, sizeof(tenant), 't', random_below(b, TENANTS)),
+        .class = random_below(b, 4) == 0 ? SCHED_CLASS_BATCH : SCHED_CLASS_NORMAL,
+        .prompt_tokens = 1 + (uint32_t)random_below(b, 1000),
+        .answer_tokens = 1 + (uint32_t)random_below(b, 1000),
+        .bytes = 1000,
+        .prefer_node = random_below(b, 3) == 0 ? 1 + random_below(b, NODES) : 0,
+        .prefix = prefix,
+        .prefix_count = 4,
+    };
+    struct sched_answer a;
+    uint64_t from_ns = now_ns(), took_ns;
+    enum sched_verdict v = sched_arrive(b->s, b->now_us, &job, &a);
+
+    took_ns = now_ns() - from_ns;
+    if (v == SCHED_GRANTED) {
+        b->running[b->running_count++] = a.ticket;
+    } else if (v != SCHED_QUEUED) {
+        (void)fprintf(stderr, "bench-sched: a request was refused (%d)\n", v);
+        exit(1);
+    }
+    return took_ns;
+}
+
+static uint64_t leave(struct bench *b)
+{
+    const struct sched_outcome o = {.end = SCHED_DONE,
+                                    .prompt_tokens = 1 + (uint32_t)random_below(b, 1000),
+                                    .answer_tokens = 1 + (uint32_t)random_below(b, 1000),
+                                    .first_us = 1000};
+    size_t at = random_below(b, b->running_count);
+    uint64_t ticket = b->running[at], from_ns, took_ns;
+    struct sched_decision d[4];
+    size_t n;
+
+    b->running[at] = b->running[--b->running_count];
+    from_ns = now_ns();
+    sched_leave(b->s, b->now_us, ticket, &o);
+    n = sched_take(b->s, d, 4);
+    took_ns = now_ns() - from_ns;
+    for (size_t i = 0; i < n; i++) {
+        b->running[b->running_count++] = d[i].ticket;
+    }
+    return took_ns;
+}
+
+static void add_nodes(struct bench *b)
+{
+    for (uint64_t id = 1; id <= NODES; id++) {
+        char name[24];
+        struct sched_model model = {.name = name_of(name, sizeof(name), 'm', id % MODELS),
+                                    .bytes = 1};
+        struct sched_node_state n = {.id = id,
+                                     .up = true,
+                                     .speaks = 1,
+                                     .slots = SLOTS,
+                                     .loads = true,
+                                     .models = &model,
+                                     .model_count = 1,
+                                     .resident = &model,
+                                     .resident_count = 1};
+
+        if (!sched_node(b->s, b->now_us, &n)) {
+            exit(1);
+        }
+    }
+}
+
+static int by_size(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+static void print_row(const char *what, uint64_t waiting, uint32_t *ns, size_t count)
+{
+    double sum = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        sum += ns[i];
+    }
+    qsort(ns, count, sizeof(*ns), by_size);
+    (void)printf("| %s | %llu | %.0f | %u | %u | %u |\n", what, (unsigned long long)waiting,
+                 sum / (double)count, ns[count / 2], ns[count * 99 / 100], ns[count * 999 / 1000]);
+}
+
+static void run(struct bench *b, uint64_t waiting, double seconds)
+{
+    struct sched_limits limits = sched_limits_default();
+    struct sched_stats stats;
+    uint64_t until_ns;
+
+    limits.queue_jobs = limits.queue_jobs_all = 2 * waiting + 1000;
+    b->s = sched_new(&limits, 1);
+    b->now_us = 1;
+    b->running_count = b->count = 0;
+    if (b->s == NULL) {
+        exit(1);
+    }
+    add_nodes(b);
+    do {
+        (void)arrive(b);
+        sched_stats(b->s, &stats);
+    } while (stats.waiting < waiting);
+    until_ns = now_ns() + (uint64_t)(seconds * 1e9);
+    while (now_ns() < until_ns && b->count < SAMPLES_MOST) {
+        b->now_us += TURN_US;
+        b->leave_ns[b->count] = (uint32_t)leave(b);
+        b->arrive_ns[b->count++] = (uint32_t)arrive(b);
+        if (sched_next_us(b->s) <= b->now_us) {
+            sched_tick(b->s, b->now_us);
+        }
+    }
+    print_row("arrive", waiting, b->arrive_ns, b->count);
+    print_row("leave, and the next one's grant", waiting, b->leave_ns, b->count);
+    sched_free(&b->s);
+}
+
+int main(int argc, char **argv)
+{
+    static const uint64_t waiting[] = {0, 100, 1000, 10000, 100000};
+    double seconds = argc > 1 ? strtod(argv[1], NULL) : 2;
+    struct bench b = {.rng = 1};
+
+    b.arrive_ns = malloc(SAMPLES_MOST * sizeof(*b.arrive_ns));
+    b.leave_ns = malloc(SAMPLES_MOST * sizeof(*b.leave_ns));
+    if (b.arrive_ns == NULL || b.leave_ns == NULL) {
+        return 1;
+    }
+    (void)printf("| call | waiting | mean ns | p50 | p99 | p99.9 |\n|---|---|---|---|---|---|\n");
+    for (size_t i = 0; i < sizeof(waiting) / sizeof(waiting[0]); i++) {
+        run(&b, waiting[i], seconds);
+    }
+    free(b.arrive_ns);
+    free(b.leave_ns);
+    return 0;
+}
