@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What most files here begin with: one scripted node and one gateway for the whole file.
 
-A file says more with module variables: MODELS (of the node), CONFIG (the gateway's file), ARGS.
+A file says more with module variables: MODELS (of the node), CONFIG (the gateway's file), ARGS, and ENGINE: the node
+is a real engine.
 """
 import pytest
 
@@ -18,7 +19,8 @@ def the_node(request):
 
 
 @pytest.fixture(scope="module")
-def the_gateway(request, the_node):
+def the_gateway(request):
+    the_node = request.getfixturevalue("engine" if hasattr(request.module, "ENGINE") else "the_node")
     with Gateway(the_node, config=getattr(request.module, "CONFIG", None),
                  args=getattr(request.module, "ARGS", ())) as gateway:
         yield gateway
@@ -34,10 +36,17 @@ def node(the_node):
 
 
 @pytest.fixture
-def gateway(the_gateway, node):
-    """The gateway; at the end of the test nothing is in flight any more."""
+def gateway(request, the_gateway):
+    """The gateway; at the end of the test nothing is in flight any more, nor on the engine."""
+    engine = request.getfixturevalue("engine") if hasattr(request.module, "ENGINE") else None
+    if engine:
+        engine.wait_busy(0)
+    else:
+        request.getfixturevalue("node")
     yield the_gateway
     the_gateway.wait_idle()
+    if engine:
+        engine.wait_busy(0)
 
 
 @pytest.fixture

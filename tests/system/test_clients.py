@@ -14,25 +14,12 @@ from clients import MESSAGES, curl, curl_post, environment, node_command, node_e
 from engine import die_with_parent
 from engine_asks import (COUNT, LONG, MODEL, OVERFLOW, TOKENS, assert_counts, body_of, data_of, text_of,
                          text_of_event, text_of_part)
-from gateway import Gateway
 
+ENGINE = True
 SOON_S = 5  # until a slot is idle; what was asked for takes a minute
 OPTIONS = {"num_predict": TOKENS, "temperature": 0}
 LONG_OPTIONS = {"num_predict": LONG, "temperature": 0}
 UNKNOWN = "model 'other' not found"
-
-
-@pytest.fixture(scope="module")
-def the_gateway(engine):
-    with Gateway(engine) as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def gateway(the_gateway, engine):
-    yield the_gateway
-    the_gateway.wait_idle()
-    engine.wait_busy(0, SOON_S)
 
 
 # --- curl -----------------------------------------------------------------------------------------

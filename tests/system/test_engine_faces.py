@@ -13,21 +13,9 @@ from gateway import Gateway
 from http_bytes import HttpClient, ask, wait_until
 from mcp_client import McpClient
 
+ENGINE = True
 MCP_ASKS = {"generate": body_of("/api/generate"), "generate raw": body_of("/api/generate", raw=True),
             "chat": body_of("/api/chat")}
-
-
-@pytest.fixture(scope="module")
-def the_gateway(engine):
-    with Gateway(engine) as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def gateway(the_gateway, engine):
-    yield the_gateway
-    the_gateway.wait_idle()
-    engine.wait_busy(0)
 
 
 def of_engine(engine):

@@ -12,22 +12,10 @@ from gateway import Gateway
 from http_bytes import HttpClient, ask, wait_until
 from mcp_client import McpClient
 
+ENGINE = True
 SOON_S = 5  # until a slot is idle; what was asked for takes a minute
 WAYS = {"closes": lambda client: client.close(), "resets": lambda client: client.reset(),
         "half-closes": lambda client: client.half_close()}
-
-
-@pytest.fixture(scope="module")
-def the_gateway(engine):
-    with Gateway(engine) as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def gateway(the_gateway, engine):
-    engine.wait_busy(0)
-    yield the_gateway
-    the_gateway.wait_idle()
 
 
 def assert_only_begun(engine, count=1):
