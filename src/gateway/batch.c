@@ -8,6 +8,7 @@
 #include "base/block.h"
 #include "base/check.h"
 #include "gateway/batch_internal.h"
+#include "gateway/route_step.h"
 #include "gateway/sub.h"
 
 enum { PART_BYTES_PER_TOKEN = 4, MEMBER_BYTES_MAX = 8 * 1024 * 1024 };
@@ -92,8 +93,16 @@ static bool may_join(const struct exchange *x)
     return x->op == OP_EMBED && !x->inner && x->batch == NULL &&
            x->sub->config->batch != CONFIG_BATCH_OFF && x->body_is_json && !x->sub->draining &&
            !x->is_head && buf_len(&x->model) > 0 && buf_len(&x->body) <= MEMBER_BYTES_MAX &&
-           buf_len(&x->asked_model) == 0 && /* its route may have another model to ask */
            config_model_find(x->sub->config, buf_slice(&x->model)) == NULL && nodes_want_it(x);
+}
+
+/* As forward.c has it. */
+static struct slice model_of(const struct exchange *x)
+{
+    if (buf_len(&x->routed_model) > 0) {
+        return buf_slice(&x->routed_model);
+    }
+    return buf_len(&x->inherited_model) > 0 ? buf_slice(&x->inherited_model) : (struct slice){0};
 }
 
 static enum embed_verdict read_ask(const struct exchange *x, struct buf *head, struct buf *inputs)
@@ -101,8 +110,7 @@ static enum embed_verdict read_ask(const struct exchange *x, struct buf *head, s
     const struct embed_ask ask = {
         .shape = x->native || x->native_only ? EMBED_OLLAMA : EMBED_OPENAI,
         .body = buf_slice(&x->body),
-        .model =
-            buf_len(&x->inherited_model) > 0 ? buf_slice(&x->inherited_model) : (struct slice){0},
+        .model = model_of(x),
         .options = buf_len(&x->inherited_options) > 0 ? buf_slice(&x->inherited_options)
                                                       : (struct slice){0},
     };
@@ -110,8 +118,25 @@ static enum embed_verdict read_ask(const struct exchange *x, struct buf *head, s
     return embed_read(&ask, head, inputs);
 }
 
+static uint32_t hash_of(struct slice text)
+{
+    uint32_t h = 2166136261; /* FNV-1a */
+
+    for (size_t i = 0; i < text.len; i++) {
+        h = (h ^ (unsigned char)text.ptr[i]) * 16777619;
+    }
+    return h;
+}
+
+/* Whose request it is: equal inputs of others are not told apart from different ones, as the tokens
+ * counted would tell of them. */
+static uint64_t scope_of(const struct exchange *x)
+{
+    return hash_of(slice_str(x->key_name[0] != '\0' ? x->key_name : x->client));
+}
+
 /* The inputs are copied: the body may go before the owner has heard of it. */
-static bool keep_inputs(struct batch_member *m, const struct slice *inputs)
+static bool keep_inputs(struct batch_member *m, const struct slice *inputs, uint64_t scope)
 {
     size_t bytes = 0;
     char *at;
@@ -127,7 +152,9 @@ static bool keep_inputs(struct batch_member *m, const struct slice *inputs)
         memcpy(at, inputs[i].ptr, inputs[i].len);
         m->parts[i].member = m;
         m->parts[i].item.text = slice_of(at, inputs[i].len);
+        m->parts[i].item.scope = scope;
         m->parts[i].item.tokens = (uint32_t)(inputs[i].len / PART_BYTES_PER_TOKEN) + 1;
+        batch_item_ready(&m->parts[i].item);
         at += inputs[i].len;
     }
     buf_commit(&m->texts, bytes);
@@ -137,12 +164,7 @@ static bool keep_inputs(struct batch_member *m, const struct slice *inputs)
 /* What asks for the same meets on one loop, whichever that is. */
 static struct sub *owner_of(struct sub *s, struct slice head)
 {
-    uint32_t h = 2166136261;
-
-    for (size_t i = 0; i < head.len; i++) {
-        h = (h ^ (unsigned char)head.ptr[i]) * 16777619;
-    }
-    return &s->siblings[h % s->sibling_count];
+    return &s->siblings[hash_of(head) % s->sibling_count];
 }
 
 static struct batch_member *member_new(struct exchange *x, struct buf *head, struct slice inputs)
@@ -162,7 +184,7 @@ static struct batch_member *member_new(struct exchange *x, struct buf *head, str
     m->part_count = count;
     m->left = count;
     if (!buf_append(&m->model, buf_slice(&x->model)) ||
-        !keep_inputs(m, (const struct slice *)(const void *)inputs.ptr)) {
+        !keep_inputs(m, (const struct slice *)(const void *)inputs.ptr, scope_of(x))) {
         batch_member_unref(m);
         return NULL;
     }
@@ -281,6 +303,10 @@ static void give(struct exchange *x, const struct batch_member *m)
 static void fail(struct exchange *x, struct batch_member *m)
 {
     note_node(x, m);
+    if (route_falls_back_from(x, m->node_status, buf_slice(&m->node_body)) ||
+        route_falls_back(x, m->code)) {
+        return;
+    }
     if (buf_len(&m->node_body) > 0) {
         buf_move(&x->collect, &m->node_body);
         x->result_from_node = true;

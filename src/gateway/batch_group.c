@@ -157,6 +157,27 @@ void batch_go_alone(struct batch_group *g, struct batch_member *m)
     batch_tell(m, BATCH_ALONE);
 }
 
+/* The same input is being computed: it is answered with that. */
+static bool shares_running(struct batch_group *g, struct batch_part *p)
+{
+    for (struct batch_call *c = batch_calls_first(&g->running); c != NULL;
+         c = batch_calls_next(&g->running, c)) {
+        struct batch_item *it = batch_items_first(&c->items);
+
+        while (it != NULL && !batch_item_equal(it, &p->item)) {
+            it = batch_items_next(&c->items, it);
+        }
+        if (it != NULL) {
+            p->item.index = it->index;
+            p->call = c;
+            batch_items_push(&c->items, &p->item);
+            counter_add(COUNTER_BATCH_EQUAL, 1);
+            return true;
+        }
+    }
+    return false;
+}
+
 void batch_group_join(struct post_message *join)
 {
     struct batch_member *m =
@@ -173,9 +194,11 @@ void batch_group_join(struct post_message *join)
     }
     m->waited = g->batch.calls > 0;
     for (size_t i = 0; i < m->part_count; i++) {
-        batch_add(&g->batch, &m->parts[i].item, loop_now_us(s->loop));
+        if (!shares_running(g, &m->parts[i])) {
+            batch_add(&g->batch, &m->parts[i].item, loop_now_us(s->loop));
+            counter_add(COUNTER_BATCH_WAITING, 1);
+        }
     }
-    counter_add(COUNTER_BATCH_WAITING, (int64_t)m->part_count);
     batch_look_soon(g);
 }
 

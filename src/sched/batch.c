@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sched/batch.h"
 
-#include <stdbool.h>
-
 #include "base/check.h"
 
 enum { CHAINS = 256 };
@@ -36,10 +34,19 @@ static uint64_t hash_of(struct slice text)
     return h;
 }
 
+void batch_item_ready(struct batch_item *item)
+{
+    item->hash = hash_of(item->text);
+}
+
+bool batch_item_equal(const struct batch_item *a, const struct batch_item *b)
+{
+    return a->hash == b->hash && a->scope == b->scope && slice_eq(a->text, b->text);
+}
+
 void batch_add(struct batch *b, struct batch_item *item, uint64_t now_us)
 {
     ASSERT(item->tokens >= 1);
-    item->hash = hash_of(item->text);
     batch_items_push(&b->waiting, item);
     b->waiting_tokens += item->tokens;
     b->quiet_since_us = now_us;
@@ -81,7 +88,7 @@ enum batch_verdict batch_look(struct batch *b, uint64_t now_us, uint64_t *again_
 /* The one of the call with the same text; NULL. */
 static struct batch_item *find_equal(struct batch_item *chain, const struct batch_item *item)
 {
-    while (chain != NULL && !(chain->hash == item->hash && slice_eq(chain->text, item->text))) {
+    while (chain != NULL && !batch_item_equal(chain, item)) {
         chain = chain->chain;
     }
     return chain;

@@ -11,6 +11,7 @@
 #ifndef MCP_SCHED_BATCH_H
 #define MCP_SCHED_BATCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,7 +31,8 @@ struct batch_rules {
 struct batch_item {
     struct slice text; /* the input; equal ones of a call are computed once */
     uint32_t tokens;   /* estimated, at least 1 */
-    uint64_t hash;     /* batch_add's */
+    uint64_t scope;    /* only what has the same one can be equal */
+    uint64_t hash;     /* batch_item_ready's */
     size_t index;      /* batch_take's: which of the call's inputs it is */
     struct batch_item *chain;
     struct list_link link;
@@ -58,6 +60,9 @@ enum batch_verdict {
 
 void batch_init(struct batch *b, const struct batch_rules *rules);
 void batch_set_rules(struct batch *b, const struct batch_rules *rules);
+/* Once text and scope are there. */
+void batch_item_ready(struct batch_item *item);
+bool batch_item_equal(const struct batch_item *a, const struct batch_item *b);
 void batch_add(struct batch *b, struct batch_item *item, uint64_t now_us);
 /* One that waits is not wanted any more. */
 void batch_remove(struct batch *b, struct batch_item *item);

@@ -75,9 +75,9 @@ class Asking:
     def __init__(self, gateway):
         self.gateway, self.threads, self.answers = gateway, [], {}
 
-    def ask(self, name, path="/api/embed", **body):
+    def ask(self, name, path="/api/embed", headers=(), **body):
         def run():
-            self.answers[name] = ask(self.gateway.http, "POST", path, {"model": MODEL, **body})
+            self.answers[name] = ask(self.gateway.http, "POST", path, {"model": MODEL, **body}, headers)
         self.threads.append(threading.Thread(target=run, daemon=True))
         self.threads[-1].start()
 
@@ -154,6 +154,74 @@ def test_arrays_and_equal_inputs():
         assert sum(counts) == 3
         assert sorted(node.calls()[1]) == ["other", "same", "third"]
         assert gateway.metric('mcpgate_batch_inputs_total{kind="equal"}') == 2
+
+
+def test_an_input_that_is_being_computed_is_shared():
+    with Embedder(held=2) as node, Gateway(node) as gateway:
+        asking = Asking(gateway)
+        asking.ask("first", input="first")
+        node.gates[0].wait_reached()
+        for name in "ab":
+            asking.ask(name, input=name)
+        asking.wait_joined(2)
+        node.gates[0].open()
+        node.gates[1].wait_reached()
+        asking.ask("again", input="a")
+        gateway.wait_metric('mcpgate_batch_inputs_total{kind="equal"}', 1)
+        node.gates[1].open()
+        answers = asking.wait()
+        counts = [check(answers["a"], "a"), check(answers["b"], "b"), check(answers["again"], "a")]
+        assert sum(counts) == 2 and len(node.calls()) == 2
+        gateway.wait_idle()
+
+
+def test_equal_inputs_of_other_keys_are_computed_for_each():
+    keys = [{"name": name, "key": f"key-of-{name}"} for name in "xy"]
+    with Embedder(held=1) as node, Gateway(node, config={"keys": keys}) as gateway:
+        asking = Asking(gateway)
+
+        def ask_as(name, number, text):
+            asking.ask(f"{name}{number}", headers=[("Authorization", f"Bearer key-of-{name}")], input=text)
+        ask_as("x", 0, "first")
+        node.gates[0].wait_reached()
+        for name, number in (("x", 1), ("x", 2), ("y", 1)):
+            ask_as(name, number, "same")
+        gateway.wait_metric("mcpgate_batch_waiting", 3)
+        node.gates[0].open()
+        answers = asking.wait()
+        assert node.calls()[1] == ["same", "same"]
+        assert sum(check(answers[n], "same") for n in ("x1", "x2", "y1")) == 2
+        gateway.wait_idle()
+
+
+def test_routes_share_calls_and_fall_back():
+    routes = {"embedder": {"arms": [{"model": MODEL}], "fallback": ["other"]}}
+    with OllamaNode(MODEL, "other") as node, Gateway(node, config={"routes": routes}) as gateway:
+        gates = [Gate()]
+        node.always("/api/embed", lambda request: embedding(request, gates))
+        gate, asking = gates[0], Asking(gateway)
+        asking.ask("first", input="first")
+        gate.wait_reached()
+        asking.ask("a", model="embedder", input="a")
+        asking.ask("b", input="b")
+        asking.wait_joined(2)
+        gate.open()
+        answers = asking.wait()
+        check(answers["a"], "a")
+        check(answers["b"], "b")
+        assert len(node.of("/api/embed")) == 2
+        gate = Gate()
+        gates.append(gate)
+        asking.ask("first", input="first")
+        gate.wait_reached()
+        asking.ask("a", model="embedder", input="a")
+        asking.ask("b", input="b")
+        asking.wait_joined(2)
+        node.next("/api/embed", answer({"error": "server busy"}, status=503))
+        gate.open()
+        answers = asking.wait()
+        assert answers["a"].json()["model"] == "other" and answers["b"].status == 503
+        gateway.wait_idle()
 
 
 def test_one_bad_input_fails_only_its_owner():

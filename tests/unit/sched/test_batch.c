@@ -21,7 +21,10 @@ static const struct batch_rules usual = {.max_items = 8,
 
 static struct batch_item make(const char *text, uint32_t tokens)
 {
-    return (struct batch_item){.text = slice_str(text), .tokens = tokens};
+    struct batch_item item = {.text = slice_str(text), .tokens = tokens};
+
+    batch_item_ready(&item);
+    return item;
 }
 
 static void is_sent(struct batch *b, uint64_t now_us)
@@ -180,6 +183,8 @@ static void equal_inputs_are_one(void **state)
     }
     assert_int_equal(b.waiting.count, 1);
     assert_int_equal(b.waiting_tokens, 60);
+    items[0].scope = 1;
+    assert_false(batch_item_equal(&items[0], &items[2]));
 }
 
 static void free_nodes_share(void **state)
