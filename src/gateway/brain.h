@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "reactor/loop.h"
 #include "sched/sched.h"
 
@@ -60,6 +61,9 @@ void brain_configure(struct brain *b, const struct config *config, struct nodes 
 void brain_nodes_changed(struct brain *b, struct nodes *nodes);
 /* One of them is another now: its state, kind or models. */
 void brain_node_changed(struct brain *b, const struct node *n);
+
+/* Appends what waits and runs as JSON. False: out of memory. */
+bool brain_page(struct brain *b, struct nodes *nodes, struct buf *out);
 
 /* --- any thread --- */
 

@@ -27,7 +27,7 @@ enum config_queue { CONFIG_QUEUE_AUTO, CONFIG_QUEUE_ALWAYS };
 enum config_kind { CONFIG_KIND_AUTO, CONFIG_KIND_OLLAMA, CONFIG_KIND_OPENAI };
 
 /* Of `nodes.slots`. */
-enum { CONFIG_SLOTS_UNLIMITED = 0 };
+enum { CONFIG_SLOTS_UNLIMITED = 0, CONFIG_SLOTS_AUTO = -1 };
 
 struct config_header {
     char *name;
@@ -41,7 +41,7 @@ struct config_node {
     char *api_key; /* sent as Authorization: Bearer; read from api_key_file; NULL: none */
     struct config_header *headers;
     size_t header_count;
-    uint64_t slots; /* CONFIG_SLOTS_UNLIMITED, or how many */
+    int64_t slots; /* how many, or one of CONFIG_SLOTS_ */
 };
 
 struct config_key {

@@ -145,7 +145,7 @@ static const char *expected_form(enum config_type type)
     case CONFIG_TYPE_SIZE:
         return "a size such as 512B, 64KiB, 16MiB or 1GiB";
     case CONFIG_TYPE_SLOTS:
-        return "unlimited, or a whole number";
+        return "unlimited, auto, or a whole number";
     case CONFIG_TYPE_TIME:
         return "a time such as 500ms, 30s, 10m or 1h";
     case CONFIG_TYPE_TIMING:
@@ -230,14 +230,20 @@ static int set_number(const struct config_item *item, uint64_t *member, const ch
     return MCP_OK;
 }
 
-static int set_slots(const struct config_item *item, uint64_t *member, const char *text,
+static int set_slots(const struct config_item *item, int64_t *member, const char *text,
                      struct err *e)
 {
+    uint64_t count = 0;
+    int rc = MCP_OK;
+
     if (strcmp(text, "unlimited") == 0) {
         *member = CONFIG_SLOTS_UNLIMITED;
-        return MCP_OK;
+    } else if (strcmp(text, "auto") == 0) {
+        *member = CONFIG_SLOTS_AUTO;
+    } else if ((rc = set_number(item, &count, text, e)) == MCP_OK) {
+        *member = (int64_t)count;
     }
-    return set_number(item, member, text, e);
+    return rc;
 }
 
 static int set_string(char **member, const char *text, struct err *e)

@@ -31,7 +31,7 @@ enum config_type {
     CONFIG_TYPE_SECRET,       /* char * */
     CONFIG_TYPE_SECRET_FILE,  /* char *, what the file holds */
     CONFIG_TYPE_SIZE,         /* uint64_t, bytes */
-    CONFIG_TYPE_SLOTS,        /* uint64_t; CONFIG_SLOTS_UNLIMITED for "unlimited" */
+    CONFIG_TYPE_SLOTS,        /* int64_t, see CONFIG_SLOTS_ */
     CONFIG_TYPE_STICKY,       /* enum config_sticky */
     CONFIG_TYPE_TIME,         /* uint64_t, milliseconds */
     CONFIG_TYPE_TIMING,       /* enum config_timing */

@@ -41,7 +41,7 @@ static struct sched_view view_of(const struct job *j, uint64_t now_us)
         .class = (enum sched_class)j->class,
         .options = j->options,
         .node = j->runner == NULL ? 0 : j->runner->node->id,
-        .loads = j->loads,
+        .loads = j->loads && j->runner != NULL && j->runner->loading,
         .age_us = now_us - (j->runner == NULL ? j->arrived_us : j->granted_us),
         .eta_us = SCHED_UNKNOWN,
     };

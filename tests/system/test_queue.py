@@ -96,6 +96,30 @@ def test_those_of_one_tenant_are_served_in_the_order_they_came(busy):
     assert order == ["0", "1", "2", "3"]
 
 
+def test_the_queue_can_be_looked_at(busy):
+    gateway, node, _, _ = busy
+    with HttpClient(gateway.http) as client:
+        client.request("POST", "/v1/chat/completions", {"model": "m", "messages": []})
+        gateway.wait_metric(WAITING, 1)
+        page = ask(gateway.admin, "GET", "/admin/queue").json()
+        assert (page["schedules"], page["waiting"], page["running"], page["requests_left_out"]) == (True, 1, 1, 0)
+        queued, running = page["requests"]
+        assert (queued["state"], queued["position"], queued["model"], queued["tenant"], queued["class"]) == (
+            "queued", 1, "m:latest", "127.0.0.1", "normal")
+        assert (running["state"], running["node"]) == ("running", node.name) and running["ms"] >= queued["ms"] >= 0
+        (shown,) = page["nodes"]
+        assert shown["name"] == node.name
+        assert [(m["model"], m["running"], m["slots"]) for m in shown["models"]] == [("m:latest", 1, 1)]
+
+
+def test_slots_may_be_found_out():
+    with OllamaNode() as node, limited(node, slots="auto") as gateway:
+        for _ in range(3):
+            assert ask(gateway.http, "POST", "/api/generate", GENERATE).lines() == PARTS
+        (shown,) = ask(gateway.admin, "GET", "/admin/queue").json()["nodes"]
+        assert shown["models"][0]["slots"] >= 1
+
+
 def test_one_that_waits_can_be_cancelled_and_leaves_the_others_their_turn(busy):
     gateway, node, gate, _ = busy
     with Negotiated(gateway.mcp, "ack", "cancel") as one, Negotiated(gateway.mcp, "ack") as two:

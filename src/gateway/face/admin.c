@@ -9,6 +9,7 @@
 #include "base/counter.h"
 #include "base/json_scan.h"
 #include "base/list.h"
+#include "gateway/brain.h"
 #include "gateway/face/host.h"
 #include "gateway/gateway.h"
 #include "gateway/health.h"
@@ -104,6 +105,12 @@ static void get_nodes(const struct gateway *g, struct admin_reply *r)
 {
     r->content_type = SLICE("application/json");
     (void)health_body(g->nodes, &r->body); /* a failure is sticky */
+}
+
+static void get_queue(const struct gateway *g, struct admin_reply *r)
+{
+    r->content_type = SLICE("application/json");
+    (void)brain_page(g->brain, g->nodes, &r->body); /* a failure is sticky */
 }
 
 /* --- what is waited for ----------------------------------------------------------------------- */
@@ -250,6 +257,7 @@ static const struct {
     {"/readyz", true, false, get_readyz, NULL},
     {"/metrics", false, false, get_metrics, NULL},
     {"/admin/nodes", false, false, get_nodes, NULL},
+    {"/admin/queue", false, false, get_queue, NULL},
     {"/admin/reload", false, true, NULL, post_reload},
     {"/admin/requests/", false, false, NULL, get_request},
 };
@@ -298,7 +306,7 @@ static size_t find_page(const struct gateway *g, const struct http_head *head,
         return PAGE_COUNT;
     }
     reply_text(r, 404,
-               "404 page not found; there are /healthz /readyz /metrics /admin/nodes "
+               "404 page not found; there are /healthz /readyz /metrics /admin/nodes /admin/queue "
                "/admin/reload /admin/requests/ID\n");
     return PAGE_COUNT;
 }

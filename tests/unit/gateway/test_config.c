@@ -143,7 +143,7 @@ static void test_everything_given(void **state)
                   "      - {name: X-Team, value: 'a b'}\n"
                   "      - {name: X-Empty, value: ''}\n"
                   "  - {url: 'unix:/run/vllm.sock', kind: openai, slots: unlimited}\n"
-                  "  - {url: 'http://[::1]:8000'}\n"
+                  "  - {url: 'http://[::1]:8000', slots: auto}\n"
                   "mcp: {listen: '0.0.0.0:9000'}\n"
                   "http: {listen: 'unix:/tmp/http.sock'}\n"
                   "admin: {listen: off}\n"
@@ -198,6 +198,7 @@ static void test_everything_given(void **state)
     assert_int_equal(c->keys[1].max_priority, PRIORITY_INTERACTIVE);
     assert_int_equal(c->nodes[0].slots, 4);
     assert_int_equal(c->nodes[1].slots, CONFIG_SLOTS_UNLIMITED);
+    assert_int_equal(c->nodes[2].slots, CONFIG_SLOTS_AUTO);
     assert_int_equal(c->queue_per_tenant, 5);
     assert_int_equal(c->queue_bytes, 1 << 20);
     assert_int_equal(c->cancel_grace_ms, 1000);
