@@ -41,12 +41,12 @@ static bool entry_init(struct route_entry *en, const struct config_route *from)
         terms.arms[i].model = slice_str(from->arms[i].model);
         terms.arms[i].weight = (uint32_t)from->arms[i].weight;
         terms.arms[i].shadow_percent = (uint32_t)from->arms[i].shadow;
-        en->models[i] = strdup(from->arms[i].model);
+        en->models[i] = slice_dup(slice_str(from->arms[i].model));
         if (en->models[i] == NULL) {
             return false;
         }
     }
-    en->name = strdup(from->name);
+    en->name = slice_dup(slice_str(from->name));
     en->window_ms = from->window_ms;
     model_route_init(&en->route, &terms);
     return en->name != NULL;

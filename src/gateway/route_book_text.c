@@ -140,6 +140,7 @@ static void restore_route(struct route_book *b, struct slice said)
     struct slice promoted = text_of(said, SLICE("promoted"));
     struct json_member arms, arm;
     struct json_walk w;
+    size_t at;
 
     if (en == NULL) {
         return;
@@ -150,8 +151,9 @@ static void restore_route(struct route_book *b, struct slice said)
             restore_arm(en, arm.value);
         }
     }
-    if (promoted.len > 0) {
-        en->route.promoted = route_entry_arm(en, promoted);
+    at = promoted.len == 0 ? MODEL_ROUTE_NO_ARM : route_entry_arm(en, promoted);
+    if (at != MODEL_ROUTE_NO_ARM && en->route.arms[at].shadow_percent == 0) {
+        en->route.promoted = at;
     }
 }
 

@@ -61,7 +61,7 @@ class Gateway:
         with open(self.error_path, "wb") as errors:
             self.process = subprocess.Popen([*command, *args], stdin=subprocess.DEVNULL, stderr=errors,
                                             stdout=subprocess.PIPE, preexec_fn=prepare,
-                                            env={**os.environ, **(env or {})})
+                                            env={**os.environ, "STATE_DIRECTORY": str(folder / "state"), **(env or {})})
         self.thread = threading.Thread(target=self.read_lines, daemon=True)
         self.thread.start()
         try:
