@@ -37,17 +37,37 @@ static void make_file(void)
     ASSERT(fd >= 0 && atexit(remove_file) == 0);
 }
 
-static void check_numbers(const struct config *c)
+/* Those of a section of `owner`; NULL: of the configuration itself. */
+static void check_numbers(const char *section, const void *owner)
 {
     for (size_t i = 0; i < CONFIG_ITEM_COUNT; i++) {
         const struct config_item *item = &config_items[i];
+        bool is_its =
+            section == NULL ? config_item_is_single(item) : strcmp(item->section, section) == 0;
 
-        if (item->type == CONFIG_TYPE_COUNT || item->type == CONFIG_TYPE_SIZE ||
-            item->type == CONFIG_TYPE_TIME) {
+        if (is_its && (item->type == CONFIG_TYPE_COUNT || item->type == CONFIG_TYPE_SIZE ||
+                       item->type == CONFIG_TYPE_TIME)) {
             uint64_t value;
 
-            memcpy(&value, (const char *)c + item->offset, sizeof(value));
+            memcpy(&value, (const char *)owner + item->offset, sizeof(value));
             ASSERT(value >= item->least && value <= item->most);
+        }
+    }
+}
+
+static void check_keys_and_routes(const struct config *c)
+{
+    for (size_t i = 0; i < c->key_count; i++) {
+        check_numbers("keys", &c->keys[i]);
+    }
+    for (size_t i = 0; i < c->route_count; i++) {
+        const struct config_route *r = &c->routes[i];
+
+        ASSERT(r->name != NULL && config_route_find(c, slice_str(r->name)) != NULL);
+        check_numbers("routes", r);
+        for (size_t k = 0; k < r->arm_count; k++) {
+            ASSERT(r->arms[k].model != NULL);
+            check_numbers("arms", &r->arms[k]);
         }
     }
 }
@@ -83,7 +103,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ASSERT(e.code < 0 && strncmp(e.text, path, strlen(path)) == 0);
         return 0;
     }
-    check_numbers(c);
+    check_numbers(NULL, c);
+    check_keys_and_routes(c);
     check_nodes(c);
     for (size_t i = 0; i < c->key_count; i++) {
         ASSERT(c->keys[i].name != NULL && c->keys[i].key[0] != '\0');
