@@ -154,6 +154,7 @@ static void evict(struct sched *s, struct runner *r, uint64_t now_us)
     r->resident = r->closed = false;
     r->options_known = false;
     r->evicted_us = now_us;
+    prefix_forget(s, r);
     runner_unsort(s, r);
     for (; l != NULL; l = line_list_next(&r->model->lines, l)) {
         line_try(s, l, 0);
@@ -258,7 +259,10 @@ void load_reported(struct sched *s, struct runner *r, bool seen, uint64_t contex
         return;
     }
     if (!seen) {
-        r->resident = r->resident && recent; /* it may have been asked just before */
+        if (r->resident && !recent) { /* else the node may have been asked just before */
+            r->resident = false;
+            prefix_forget(s, r);
+        }
         return;
     }
     if (!r->resident && !leaving(r, now_us)) {

@@ -130,6 +130,7 @@ void runner_release(struct sched *s, struct runner *r)
         return;
     }
     runner_unsort(s, r);
+    prefix_forget(s, r);
     node_runners_remove(&n->runners, r);
     model_runners_remove(&m->runners, r);
     slab_put(&s->runner_slab, r);

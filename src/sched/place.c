@@ -4,7 +4,9 @@
  * nodes. */
 #include "sched/sched_internal.h"
 
-static const double LOADING = 1e12; /* behind all that are resident */
+static const double LOADING = 1e12;    /* behind all that are resident */
+static const double LOAD_WEIGHT = 0.1; /* tokens computed anew for each of work that is avoided */
+static const double RECENT_US = 60e6;
 
 /* --- groups of runners that take the same requests --- */
 
@@ -133,25 +135,68 @@ static struct runner *first_but(struct group *g, uint64_t avoid_node)
     return second;
 }
 
-struct runner *place_choose(const struct sched *s, struct model *m, const struct sched_job *job,
-                            enum sched_why *why)
+bool place_wanted(const struct sched_job *job, const struct runner *r)
 {
-    struct node *last = job->prefer_node == 0 ? NULL : node_find(s, job->prefer_node);
-    struct runner *r = last == NULL ? NULL : runner_find(last, m), *best = NULL;
-    struct group *g;
+    return r->group != NULL && r->node->id != job->avoid_node && wanted(job, r->group);
+}
 
-    *why = SCHED_WHY_SESSION;
-    if (r != NULL && runner_heap_has(r) && wanted(job, r->group) && last->id != job->avoid_node) {
+/* The one that has most of the prompt, be it full or not. `tokens`: what need not be computed. */
+static struct runner *nearest(const struct sched *s, const struct model *m,
+                              const struct sched_job *job, double *tokens, enum sched_why *why)
+{
+    double prompt = job->prompt_tokens > 0 ? job->prompt_tokens : m->prompt_tokens + 1;
+    struct node *last = job->prefer_node == 0 ? NULL : node_find(s, job->prefer_node);
+    size_t depth;
+    struct runner *r = prefix_find(s, m, job, &depth);
+
+    if (r != NULL) {
+        *why = SCHED_WHY_PREFIX;
+        *tokens = prompt * (double)depth / (double)job->prefix_count;
         return r;
     }
-    for (g = group_list_first(&m->groups); g != NULL; g = group_list_next(&m->groups, g)) {
-        r = wanted(job, g) ? first_but(g, job->avoid_node) : NULL;
+    r = last == NULL ? NULL : runner_find(last, m);
+    *why = SCHED_WHY_SESSION;
+    *tokens = prompt;
+    return r != NULL && place_wanted(job, r) ? r : NULL;
+}
+
+static struct runner *least_loaded(const struct model *m, const struct sched_job *job)
+{
+    struct group *g = group_list_first(&m->groups);
+    struct runner *best = NULL;
+
+    for (; g != NULL; g = group_list_next(&m->groups, g)) {
+        struct runner *r = wanted(job, g) ? first_but(g, job->avoid_node) : NULL;
+
         if (r != NULL && (best == NULL || runner_before(r, best))) {
             best = r;
         }
     }
-    *why = m->runners.count == 1 ? SCHED_WHY_ONLY : SCHED_WHY_LEAST;
     return best;
+}
+
+struct runner *place_choose(const struct sched *s, struct model *m, const struct sched_job *job,
+                            enum sched_why *why, uint64_t *near_node)
+{
+    double tokens;
+    struct runner *near = nearest(s, m, job, &tokens, why), *least = least_loaded(m, job);
+
+    *near_node = near == NULL ? 0 : near->node->id;
+    if (near != NULL && runner_heap_has(near) && least != NULL &&
+        tokens >= LOAD_WEIGHT * ((double)near->outstanding - (double)least->outstanding)) {
+        return near;
+    }
+    *why = m->runners.count == 1 ? SCHED_WHY_ONLY : SCHED_WHY_LEAST;
+    return least;
+}
+
+/* A moving sum of a minute or so, for who has had least. */
+static void add_recent(struct runner *r, uint64_t work, uint64_t now_us)
+{
+    double passed_us = (double)(now_us - r->recent_us);
+
+    r->recent = r->recent * RECENT_US / (RECENT_US + passed_us) + (double)work;
+    r->recent_us = now_us;
 }
 
 void place_grant(struct sched *s, struct job *j, struct runner *r, enum sched_why why,
@@ -173,6 +218,11 @@ void place_grant(struct sched *s, struct job *j, struct runner *r, enum sched_wh
     r->node->running++;
     r->outstanding += j->work;
     s->running++;
+    add_recent(r, j->work, now_us);
+    if (j->prefix != NULL) {
+        prefix_note(s, r, j->prefix, j->prefix_count);
+        job_forget_prefix(s, j);
+    }
     slots_granted(r, j);
     runner_rekey(r);
 }
@@ -215,6 +265,7 @@ void place_fill(struct sched *s, struct runner *r, uint64_t now_us)
             queue_refuse(s, j, SCHED_TOO_LATE);
             continue;
         }
+        j = queue_nearer(j, r, now_us);
         queue_served(j, now_us);
         queue_remove(s, j);
         place_grant(s, j, r, r->loading ? SCHED_WHY_LOAD : SCHED_WHY_SLOT, now_us);

@@ -3,7 +3,10 @@
 
 #include <stdlib.h>
 
-enum { LIFTS_AT_ONCE = 2 }; /* more than one leaves the queue for each that is looked for */
+enum {
+    LIFTS_AT_ONCE = 2, /* more than one leaves the queue for each that is looked for */
+    NEAR_LOOKS = 8
+};
 
 static bool add_jobs(struct sched *s)
 {
@@ -46,8 +49,29 @@ struct job *job_get(struct sched *s)
     return j;
 }
 
+/* Where memory is out it has none. */
+void job_keep_prefix(struct sched *s, struct job *j, const struct sched_job *job)
+{
+    size_t count = job->prefix_count < SCHED_PREFIX_MAX ? job->prefix_count : SCHED_PREFIX_MAX;
+
+    j->prefix = count == 0 ? NULL : slab_get(&s->hashes_slab);
+    if (j->prefix != NULL) {
+        memcpy(j->prefix, job->prefix, count * sizeof(*job->prefix));
+        j->prefix_count = count;
+    }
+}
+
+void job_forget_prefix(struct sched *s, struct job *j)
+{
+    if (j->prefix != NULL) {
+        slab_put(&s->hashes_slab, j->prefix);
+        j->prefix = NULL;
+    }
+}
+
 void job_free(struct sched *s, struct job *j)
 {
+    job_forget_prefix(s, j);
     j->state = JOB_FREE;
     j->generation++;
     j->generation += j->generation == 0;
@@ -332,6 +356,24 @@ struct job *queue_first(struct sched *s, const struct runner *r, uint64_t now_us
         }
     }
     return best;
+}
+
+struct job *queue_nearer(struct job *first, const struct runner *r, uint64_t now_us)
+{
+    struct job *j = first;
+    uint64_t id = r->node->id;
+
+    if (first->near_node == 0 || first->near_node == id ||
+        (double)(now_us - first->arrived_us) > r->model->service_us) {
+        return first;
+    }
+    for (int i = 0; j != NULL && i < NEAR_LOOKS; i++) {
+        if (j->near_node == id && j->deadline_us == 0) {
+            return j;
+        }
+        j = flow_list_next(&first->flow->jobs, j);
+    }
+    return first;
 }
 
 bool line_waits_for(const struct runner *r)

@@ -39,8 +39,11 @@ struct sched *sched_new(const struct sched_limits *limits, uint64_t seed)
     slab_init(&s->group_slab, sizeof(struct group));
     slab_init(&s->model_slab, sizeof(struct model));
     slab_init(&s->node_slab, sizeof(struct node));
+    slab_init(&s->prefix_slab, sizeof(struct prefix));
+    slab_init(&s->hashes_slab, SCHED_PREFIX_MAX * sizeof(uint64_t));
     if (!map_init(&s->nodes, MAP_CHAINS) || !map_init(&s->models, MAP_CHAINS) ||
-        !map_init(&s->tenants, MAP_CHAINS) || !map_init(&s->accounts, MAP_CHAINS)) {
+        !map_init(&s->tenants, MAP_CHAINS) || !map_init(&s->accounts, MAP_CHAINS) ||
+        !map_init(&s->prefixes, MAP_CHAINS)) {
         sched_free(&s);
     }
     return s;
@@ -64,6 +67,7 @@ void sched_free(struct sched **s)
     map_fini(&old->models);
     map_fini(&old->tenants);
     map_fini(&old->accounts);
+    map_fini(&old->prefixes);
     slab_fini(&old->flow_slab);
     slab_fini(&old->line_slab);
     slab_fini(&old->tenant_slab);
@@ -72,6 +76,8 @@ void sched_free(struct sched **s)
     slab_fini(&old->group_slab);
     slab_fini(&old->model_slab);
     slab_fini(&old->node_slab);
+    slab_fini(&old->prefix_slab);
+    slab_fini(&old->hashes_slab);
     free(old);
 }
 
@@ -84,7 +90,7 @@ void sched_set_limits(struct sched *s, uint64_t now_us, const struct sched_limit
 /* --- arriving --- */
 
 static struct job *make_job(struct sched *s, const struct sched_job *job, struct account *a,
-                            uint64_t now_us)
+                            uint64_t near_node, uint64_t now_us)
 {
     struct job *j = job_get(s);
 
@@ -103,6 +109,8 @@ static struct job *make_job(struct sched *s, const struct sched_job *job, struct
     j->options = job->options;
     j->account = a;
     estimate_job(a->model, j);
+    job_keep_prefix(s, j, job);
+    j->near_node = near_node;
     account_arrives(s, a, job->weight);
     return j;
 }
@@ -133,7 +141,7 @@ static enum sched_verdict granted(struct job *j, struct sched_answer *out)
 }
 
 static enum sched_verdict wait(struct sched *s, struct model *m, struct account *a,
-                               const struct sched_job *job, uint64_t now_us,
+                               const struct sched_job *job, uint64_t near_node, uint64_t now_us,
                                struct sched_answer *out)
 {
     struct line *line;
@@ -143,7 +151,7 @@ static enum sched_verdict wait(struct sched *s, struct model *m, struct account 
         out->retry_after_us = estimate_retry_us(m);
         return SCHED_QUEUE_FULL;
     }
-    j = make_job(s, job, a, now_us);
+    j = make_job(s, job, a, near_node, now_us);
     if (j == NULL) {
         return SCHED_NO_MEMORY;
     }
@@ -178,13 +186,14 @@ static enum sched_verdict grant_or_wait(struct sched *s, struct model *m, struct
                                         struct sched_answer *out)
 {
     enum sched_why why;
-    struct runner *r = place_choose(s, m, job, &why);
+    uint64_t near_node;
+    struct runner *r = place_choose(s, m, job, &why, &near_node);
     struct job *j;
 
     if (r == NULL) {
-        return wait(s, m, a, job, now_us, out);
+        return wait(s, m, a, job, near_node, now_us, out);
     }
-    j = make_job(s, job, a, now_us);
+    j = make_job(s, job, a, near_node, now_us);
     if (j == NULL) {
         return SCHED_NO_MEMORY;
     }

@@ -36,7 +36,7 @@ struct sched_limits {
     uint64_t queue_jobs_all;   /* waiting, in all */
     uint64_t queue_bytes;      /* of what waits (sched_job.bytes), in all */
     uint64_t tenants;          /* remembered; the oldest idle one is forgotten for a new one */
-    uint64_t prefixes;         /* prompt prefixes remembered, per node */
+    uint64_t prefixes;         /* prompt prefixes remembered, per node and model */
     uint64_t min_resident_us;  /* a model that served so recently is not evicted ... */
     uint64_t max_load_wait_us; /* ... unless somebody has waited so long for a load to begin */
     uint64_t ageing_us;        /* waiting so long lifts a request by one class */

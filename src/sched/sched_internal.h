@@ -46,6 +46,9 @@ struct job {
     struct line *line;     /* waiting */
     struct runner *runner; /* granted */
     uint64_t options;
+    uint64_t *prefix; /* until the grant; NULL: none */
+    size_t prefix_count;
+    uint64_t near_node;   /* which has most of its prompt; 0: none */
     uint32_t limit_epoch; /* of the runner, at the grant */
     bool full, alone;     /* the runner, with this one; this one there */
 };
@@ -127,6 +130,16 @@ static inline bool line_before(const struct line *a, const struct line *b)
 }
 HEAP_DECLARE(line_heap, struct line, in_timers, line_before);
 
+/* That a runner has computed a prompt that begins so. */
+struct prefix {
+    struct map_link in_prefixes;
+    struct list_link in_runner;
+    struct runner *runner;
+    uint32_t uses; /* as the longest beginning that was known */
+};
+
+LIST_DECLARE(prefix_list, struct prefix, in_runner);
+
 struct runner {
     struct list_link in_node, in_model;
     struct heap_link in_group;
@@ -145,8 +158,11 @@ struct runner {
     uint32_t running;
     uint64_t outstanding; /* estimated work of what runs */
     uint64_t served;
-    double work_us; /* as the model's, here */
-    double key;     /* of its place in the group */
+    double work_us;              /* as the model's, here */
+    struct prefix_list prefixes; /* the least recently used first */
+    double recent;               /* work granted in the last minute or so */
+    uint64_t recent_us;
+    double key; /* of its place in the group */
     /* slots.c */
     uint32_t limit, limit_epoch; /* 0: the first one */
     uint32_t samples;            /* of this window */
@@ -161,7 +177,7 @@ LIST_DECLARE(model_runners, struct runner, in_model);
 
 static inline bool runner_before(const struct runner *a, const struct runner *b)
 {
-    return a->key != b->key ? a->key < b->key : a->used_us < b->used_us;
+    return a->key != b->key ? a->key < b->key : a->recent < b->recent;
 }
 HEAP_DECLARE(runner_heap, struct runner, in_group, runner_before);
 
@@ -223,11 +239,11 @@ LIST_DECLARE(reopen_list, struct node, in_reopen);
 struct sched {
     struct sched_limits limits;
     uint64_t seed;
-    struct map nodes, models, tenants, accounts;
+    struct map nodes, models, tenants, accounts, prefixes;
     struct node_list all_nodes;
     uint64_t epoch; /* of what nodes serve */
     struct slab flow_slab, line_slab, tenant_slab, account_slab, runner_slab, group_slab;
-    struct slab model_slab, node_slab;
+    struct slab model_slab, node_slab, prefix_slab, hashes_slab;
     struct job **job_pages;
     size_t job_page_count;
     struct flow_list free_jobs;
@@ -246,6 +262,8 @@ static inline struct slice model_name(const struct model *m)
 /* queue.c: requests and where they wait. */
 struct job *job_get(struct sched *s); /* NULL: out of memory */
 void job_free(struct sched *s, struct job *j);
+void job_keep_prefix(struct sched *s, struct job *j, const struct sched_job *job);
+void job_forget_prefix(struct sched *s, struct job *j);
 struct job *job_find(const struct sched *s, uint64_t ticket); /* NULL: it has ended */
 static inline uint64_t job_ticket(const struct job *j)
 {
@@ -260,6 +278,8 @@ void queue_served(struct job *j, uint64_t now_us);
 void queue_remove(struct sched *s, struct job *j);
 /* The one whose turn it is on this runner; NULL: none waits for it. */
 struct job *queue_first(struct sched *s, const struct runner *r, uint64_t now_us);
+/* In place of the first, one of the same flow whose prompt this runner has most of. */
+struct job *queue_nearer(struct job *first, const struct runner *r, uint64_t now_us);
 /* The same of one line. */
 struct job *line_first(struct sched *s, struct line *line, uint64_t now_us);
 void line_try(struct sched *s, struct line *line, uint64_t try_us);
@@ -302,7 +322,8 @@ void runner_unsort(struct sched *s, struct runner *r);
 void runner_rekey(struct runner *r); /* its load or its slots changed */
 /* NULL: none that takes it has a slot free. */
 struct runner *place_choose(const struct sched *s, struct model *m, const struct sched_job *job,
-                            enum sched_why *why);
+                            enum sched_why *why, uint64_t *near_node);
+bool place_wanted(const struct sched_job *job, const struct runner *r); /* it takes such */
 void place_grant(struct sched *s, struct job *j, struct runner *r, enum sched_why why,
                  uint64_t now_us);
 /* Settles what it is charged. */
@@ -320,6 +341,13 @@ double estimate_load(const struct runner *r); /* how long what it has will take 
 size_t estimate_position(const struct job *j);
 uint64_t estimate_eta_us(const struct job *j, uint64_t now_us);
 uint64_t estimate_retry_us(const struct model *m); /* until one of those that wait is let in */
+
+/* prefix.c: who has what of a prompt. */
+void prefix_note(struct sched *s, struct runner *r, const uint64_t *hashes, size_t count);
+void prefix_forget(struct sched *s, struct runner *r); /* all that it has */
+/* The one that has most of it, and how many of its hashes; NULL: none, or so has everybody. */
+struct runner *prefix_find(const struct sched *s, const struct model *m,
+                           const struct sched_job *job, size_t *depth);
 
 /* slots.c: how many at once. */
 uint32_t slots_of(const struct runner *r); /* SCHED_SLOTS_UNLIMITED */
