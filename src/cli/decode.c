@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/decode_capture.h"
@@ -192,8 +193,12 @@ static int read_frames(struct decode *d, struct slice input, struct err *e)
 
 static int read_input(const struct decode *d, struct buf *input)
 {
-    int error = cli_input_file(d->path, SIZE_MAX, input);
+    int error;
 
+    if (d->path == NULL && isatty(STDIN_FILENO)) {
+        (void)fputs("digits of frames, such as 01 01 00 00...; Ctrl-D ends them\n", stderr);
+    }
+    error = cli_input_file(d->path, SIZE_MAX, input);
     if (error != 0) {
         cli_error("%s: %s", d->path == NULL ? "standard input" : d->path, strerror(error));
     }

@@ -12,6 +12,7 @@ import pytest
 from capture import RAW, SYN, Capture
 from http_bytes import DEADLINE_S
 from mcp_client import HEARTBEAT, REQUEST, RESPONSE, encode
+from terminal import Terminal
 
 BIN = os.path.abspath(os.environ.get("MCPGATE_BIN", "build/asan/mcpgate"))
 HELLO, WELCOME, ACK, CREDIT, CANCEL, GOAWAY, CHUNK = range(0x10, 0x17)
@@ -27,6 +28,14 @@ def decode(*args, stdin=b"", status=0):
     assert run.returncode == status, run
     assert bool(run.stderr) <= bool(status), run
     return run.stdout.decode().splitlines(), run.stderr.decode()
+
+
+def test_on_a_terminal_it_says_what_it_waits_for():
+    with Terminal([BIN, "decode"], dict(os.environ)) as terminal:
+        terminal.expect("digits of frames, such as 01 01 00 00...; Ctrl-D ends them\n")
+        terminal.type(ASK.hex() + "\n\x04")
+        terminal.expect("REQUEST")
+        assert terminal.wait() == 0
 
 
 def lines(stdin, *args, status=0):
