@@ -7,7 +7,7 @@ import pytest
 from gateway import Gateway
 from http_bytes import ask, wait_until
 from mcp_client import McpClient
-from node import CLOSE, HANG, answer, ndjson
+from node import CLOSE, HANG, Gate, answer, ndjson
 from ollama_node import OllamaNode, generate_parts
 from openai_node import OpenaiNode, payload
 from sim import Sim
@@ -75,6 +75,15 @@ def test_a_session_of_mcp_keeps_the_route(gateway, node, mcp):
         assert mcp.ask({"prompt": "p"}, session)[-1]["model"] == first == node.requests[-1].json()["model"]
         arms.add(first)
     assert arms == {"a:v1", "a:v2"}
+
+
+def test_a_session_of_http_keeps_its_arm(gateway):
+    def spoken(session):
+        return ask(gateway.http, "POST", "/api/generate", {"model": "of-sessions", "prompt": "p"},
+                   [("X-Mcpgate-Session", session)]).get("X-Mcpgate-Model")
+    arms = {session: spoken(session) for session in map(str, range(30))}
+    assert set(arms.values()) == {"a:v1", "a:v2"}
+    assert all(spoken(session) == arm for session, arm in arms.items())
 
 
 def test_with_keys_each_has_its_arm():
@@ -169,6 +178,24 @@ def test_a_node_that_is_down_is_passed_over():
             assert (response.status, response.get("X-Mcpgate-Model")) == (200, "b")
             assert gateway.access()[-1]["code"] == "ok"
     first.kill()
+
+
+def test_a_full_queue_is_passed_over():
+    gate = Gate()
+    with OllamaNode("a:latest") as first, OllamaNode("b:latest") as second:
+        config = {"nodes": [{"url": first.url, "slots": 1}, {"url": second.url}], "queue": {"per_tenant": 1},
+                  "routes": {"r": {"arms": [{"model": "a"}], "fallback": ["b"]}}}
+        with Gateway(config=config) as gateway, McpClient(gateway.mcp) as client:
+            first.always("/api/generate", lambda request: [gate, *first.answers_of(request)])
+            client.request(1, {"model": "a", "prompt": "p"})
+            first.wait_request("/api/generate")
+            client.request(2, {"model": "a", "prompt": "p"})
+            gateway.wait_metric('mcpgate_queue_waiting', 1)
+            response = generate(gateway, "r")
+            assert (response.status, response.get("X-Mcpgate-Model")) == (200, "b")
+            assert gateway.metric('mcpgate_route_fallbacks_total{reason="queue_full"}') == 1
+            gate.open()
+            assert client.parts(1)[-1].json()["model"] == client.parts(2)[-1].json()["model"] == "a"
 
 
 # --- pins -----------------------------------------------------------------------------------------

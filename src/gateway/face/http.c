@@ -23,6 +23,7 @@
 #include "http/parse/url.h"
 #include "node/poll.h"
 #include "obs/access_log.h"
+#include "sched/route.h"
 
 enum {
     HEAD_TIMEOUT_MS = 30000,
@@ -175,6 +176,8 @@ static bool keep_head(struct http_exchange *h, const struct http_head *head, str
             x->headers[x->header_count++].value = keep(&at, from->value);
         } else if (slice_eq_case(from->name, SLICE("x-mcpgate-trace"))) {
             x->wants_timing = x->sub->config->server_timing != CONFIG_TIMING_OFF;
+        } else if (slice_eq_case(from->name, SLICE("x-mcpgate-session"))) {
+            x->session_hash = model_route_key(from->value);
         }
     }
     /* There is room for one that the client did not send. */
