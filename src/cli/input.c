@@ -58,7 +58,8 @@ static int read_all(FILE *f, size_t max_bytes, struct buf *out)
         errno = 0;
         n = fread(at, 1, READ_BYTES, f);
         buf_commit(out, n);
-    } while (n > 0 && buf_len(out) <= max_bytes);
+        /* Fewer are the end; behind it a terminal would be read again. */
+    } while (n == READ_BYTES && buf_len(out) <= max_bytes);
     if (buf_len(out) > max_bytes) {
         return EFBIG;
     }
