@@ -99,8 +99,8 @@ static bool may_join(const struct exchange *x)
 /* As forward.c has it. */
 static struct slice model_of(const struct exchange *x)
 {
-    if (buf_len(&x->routed_model) > 0) {
-        return buf_slice(&x->routed_model);
+    if (exchange_routed_model(x).len > 0) {
+        return exchange_routed_model(x);
     }
     return buf_len(&x->inherited_model) > 0 ? buf_slice(&x->inherited_model) : (struct slice){0};
 }

@@ -51,6 +51,23 @@ struct exchange *exchange_new(struct sub *sub, enum exchange_face face,
     return x;
 }
 
+struct exchange_extra *exchange_extra(struct exchange *x)
+{
+    if (x->extra == NULL) {
+        x->extra = block_get_zeroed(sizeof(*x->extra));
+    }
+    return x->extra;
+}
+
+static void extra_free(struct exchange_extra *extra)
+{
+    buf_fini(&extra->asked_model);
+    buf_fini(&extra->routed_model);
+    buf_fini(&extra->pinned_options);
+    buf_fini(&extra->ignored);
+    block_put(extra, sizeof(*extra));
+}
+
 static void exchange_destroy(void *ptr)
 {
     struct exchange *x = ptr;
@@ -59,12 +76,11 @@ static void exchange_destroy(void *ptr)
     buf_fini(&x->key);
     buf_fini(&x->body);
     buf_fini(&x->model);
-    buf_fini(&x->asked_model);
-    buf_fini(&x->routed_model);
     buf_fini(&x->inherited_model);
     buf_fini(&x->inherited_options);
-    buf_fini(&x->pinned_options);
-    buf_fini(&x->ignored);
+    if (x->extra != NULL) {
+        extra_free(x->extra);
+    }
     buf_fini(&x->http);
     block_put(x->headers, x->headers_bytes);
     openai_call_free(&x->openai);

@@ -71,6 +71,17 @@ struct exchange_sink {
     void (*drained)(void *owner);
 };
 
+/* What few requests have: those for a route, and those that are changed on their way. */
+struct exchange_extra {
+    struct buf asked_model;    /* what the client called it, where that is a route; else empty */
+    struct buf routed_model;   /* then JSON text of `model` */
+    struct buf pinned_options; /* JSON text that was spliced in instead of its own */
+    struct buf ignored;        /* names of members that its node does not read */
+    uint64_t route_id;         /* whose arm is to be told of the end; 0: none */
+    uint8_t route_arm;
+    uint8_t fallbacks; /* of the route's that were tried */
+};
+
 enum { EXCHANGE_MAGIC = 0x65786368, EXCHANGE_ID_MAX = REQUEST_ID_MAX };
 
 struct exchange {
@@ -96,13 +107,9 @@ struct exchange {
     bool body_is_json;            /* `request` is valid */
     bool retrieves;               /* GET /v1/models/MODEL: `model` is set */
     struct buf model;             /* unescaped; empty: none */
-    struct buf asked_model;       /* what the client called it, where that is a route; else empty */
-    struct buf routed_model;      /* then JSON text of `model` */
     uint64_t session_hash;        /* tells sessions of clients apart; 0: of none */
     struct buf inherited_model;   /* JSON text to splice in as model; empty: none */
     struct buf inherited_options; /* JSON text; empty: none */
-    struct buf ignored;           /* names of members that its node does not read */
-    struct buf pinned_options;    /* JSON text that was spliced in instead; empty: none */
     uint64_t prefer_node_id;      /* the session's last; 0: none */
     enum priority priority;
     bool has_deadline;
@@ -151,9 +158,7 @@ struct exchange {
     struct nodes_refresh refresh;
     bool refreshing;
     bool refreshed;
-    uint64_t route_id; /* whose arm is to be told of the end; 0: none */
-    uint8_t route_arm;
-    uint8_t fallbacks; /* of the route's that were tried */
+    struct exchange_extra *extra; /* a block; NULL: nothing of it */
     struct node_call *call;
     struct openai_call *openai;
     struct openai_assembly *assembly;
@@ -184,6 +189,21 @@ struct exchange {
 };
 
 LIST_DECLARE(exchange_list, struct exchange, link);
+
+/* What the client called the model, and the JSON text of what is asked instead, where that is a
+ * route; else empty. */
+static inline struct slice exchange_asked_model(const struct exchange *x)
+{
+    return x->extra == NULL ? SLICE("") : buf_slice(&x->extra->asked_model);
+}
+
+static inline struct slice exchange_routed_model(const struct exchange *x)
+{
+    return x->extra == NULL ? SLICE("") : buf_slice(&x->extra->routed_model);
+}
+
+/* Made where there is none yet; NULL: out of memory. */
+struct exchange_extra *exchange_extra(struct exchange *x);
 
 /* NULL: out of memory. Counted as running from here on. `peer` may be NULL. */
 struct exchange *exchange_new(struct sub *sub, enum exchange_face face,

@@ -17,8 +17,8 @@
 /* What is spliced in as the model; NULL: what is there stays. */
 static struct slice model_edit(const struct exchange *x)
 {
-    if (buf_len(&x->routed_model) > 0) {
-        return buf_slice(&x->routed_model);
+    if (exchange_routed_model(x).len > 0) {
+        return exchange_routed_model(x);
     }
     return buf_len(&x->inherited_model) > 0 ? buf_slice(&x->inherited_model) : (struct slice){0};
 }
@@ -26,22 +26,29 @@ static struct slice model_edit(const struct exchange *x)
 /* MCP_OK where it may go on. */
 static int note_ignored(struct exchange *x, const struct node *n, struct err *e)
 {
-    struct slice names;
+    struct exchange_extra *extra;
+    struct buf names = {0};
+    bool ok;
 
     if (n->kind != NODE_KIND_OLLAMA || !x->relay_any_kind || !x->body_is_json || x->inner) {
         return MCP_OK;
     }
-    buf_clear(&x->ignored);
-    if (!ignored_names(url_target_path(x->path), buf_slice(&x->body), &x->ignored)) {
+    ok = ignored_names(url_target_path(x->path), buf_slice(&x->body), &names);
+    if (ok && buf_len(&names) == 0) {
+        return MCP_OK; /* nearly always */
+    }
+    extra = ok ? exchange_extra(x) : NULL;
+    if (extra == NULL) {
+        buf_fini(&names);
         return err_set(e, MCP_ENOMEM, "out of memory");
     }
-    names = buf_slice(&x->ignored);
-    if (names.len > 0 && x->sub->config->strict) {
+    buf_move(&extra->ignored, &names);
+    if (x->sub->config->strict) {
         counter_add(COUNTER_IGNORED_REFUSED, 1);
         return err_set(e, MCP_EBAD_REQUEST, "an Ollama would ignore: %.*s",
-                       SLICE_ARG(slice_first(names, 200)));
+                       SLICE_ARG(slice_first(buf_slice(&extra->ignored), 200)));
     }
-    counter_add(COUNTER_IGNORED, names.len > 0);
+    counter_add(COUNTER_IGNORED, 1);
     return MCP_OK;
 }
 

@@ -62,6 +62,7 @@ int pins_apply(struct exchange *x, const struct node *n, struct request_edits *e
     const struct json_member *own = &x->request.members[REQUEST_OPTIONS];
     struct slice given = buf_slice(&x->inherited_options);
     const struct config_model *model;
+    struct exchange_extra *extra;
     struct pins pins;
 
     if (x->sub->config->model_count == 0 || n->kind != NODE_KIND_OLLAMA || !x->body_is_json ||
@@ -79,11 +80,15 @@ int pins_apply(struct exchange *x, const struct node *n, struct request_edits *e
         }
     }
     pins = pins_of(&model->pin);
-    buf_clear(&x->pinned_options);
-    if (!write_options(&pins, given, &x->pinned_options)) {
+    extra = exchange_extra(x);
+    if (extra == NULL) {
         return MCP_ENOMEM;
     }
-    edits->options = buf_slice(&x->pinned_options);
+    buf_clear(&extra->pinned_options);
+    if (!write_options(&pins, given, &extra->pinned_options)) {
+        return MCP_ENOMEM;
+    }
+    edits->options = buf_slice(&extra->pinned_options);
     edits->options_replace = true;
     return MCP_OK;
 }

@@ -74,8 +74,9 @@ static bool copy(struct exchange *x, const struct exchange *of, struct slice mod
     x->deadline_ms = of->deadline_ms;
     slice_copy(slice_str(of->key_name), x->key_name, sizeof(x->key_name));
     slice_copy(slice_str(of->client), x->client, sizeof(x->client));
-    if ((!x->native && !copy_head(x, of)) || !buf_append(&x->body, buf_slice(&of->body)) ||
-        !buf_append(&x->model, model) || !json_append_string(&x->routed_model, model) ||
+    if (exchange_extra(x) == NULL || (!x->native && !copy_head(x, of)) ||
+        !buf_append(&x->body, buf_slice(&of->body)) || !buf_append(&x->model, model) ||
+        !json_append_string(&x->extra->routed_model, model) ||
         !buf_append(&x->inherited_options, buf_slice(&of->inherited_options)) ||
         !exchange_account_body(x)) {
         return false;
@@ -104,8 +105,8 @@ void route_shadow_start(const struct exchange *of, uint64_t route_id, size_t arm
         return;
     }
     counter_add(COUNTER_SHADOWS, 1);
-    x->route_id = route_id;
-    x->route_arm = (uint8_t)arm;
+    x->extra->route_id = route_id;
+    x->extra->route_arm = (uint8_t)arm;
     exchange_start(x);
 }
 

@@ -13,7 +13,7 @@
 
 static const struct config_route *route_of(const struct exchange *x)
 {
-    return config_route_find(x->sub->config, buf_slice(&x->asked_model));
+    return config_route_find(x->sub->config, exchange_asked_model(x));
 }
 
 /* --- the model -------------------------------------------------------------------------------- */
@@ -33,8 +33,8 @@ static uint64_t sticky_key(const struct exchange *x, enum config_sticky sticky)
 static bool ask_model(struct exchange *x, struct slice model)
 {
     buf_clear(&x->model);
-    buf_clear(&x->routed_model);
-    return buf_append(&x->model, model) && json_append_string(&x->routed_model, model);
+    buf_clear(&x->extra->routed_model);
+    return buf_append(&x->model, model) && json_append_string(&x->extra->routed_model, model);
 }
 
 static void copy_to(const struct exchange *x, uint64_t route_id, size_t arm)
@@ -51,15 +51,18 @@ static bool pick(struct exchange *x, const struct config_route *route)
 {
     struct route_pick picked = {0};
     struct buf model = {0};
-    bool ok = route_book_pick(x->sub->routes, route->name, sticky_key(x, route->sticky),
+    bool ok = exchange_extra(x) != NULL &&
+              route_book_pick(x->sub->routes, route->name, sticky_key(x, route->sticky),
                               model_route_key(slice_str(x->id)), &picked, &model);
 
-    buf_move(&x->asked_model, &x->model);
-    ok = ok && ask_model(x, buf_slice(&model));
+    if (ok) {
+        buf_move(&x->extra->asked_model, &x->model);
+        ok = ask_model(x, buf_slice(&model));
+    }
     buf_fini(&model);
     if (ok && op_is_inference(x->op)) {
-        x->route_id = picked.id;
-        x->route_arm = (uint8_t)picked.arm;
+        x->extra->route_id = picked.id;
+        x->extra->route_arm = (uint8_t)picked.arm;
     }
     if (ok) {
         trace_number(x, TRACE_ROUTED, picked.arm);
@@ -146,12 +149,12 @@ static bool has_next(const struct exchange *x)
 {
     const struct config_route *route;
 
-    if (buf_len(&x->asked_model) == 0 || x->bytes_out > 0 || x->over || x->refused ||
+    if (exchange_asked_model(x).len == 0 || x->bytes_out > 0 || x->over || x->refused ||
         !x->body_is_json) {
         return false;
     }
     route = route_of(x);
-    return route != NULL && x->fallbacks < route->fallback_count;
+    return route != NULL && x->extra->fallbacks < route->fallback_count;
 }
 
 /* What its arm did with this request, once. */
@@ -165,8 +168,8 @@ static void tell_arm(struct exchange *x, bool failed)
         o.last_part_us = now_us - x->sent_us;
         o.parts = x->parts;
     }
-    route_book_ended(x->sub->routes, now_us, x->route_id, x->route_arm, &o);
-    x->route_id = 0;
+    route_book_ended(x->sub->routes, now_us, x->extra->route_id, x->extra->route_arm, &o);
+    x->extra->route_id = 0;
 }
 
 /* `code`: MCP_ETOO_LARGE for more than the model's context. */
@@ -178,12 +181,12 @@ static bool fall_back(struct exchange *x, int code)
         return false;
     }
     route = route_of(x);
-    if (x->route_id != 0) {
+    if (x->extra->route_id != 0) {
         tell_arm(x, code != MCP_EQUEUE_FULL && code != MCP_ETOO_LARGE);
     }
-    trace_number(x, TRACE_FALLS_BACK, x->fallbacks);
+    trace_number(x, TRACE_FALLS_BACK, x->extra->fallbacks);
     counter_add(counter_of(code), 1);
-    if (!ask_model(x, slice_str(route->fallback[x->fallbacks++]))) {
+    if (!ask_model(x, slice_str(route->fallback[x->extra->fallbacks++]))) {
         return false; /* it stays the error that it was */
     }
     x->refreshed = false;
@@ -251,7 +254,7 @@ static bool says_nothing(const struct exchange *x)
 
 void route_note_end(struct exchange *x)
 {
-    if (x->route_id != 0 && !says_nothing(x)) {
+    if (x->extra != NULL && x->extra->route_id != 0 && !says_nothing(x)) {
         tell_arm(x, x->result_code != MCP_OK || x->node_status >= 400 || x->saw_error);
     }
 }

@@ -182,7 +182,7 @@ static void fill(struct trace_record *record, const struct exchange *x, uint64_t
     record->op = (uint8_t)x->op;
     slice_copy(slice_str(x->id), record->id, sizeof(record->id));
     slice_copy(buf_slice(&x->model), record->model, sizeof(record->model));
-    slice_copy(buf_slice(&x->asked_model), record->route, sizeof(record->route));
+    slice_copy(exchange_asked_model(x), record->route, sizeof(record->route));
     slice_copy(x->text_is_nodes ? SLICE("") : slice_str(x->result_text), record->text,
                sizeof(record->text));
 }

@@ -143,13 +143,13 @@ static size_t own_headers(const struct http_exchange *h, struct http_header *hea
     size_t count = 1 + origin_headers(h->origin, headers + 1);
 
     headers[0] = (struct http_header){SLICE("X-Request-Id"), id_of(h)};
-    if (buf_len(&h->exchange->asked_model) > 0) {
+    if (exchange_asked_model(h->exchange).len > 0) {
         headers[count++] =
             (struct http_header){SLICE("X-Mcpgate-Model"), buf_slice(&h->exchange->model)};
     }
-    if (buf_len(&h->exchange->ignored) > 0) {
-        headers[count++] =
-            (struct http_header){SLICE("X-Mcpgate-Ignored"), buf_slice(&h->exchange->ignored)};
+    if (h->exchange->extra != NULL && buf_len(&h->exchange->extra->ignored) > 0) {
+        headers[count++] = (struct http_header){SLICE("X-Mcpgate-Ignored"),
+                                                buf_slice(&h->exchange->extra->ignored)};
     }
     if (h->exchange->wants_timing) {
         headers[count++] =

@@ -181,7 +181,8 @@ static void set_inherited(struct mcp_exchange *m, const struct exchange *x)
     };
 
     if (buf_len(&x->inherited_model) == 0) {
-        own.model = buf_slice(buf_len(&x->asked_model) > 0 ? &x->asked_model : &x->model);
+        own.model =
+            exchange_asked_model(x).len > 0 ? exchange_asked_model(x) : buf_slice(&x->model);
     }
     if (mcp_request_gives_options(&x->request)) {
         own.options = x->request.members[REQUEST_OPTIONS].value;
