@@ -13,7 +13,16 @@
 #include "client/io/address.h"
 #include "http/parse/message.h"
 
-enum { ANSWER_S = 5, READ_BYTES = 1 << 14, STATUS_BAD = 400, STATUS_NO_PAGE = 404 };
+enum {
+    ANSWER_S = 5,
+    READ_BYTES = 1 << 14,
+    STATUS_BAD = 400,
+    STATUS_UNAUTHORIZED = 401,
+    STATUS_NO_PAGE = 404,
+    OPTION_ADMIN = 0x100,
+    OPTION_KEY,
+    OPTION_JSON
+};
 
 #define EXPECTED "--admin takes the address of admin.listen, 127.0.0.1:6060 by default"
 
@@ -32,6 +41,50 @@ void cli_admin_defaults(struct cli_admin *a)
         .key = from_environment("MCPGATE_KEY", NULL),
     };
 }
+
+/* --- the options ------------------------------------------------------------------------------ */
+
+static const struct argp_option options[] = {
+    {"admin", OPTION_ADMIN, "ADDR", 0,
+     "The gateway's admin listener: host:port or unix:PATH (MCPGATE_ADMIN, else 127.0.0.1:6060)",
+     90},
+    {"key", OPTION_KEY, "KEY", 0, "The key to show (MCPGATE_KEY)", 90},
+    {"json", OPTION_JSON, NULL, 0, "Print the answer as JSON", 90},
+    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
+    {0},
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct cli_admin *a = state->input;
+
+    switch (key) {
+    case ARGP_KEY_INIT:
+        cli_parse_init(state);
+        cli_admin_defaults(a);
+        return 0;
+    case OPTION_ADMIN:
+        a->address = arg;
+        a->address_from = "--admin";
+        return 0;
+    case OPTION_KEY:
+        a->key = arg;
+        return 0;
+    case OPTION_JSON:
+        a->json = true;
+        return 0;
+    case 'h':
+        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp admin_argp = {.options = options, .parser = parse};
+const struct argp_child cli_admin_children[] = {{&admin_argp, 0, NULL, 0}, {0}};
+
+/* --- the page --------------------------------------------------------------------------------- */
 
 static int say_unreached(const char *text)
 {
@@ -108,16 +161,21 @@ static bool write_all(int fd, struct slice bytes)
     return true;
 }
 
-static bool send_request(int fd, const struct cli_admin *a, const char *path)
+static bool send_request(int fd, const struct cli_admin *a, const char *method, const char *path,
+                         struct slice json)
 {
     struct buf out = {0};
     bool ok;
 
-    buf_printf(&out, "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", path);
+    buf_printf(&out, "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", method, path);
+    if (json.len > 0) {
+        buf_printf(&out, "Content-Type: application/json\r\nContent-Length: %zu\r\n", json.len);
+    }
     if (a->key != NULL) {
         buf_printf(&out, "Authorization: Bearer %s\r\n", a->key);
     }
     buf_append(&out, SLICE("\r\n"));
+    buf_append(&out, json);
     if (buf_failed(&out)) {
         cli_no_memory();
     }
@@ -179,7 +237,26 @@ static void read_answer(int fd, unsigned *status, struct buf *body, struct err *
     http_parser_free(&p);
 }
 
+int cli_admin_refused(const struct cli_admin *a, unsigned status, struct slice error)
+{
+    if (status == STATUS_UNAUTHORIZED) {
+        cli_error("unauthorized: %s",
+                  a->key == NULL ? "give a key with --key or MCPGATE_KEY" : "the key is not valid");
+    } else if (error.len > 0) {
+        cli_error("%.*s", SLICE_ARG(error));
+    } else {
+        cli_error("%s answers with status %u", a->address, status);
+    }
+    return CLI_EXIT_FAILED;
+}
+
 int cli_admin_get(const struct cli_admin *a, const char *path, unsigned *status, struct buf *body)
+{
+    return cli_admin_ask(a, "GET", path, SLICE(""), status, body);
+}
+
+int cli_admin_ask(const struct cli_admin *a, const char *method, const char *path,
+                  struct slice json, unsigned *status, struct buf *body)
 {
     struct err e = {0};
     int fd = -1;
@@ -189,7 +266,7 @@ int cli_admin_get(const struct cli_admin *a, const char *path, unsigned *status,
         return rc;
     }
     *status = 0;
-    if (send_request(fd, a, path)) {
+    if (send_request(fd, a, method, path, json)) {
         read_answer(fd, status, body, &e);
     } else {
         (void)err_set(&e, MCP_ECLOSED, "%s", strerror(errno));

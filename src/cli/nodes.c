@@ -6,6 +6,8 @@
 #include "cli/conn.h"
 #include "cli/text.h"
 
+enum { DIGEST_SHOWN = 12 };
+
 struct nodes {
     struct cli_common common;
     bool deep;
@@ -48,17 +50,42 @@ static bool any_failed(yyjson_val *nodes)
     return false;
 }
 
+static void add_number(struct cli_table *table, bool known, uint64_t number)
+{
+    char text[CLI_FORMAT_MAX];
+
+    (void)snprintf(text, sizeof(text), "%" PRIu64, number);
+    cli_table_add(table, known ? slice_str(text) : SLICE("-"));
+}
+
+/* "up", or what people made of one that is: "cordoned", "drained", "warming". */
+static struct slice state_of(yyjson_val *node, bool up)
+{
+    struct slice state = cli_member_text(node, "state");
+    struct slice service = cli_member_text(node, "service");
+
+    if (state.len == 0) {
+        state = up ? SLICE("up") : SLICE("down");
+    }
+    if (!up || service.len == 0 || slice_eq(service, SLICE("serving"))) {
+        return state;
+    }
+    if (slice_eq(service, SLICE("cordoned")) && yyjson_is_true(yyjson_obj_get(node, "drained"))) {
+        return SLICE("drained");
+    }
+    return service;
+}
+
 static void add_node(struct cli_table *table, yyjson_val *node, bool with_error)
 {
-    char models[CLI_FORMAT_MAX];
-    struct slice state = cli_member_text(node, "state");
     bool up = yyjson_is_true(yyjson_obj_get(node, "up"));
 
-    (void)snprintf(models, sizeof(models), "%zu", yyjson_arr_size(yyjson_obj_get(node, "models")));
     cli_table_add(table, cli_member_text(node, "name"));
-    cli_table_add(table, state.len > 0 ? state : up ? SLICE("up") : SLICE("down"));
+    cli_table_add(table, state_of(node, up));
     cli_table_add(table, up ? cli_member_text(node, "kind") : SLICE("-"));
-    cli_table_add(table, up ? slice_str(models) : SLICE("-"));
+    add_number(table, up, yyjson_arr_size(yyjson_obj_get(node, "models")));
+    add_number(table, up, yyjson_arr_size(yyjson_obj_get(node, "resident")));
+    add_number(table, true, cli_member_uint(node, "running"));
     if (with_error) {
         cli_table_add(table, cli_member_text(node, "error"));
     }
@@ -67,7 +94,7 @@ static void add_node(struct cli_table *table, yyjson_val *node, bool with_error)
 static void print_table(yyjson_val *nodes)
 {
     bool with_error = any_failed(nodes);
-    struct cli_table table = {.columns = with_error ? 5 : 4};
+    struct cli_table table = {.columns = with_error ? 7 : 6};
     yyjson_val *node;
     size_t i, count;
 
@@ -75,6 +102,8 @@ static void print_table(yyjson_val *nodes)
     cli_table_add(&table, SLICE("STATE"));
     cli_table_add(&table, SLICE("KIND"));
     cli_table_add(&table, SLICE("MODELS"));
+    cli_table_add(&table, SLICE("LOADED"));
+    cli_table_add(&table, SLICE("RUNNING"));
     if (with_error) {
         cli_table_add(&table, SLICE("ERROR"));
     }
@@ -83,6 +112,30 @@ static void print_table(yyjson_val *nodes)
         add_node(&table, node, with_error);
     }
     cli_table_print(&table);
+}
+
+/* Models that are not the same everywhere. */
+static void print_drift(yyjson_val *drift)
+{
+    yyjson_val *model, *at;
+    size_t i, k, count;
+
+    yyjson_arr_foreach(drift, i, count, model)
+    {
+        yyjson_val *digests = yyjson_obj_get(model, "digests");
+        size_t digest_count;
+
+        (void)printf("\n%sdrift%s    ", cli_style(stdout, CLI_RED), cli_style(stdout, CLI_PLAIN));
+        cli_put(stdout, cli_member_text(model, "model"));
+        yyjson_arr_foreach(digests, k, digest_count, at)
+        {
+            (void)fputs(k == 0 ? ": " : ", ", stdout);
+            cli_put(stdout, slice_first(cli_member_text(at, "digest"), DIGEST_SHOWN));
+            (void)fputs(" on ", stdout);
+            cli_put(stdout, cli_member_text(at, "node"));
+        }
+    }
+    (void)fputs(yyjson_arr_size(drift) > 0 ? "\n" : "", stdout);
 }
 
 /* What --deep has found. */
@@ -114,6 +167,7 @@ static void print_health(yyjson_val *part)
     struct slice status = cli_member_text(part, "status");
 
     print_table(yyjson_obj_get(part, "nodes"));
+    print_drift(yyjson_obj_get(part, "drift"));
     (void)printf("\ngateway  %s%.*s%s\n",
                  cli_style(stdout, slice_eq(status, SLICE("ok")) ? CLI_GREEN : CLI_RED),
                  SLICE_ARG(status), cli_style(stdout, CLI_PLAIN));

@@ -12,24 +12,13 @@
 #include "cli/text.h"
 #include "gateway/request_id.h"
 
-enum { OPTION_ADMIN = 0x100, OPTION_KEY, OPTION_JSON, STATUS_OK = 200, STATUS_UNAUTHORIZED = 401 };
+enum { STATUS_OK = 200 };
 
 #define PATH "/admin/requests/"
 
 struct why {
     struct cli_admin admin;
     const char *id;
-    bool json;
-};
-
-static const struct argp_option options[] = {
-    {"admin", OPTION_ADMIN, "ADDR", 0,
-     "The gateway's admin listener: host:port or unix:PATH (MCPGATE_ADMIN, else 127.0.0.1:6060)",
-     90},
-    {"key", OPTION_KEY, "KEY", 0, "The key to show (MCPGATE_KEY)", 90},
-    {"json", OPTION_JSON, NULL, 0, "Print the answer as JSON", 90},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
-    {0},
 };
 
 static error_t parse_why(int key, char *arg, struct argp_state *state)
@@ -38,21 +27,7 @@ static error_t parse_why(int key, char *arg, struct argp_state *state)
 
     switch (key) {
     case ARGP_KEY_INIT:
-        cli_parse_init(state);
-        cli_admin_defaults(&w->admin);
-        return 0;
-    case OPTION_ADMIN:
-        w->admin.address = arg;
-        w->admin.address_from = "--admin";
-        return 0;
-    case OPTION_KEY:
-        w->admin.key = arg;
-        return 0;
-    case OPTION_JSON:
-        w->json = true;
-        return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
+        state->child_inputs[0] = &w->admin;
         return 0;
     case ARGP_KEY_ARG:
         if (state->arg_num > 0 || !request_id_is_fine(slice_str(arg))) {
@@ -144,19 +119,6 @@ static void print_requests(yyjson_val *requests)
     }
 }
 
-static int say_refused(const struct why *w, unsigned status, struct slice error)
-{
-    if (status == STATUS_UNAUTHORIZED) {
-        cli_error("unauthorized: %s", w->admin.key == NULL ? "give a key with --key or MCPGATE_KEY"
-                                                           : "the key is not valid");
-    } else if (error.len > 0) {
-        cli_error("%.*s", SLICE_ARG(error));
-    } else {
-        cli_error("%s answers with status %u", w->admin.address, status);
-    }
-    return CLI_EXIT_FAILED;
-}
-
 static int show(const struct why *w, unsigned status, struct slice body)
 {
     yyjson_doc *doc = yyjson_read(body.ptr, body.len, YYJSON_READ_NOFLAG);
@@ -165,8 +127,8 @@ static int show(const struct why *w, unsigned status, struct slice body)
     int rc = CLI_EXIT_OK;
 
     if (status != STATUS_OK || !yyjson_is_arr(requests)) {
-        rc = say_refused(w, status, cli_member_text(root, "error"));
-    } else if (w->json) {
+        rc = cli_admin_refused(&w->admin, status, cli_member_text(root, "error"));
+    } else if (w->admin.json) {
         cli_put(stdout, body);
     } else {
         print_requests(requests);
@@ -176,8 +138,8 @@ static int show(const struct why *w, unsigned status, struct slice body)
 }
 
 const struct argp cli_why_argp = {
-    .options = options,
     .parser = parse_why,
+    .children = cli_admin_children,
     .args_doc = "ID",
     .doc = "Tells what was decided about the request of that id (X-Request-Id, or `id` in the "
            "access log), and when, in milliseconds since it arrived.",

@@ -117,7 +117,8 @@ int config_set_values(struct config_load *l, const char *section, char *const *v
     for (size_t i = 0; i < CONFIG_ITEM_COUNT; i++) {
         const struct config_item *item = &config_items[i];
         bool here =
-            section == NULL ? config_item_is_single(item) : strcmp(item->section, section) == 0;
+            item->type != CONFIG_TYPE_MODELS &&
+            (section == NULL ? config_item_is_single(item) : strcmp(item->section, section) == 0);
         char key[2 * CONFIG_KEY_MAX];
 
         if (!here || values[i] == NULL) {
@@ -177,9 +178,36 @@ static int set_headers(struct config_load *l, struct config_node *node,
     return MCP_OK;
 }
 
+static int set_resident(struct config_load *l, struct config_node *node,
+                        const struct config_yaml_entry *from, const char *prefix)
+{
+    char *const *names = config_yaml_list(from, CONFIG_ITEM_NODE_RESIDENT);
+    size_t count = from->count[CONFIG_ITEM_NODE_RESIDENT];
+
+    if (count == 0) {
+        return MCP_OK;
+    }
+    node->resident = config_alloc(l, count, sizeof(char *));
+    for (size_t i = 0; node->resident != NULL && i < count; i++) {
+        char key[CONFIG_KEY_MAX];
+
+        if (names[i][0] == '\0') {
+            (void)snprintf(key, sizeof(key), "%s.resident[%zu]", prefix, i);
+            return config_fail(l, key, "expected the name of a model");
+        }
+        node->resident[i] = config_copy(l, names[i]);
+        if (node->resident[i] == NULL) {
+            return MCP_ENOMEM;
+        }
+        node->resident_count++;
+    }
+    return node->resident == NULL ? MCP_ENOMEM : MCP_OK;
+}
+
 static int add_node(struct config_load *l, const struct config_yaml_entry *from, const char *prefix)
 {
     struct config_node *node = &l->c->nodes[l->c->node_count++];
+    int rc;
 
     if (from->value[CONFIG_ITEM_NODE_API_KEY] != NULL &&
         from->value[CONFIG_ITEM_NODE_API_KEY_FILE] != NULL) {
@@ -191,7 +219,11 @@ static int add_node(struct config_load *l, const struct config_yaml_entry *from,
     if (node->url == NULL) {
         return config_fail(l, prefix, "the key 'url' is missing");
     }
-    return from->header_count == 0 ? MCP_OK : set_headers(l, node, from, prefix);
+    rc = set_resident(l, node, from, prefix);
+    if (rc != MCP_OK || from->header_count == 0) {
+        return rc;
+    }
+    return set_headers(l, node, from, prefix);
 }
 
 static int add_file_nodes(struct config_load *l, const struct config_yaml_values *values)
@@ -397,13 +429,17 @@ static void free_secret(char *secret)
     }
 }
 
-static void free_node(struct config_node *node)
+void config_node_fini(struct config_node *node)
 {
     for (size_t i = 0; i < node->header_count; i++) {
         free(node->headers[i].name);
         free_secret(node->headers[i].value);
     }
     free(node->headers);
+    for (size_t i = 0; i < node->resident_count; i++) {
+        free(node->resident[i]);
+    }
+    free(node->resident);
     free(node->url);
     free(node->name);
     free_secret(node->api_key);
@@ -412,7 +448,7 @@ static void free_node(struct config_node *node)
 static void config_free(struct config *c)
 {
     for (size_t i = 0; i < c->node_count; i++) {
-        free_node(&c->nodes[i]);
+        config_node_fini(&c->nodes[i]);
     }
     for (size_t i = 0; i < c->key_count; i++) {
         free(c->keys[i].name);
@@ -431,6 +467,7 @@ static void config_free(struct config *c)
     free(c->warnings);
     free(c->access_log);
     free(c->origins);
+    free(c->state_dir);
     free(c);
 }
 

@@ -29,6 +29,8 @@ enum config_kind { CONFIG_KIND_AUTO, CONFIG_KIND_OLLAMA, CONFIG_KIND_OPENAI };
 /* Of `nodes.slots`. */
 enum { CONFIG_SLOTS_UNLIMITED = 0, CONFIG_SLOTS_AUTO = -1 };
 
+struct url;
+
 struct config_header {
     char *name;
     char *value;
@@ -41,6 +43,8 @@ struct config_node {
     char *api_key; /* sent as Authorization: Bearer; read from api_key_file; NULL: none */
     struct config_header *headers;
     size_t header_count;
+    char **resident; /* models to be kept in its memory */
+    size_t resident_count;
     int64_t slots; /* how many, or one of CONFIG_SLOTS_ */
 };
 
@@ -98,6 +102,7 @@ struct config {
     char *http_listen;  /* 127.0.0.1:11435 */
     char *admin_listen; /* 127.0.0.1:6060 */
     char *origins;      /* see origin.h; NULL */
+    char *state_dir;    /* NULL: see state_file.h */
     bool strict;        /* see ignored.h */
     struct config_key *keys;
     size_t key_count;
@@ -165,6 +170,9 @@ struct config_args {
  * the only reference. */
 struct config *config_load(const struct config_args *args, struct err *e);
 struct config *config_ref(struct config *c);
+/* What a node without a name is called. NULL: out of memory. */
+char *config_node_name(const struct url *u);
+void config_node_fini(struct config_node *n);
 void config_unref(struct config **c);
 
 /* The route that a model's name means, with ":latest" or without; NULL: none. */

@@ -22,6 +22,16 @@ static bool same_headers(const struct config_node *a, const struct config_node *
     return a->header_count == b->header_count;
 }
 
+static bool same_texts(char *const *a, size_t a_count, char *const *b, size_t b_count)
+{
+    for (size_t i = 0; i < a_count && i < b_count; i++) {
+        if (strcmp(a[i], b[i]) != 0) {
+            return false;
+        }
+    }
+    return a_count == b_count;
+}
+
 static bool same_nodes(const struct config *a, const struct config *b)
 {
     for (size_t i = 0; i < a->node_count && i < b->node_count; i++) {
@@ -29,7 +39,9 @@ static bool same_nodes(const struct config *a, const struct config *b)
         const struct config_node *y = &b->nodes[i];
 
         if (!same_text(x->url, y->url) || x->kind != y->kind || !same_text(x->name, y->name) ||
-            !same_text(x->api_key, y->api_key) || x->slots != y->slots || !same_headers(x, y)) {
+            !same_text(x->api_key, y->api_key) || x->slots != y->slots ||
+            !same_texts(x->resident, x->resident_count, y->resident, y->resident_count) ||
+            !same_headers(x, y)) {
             return false;
         }
     }
@@ -84,7 +96,8 @@ static bool same_value(const struct config_item *item, const struct config *a,
 static bool is_at_start(const struct config_item *item)
 {
     return item->type == CONFIG_TYPE_ADDRESS || strcmp(item->section, "reactor") == 0 ||
-           item == &config_items[CONFIG_ITEM_TRACE_REQUESTS];
+           item == &config_items[CONFIG_ITEM_TRACE_REQUESTS] ||
+           item == &config_items[CONFIG_ITEM_STATE_DIR];
 }
 
 static void append_name(struct buf *names, const char *section, const char *key)

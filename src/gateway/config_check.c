@@ -82,7 +82,7 @@ static bool node_addr(const struct url *u, struct addr *a)
 }
 
 /* NULL: out of memory. */
-static char *default_name(const struct url *u)
+char *config_node_name(const struct url *u)
 {
     char *name = NULL;
     int rc;
@@ -106,7 +106,7 @@ static int check_node(const struct config_load *l, struct config_node *node, con
         return MCP_EARGUMENT; /* cannot be: config_item_set has parsed it */
     }
     if (node->name == NULL) {
-        node->name = default_name(&u);
+        node->name = config_node_name(&u);
         if (node->name == NULL) {
             return err_set(l->e, MCP_ENOMEM, "out of memory");
         }

@@ -126,6 +126,10 @@ static const char *expected_form(enum config_type type)
         return "auto, on or off";
     case CONFIG_TYPE_MODE:
         return "main-sub or single";
+    case CONFIG_TYPE_MODELS:
+        return "a list of models";
+    case CONFIG_TYPE_PATH:
+        return "a path";
     case CONFIG_TYPE_MODEL:
         return "a model's name";
     case CONFIG_TYPE_OPTION:
@@ -449,6 +453,20 @@ static int set_log(const struct config_item *item, char **member, const char *te
     return rc;
 }
 
+static int set_path(const struct config_item *item, char **member, const char *text,
+                    const char *dir, struct err *e)
+{
+    char *path = path_from(dir, text);
+    int rc;
+
+    if (path == NULL) {
+        return err_set(e, MCP_ENOMEM, "out of memory");
+    }
+    rc = set_checked(item, member, path, text[0] != '\0', e);
+    free(path);
+    return rc;
+}
+
 bool config_item_is_single(const struct config_item *item)
 {
     return strcmp(item->section, "nodes") != 0 && strcmp(item->section, "headers") != 0 &&
@@ -501,6 +519,10 @@ int config_item_set(const struct config_item *item, void *owner, const char *tex
         return set_checked(item, member, text, text[0] == '\0' || is_printable(text, ' '), e);
     case CONFIG_TYPE_LOG:
         return set_log(item, member, text, dir, e);
+    case CONFIG_TYPE_MODELS:
+        break; /* a list, not a text: config.c */
+    case CONFIG_TYPE_PATH:
+        return set_path(item, member, text, dir, e);
     case CONFIG_TYPE_NAME:
         return set_checked(item, member, text,
                            strlen(text) <= NAME_MAX_BYTES && is_printable(text, '!'), e);

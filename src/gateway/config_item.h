@@ -23,10 +23,12 @@ enum config_type {
     CONFIG_TYPE_LEVEL,        /* enum log_level */
     CONFIG_TYPE_LOG,          /* char *; NULL for "stderr" */
     CONFIG_TYPE_MODE,         /* enum config_mode */
+    CONFIG_TYPE_MODELS,       /* char **, and how many in the member behind it */
     CONFIG_TYPE_MODEL,        /* char * */
     CONFIG_TYPE_NAME,         /* char * */
     CONFIG_TYPE_OPTION,       /* char *, JSON */
     CONFIG_TYPE_ORIGINS,      /* char * */
+    CONFIG_TYPE_PATH,         /* char * */
     CONFIG_TYPE_QUEUE,        /* enum config_queue */
     CONFIG_TYPE_SECRET,       /* char * */
     CONFIG_TYPE_SECRET_FILE,  /* char *, what the file holds */

@@ -19,7 +19,7 @@
 enum {
     FILE_MAX_BYTES = 1 << 20,
     DEPTH_MAX = 8,
-    SECTIONS = 10,
+    SECTIONS = 11,
     SECTION_KEYS_MAX = 12,
     PATH_MAX_BYTES = 160,
     FILE_SHOWN = 80
@@ -49,8 +49,9 @@ struct schema {
     cyaml_schema_value_t root;
 };
 
-static const char *const sections[SECTIONS] = {"mcp",   "http",  "admin",    "reactor", "limits",
-                                               "queue", "batch", "timeouts", "log",     "trace"};
+static const char *const sections[SECTIONS] = {"mcp",    "http",  "admin", "reactor",
+                                               "limits", "queue", "batch", "timeouts",
+                                               "log",    "trace", "state"};
 
 struct config_yaml {
     char *shown; /* the end of the path: in a long one it says more, and the error must fit */
@@ -64,17 +65,38 @@ struct config_yaml {
 
 /* --- the schema ------------------------------------------------------------------------------- */
 
-/* The keys of `section` as fields of a structure that has its values at `offset`. */
-static size_t add_items(cyaml_schema_field_t *fields, const char *section, size_t offset)
+/* A list of texts. */
+static cyaml_schema_field_t texts_field(const struct schema *s, size_t item)
+{
+    return (cyaml_schema_field_t){
+        .key = config_items[item].key,
+        .data_offset = (uint32_t)(item * sizeof(char *)),
+        .count_offset =
+            (uint32_t)(offsetof(struct config_yaml_entry, count) + item * sizeof(unsigned)),
+        .count_size = sizeof(unsigned),
+        .value = {.type = CYAML_SEQUENCE,
+                  .flags = (enum cyaml_flag)(CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL),
+                  .data_size = sizeof(char *),
+                  .sequence = {.entry = &s->text_entry, .min = 1, .max = CYAML_UNLIMITED}},
+    };
+}
+
+/* The keys of `section` as fields of a structure that has its values at its
+ * beginning. */
+static size_t add_items(const struct schema *s, cyaml_schema_field_t *fields, const char *section)
 {
     size_t count = 0;
 
     for (size_t i = 0; i < CONFIG_ITEM_COUNT; i++) {
         if (strcmp(config_items[i].section, section) == 0) {
             ASSERT(count < SECTION_KEYS_MAX);
+            if (config_items[i].type == CONFIG_TYPE_MODELS) {
+                fields[count++] = texts_field(s, i);
+                continue;
+            }
             fields[count++] = (cyaml_schema_field_t){
                 .key = config_items[i].key,
-                .data_offset = (uint32_t)(offset + i * sizeof(char *)),
+                .data_offset = (uint32_t)(i * sizeof(char *)),
                 .value = {CYAML_VALUE_STRING(CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, char, 0,
                                              CYAML_UNLIMITED)},
             };
@@ -111,13 +133,11 @@ static cyaml_schema_value_t mapping(enum cyaml_flag flags, size_t size,
 
 static void make_route(struct schema *s)
 {
-    size_t count = add_items(s->route, "routes", offsetof(struct config_yaml_entry, value));
+    size_t count = add_items(s, s->route, "routes");
 
     ASSERT(count + 2 <= SECTION_KEYS_MAX);
-    (void)add_items(s->arm, "arms", offsetof(struct config_yaml_entry, value));
+    (void)add_items(s, s->arm, "arms");
     s->arm_entry = mapping(CYAML_FLAG_DEFAULT, sizeof(struct config_yaml_entry), s->arm);
-    s->text_entry =
-        (cyaml_schema_value_t){CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 0, CYAML_UNLIMITED)};
     s->route[count++] = list_field("arms", &s->arm_entry, offsetof(struct config_yaml_entry, arms),
                                    offsetof(struct config_yaml_entry, arm_count));
     s->route[count] =
@@ -127,7 +147,7 @@ static void make_route(struct schema *s)
 
 static void make_model(struct schema *s)
 {
-    (void)add_items(s->pin, "pin", offsetof(struct config_yaml_entry, value));
+    (void)add_items(s, s->pin, "pin");
     /* At the offset 0, as sections are below. */
     s->model[0] = (cyaml_schema_field_t){
         .key = "pin",
@@ -162,16 +182,18 @@ static void make_schema(struct config_yaml *y)
     struct schema *s = &y->schema;
     size_t top = 0, count;
 
+    s->text_entry =
+        (cyaml_schema_value_t){CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 0, CYAML_UNLIMITED)};
     make_route(s);
     make_model(s);
-    (void)add_items(s->header, "headers", offsetof(struct config_yaml_entry, value));
+    (void)add_items(s, s->header, "headers");
     s->header_entry = mapping(CYAML_FLAG_DEFAULT, sizeof(struct config_yaml_entry), s->header);
-    count = add_items(s->node, "nodes", offsetof(struct config_yaml_entry, value));
+    count = add_items(s, s->node, "nodes");
     s->node[count] =
         list_field("headers", &s->header_entry, offsetof(struct config_yaml_entry, headers),
                    offsetof(struct config_yaml_entry, header_count));
     s->node_entry = mapping(CYAML_FLAG_DEFAULT, sizeof(struct config_yaml_entry), s->node);
-    (void)add_items(s->key, "keys", offsetof(struct config_yaml_entry, value));
+    (void)add_items(s, s->key, "keys");
     s->key_entry = mapping(CYAML_FLAG_DEFAULT, sizeof(struct config_yaml_entry), s->key);
 
     s->top[top++] = (cyaml_schema_field_t){
@@ -182,7 +204,7 @@ static void make_schema(struct config_yaml *y)
     s->top[top++] = list_field("nodes", &s->node_entry, offsetof(struct config_yaml_values, nodes),
                                offsetof(struct config_yaml_values, node_count));
     for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {
-        (void)add_items(s->sections[i], sections[i], offsetof(struct config_yaml_values, value));
+        (void)add_items(s, s->sections[i], sections[i]);
         /* At the offset 0: the fields of a section lie in the whole. */
         s->top[top++] = (cyaml_schema_field_t){
             .key = sections[i],
@@ -199,7 +221,15 @@ static void make_schema(struct config_yaml *y)
     s->root = mapping(CYAML_FLAG_POINTER, sizeof(struct config_yaml_values), s->top);
 }
 
-/* Which of the fields the path begins with; names may hold what separates the parts of a path. */
+/* A line of the table: a text, or a list of texts. */
+static bool is_value(const cyaml_schema_value_t *at)
+{
+    return at->type == CYAML_STRING ||
+           (at->type == CYAML_SEQUENCE && at->sequence.entry->type == CYAML_STRING);
+}
+
+/* Which of the fields the path begins with; names may hold what separates the
+ * parts of a path. */
 static const cyaml_schema_field_t *find_field(const cyaml_schema_field_t *fields, const char *path)
 {
     const cyaml_schema_field_t *found = NULL;
@@ -244,8 +274,9 @@ static const cyaml_schema_value_t *find_schema(const struct schema *s, const cha
                 return NULL;
             }
             at = &f->value;
-            *item =
-                at->type == CYAML_STRING ? &config_items[f->data_offset / sizeof(char *)] : NULL;
+            *item = is_value(at) && f->data_offset / sizeof(char *) < CONFIG_ITEM_COUNT
+                        ? &config_items[f->data_offset / sizeof(char *)]
+                        : NULL;
             path += strlen(f->key);
         }
         path += *path == '.';
@@ -280,7 +311,10 @@ static void append_expected(struct buf *text, const cyaml_schema_value_t *schema
 {
     char expected[CONFIG_EXPECTED_MAX];
 
-    if (schema->type == CYAML_MAPPING && schema->mapping.fields->key == NULL) {
+    if (item != NULL) {
+        config_item_expected(item, expected);
+        (void)buf_printf(text, "expected %s", expected);
+    } else if (schema->type == CYAML_MAPPING && schema->mapping.fields->key == NULL) {
         (void)buf_append_str(text, "expected names, and keys below each");
     } else if (schema->type == CYAML_MAPPING) {
         (void)buf_append_str(text, "expected keys below it: ");
@@ -290,9 +324,6 @@ static void append_expected(struct buf *text, const cyaml_schema_value_t *schema
     } else if (schema->type == CYAML_SEQUENCE) {
         (void)buf_append_str(text, "expected a list of entries with the keys ");
         append_keys(text, schema->sequence.entry);
-    } else if (item != NULL) {
-        config_item_expected(item, expected);
-        (void)buf_printf(text, "expected %s", expected);
     } else {
         (void)buf_append_str(text, "expected a name");
     }

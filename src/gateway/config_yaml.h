@@ -10,9 +10,12 @@
 #include "base/err.h"
 #include "gateway/config_item.h"
 
-/* Values are indexed by enum config_item_id; NULL: not given. Only those of the own section. */
+/* Values are indexed by enum config_item_id; NULL: not given. Only those of the
+ * own section. Those that are lists are config_yaml_list's. */
 struct config_yaml_entry {
     char *value[CONFIG_ITEM_COUNT];
+    unsigned count[CONFIG_ITEM_COUNT]; /* of those that are lists; right behind
+                                          the values */
     struct config_yaml_entry *headers; /* of a node */
     unsigned header_count;
     struct config_yaml_entry *arms; /* of a route */
@@ -23,6 +26,7 @@ struct config_yaml_entry {
 
 struct config_yaml_values {
     char *value[CONFIG_ITEM_COUNT];
+    unsigned count[CONFIG_ITEM_COUNT];
     struct config_yaml_entry node; /* `node:` */
     struct config_yaml_entry *nodes;
     unsigned node_count;
@@ -32,6 +36,13 @@ struct config_yaml_values {
     struct config_yaml_entry *routes;
     struct config_yaml_entry *models;
 };
+
+/* The texts of a value that is a list. */
+static inline char *const *config_yaml_list(const struct config_yaml_entry *e,
+                                            enum config_item_id item)
+{
+    return (char *const *)(const void *)e->value[item];
+}
 
 struct config_yaml;
 

@@ -13,6 +13,7 @@
 #include "gateway/banner.h"
 #include "gateway/brain.h"
 #include "gateway/face/admin.h"
+#include "gateway/fleet.h"
 #include "gateway/reload.h"
 #include "gateway/route_book.h"
 #include "gateway/sub_thread.h"
@@ -53,6 +54,7 @@ static void on_node_changed(void *owner, struct node *n)
 {
     struct gateway *g = owner;
 
+    fleet_node_changed(g->fleet, n);
     if (!g->banner_due) {
         log_node_state(n);
     } else if (nodes_all_polled(g->nodes)) {
@@ -84,85 +86,15 @@ static void make_instance(struct gateway *g)
     }
 }
 
-/* What the registry is told; texts are the configuration's. */
-struct node_list {
-    struct node_options *options; /* one for each node */
-    struct http_header *headers;  /* of all */
-};
-
-static bool node_list_make(struct node_list *l, const struct config *c)
-{
-    static const enum node_kind kinds[] = {[CONFIG_KIND_AUTO] = NODE_KIND_UNKNOWN,
-                                           [CONFIG_KIND_OLLAMA] = NODE_KIND_OLLAMA,
-                                           [CONFIG_KIND_OPENAI] = NODE_KIND_OPENAI};
-    struct http_header *header;
-    size_t headers = 1;
-
-    for (size_t i = 0; i < c->node_count; i++) {
-        headers += c->nodes[i].header_count;
-    }
-    l->options = calloc(c->node_count + 1, sizeof(*l->options));
-    l->headers = calloc(headers, sizeof(*l->headers));
-    if (l->options == NULL || l->headers == NULL) {
-        return false;
-    }
-    header = l->headers;
-    for (size_t i = 0; i < c->node_count; i++) {
-        const struct config_node *n = &c->nodes[i];
-
-        l->options[i] = (struct node_options){
-            .url = n->url,
-            .kind = kinds[n->kind],
-            .name = n->name,
-            .api_key = n->api_key,
-            .headers = header,
-            .header_count = n->header_count,
-        };
-        for (size_t k = 0; k < n->header_count; k++) {
-            *header++ =
-                (struct http_header){slice_str(n->headers[k].name), slice_str(n->headers[k].value)};
-        }
-    }
-    return true;
-}
-
-static void node_list_fini(struct node_list *l)
-{
-    free(l->options);
-    free(l->headers);
-}
-
-static struct node_limits node_limits(const struct config *c)
-{
-    return (struct node_limits){
-        .connect_timeout_ms = c->connect_timeout_ms,
-        .first_byte_timeout_ms = c->first_byte_timeout_ms,
-        .idle_timeout_ms = c->idle_timeout_ms,
-        .pool_idle = (size_t)c->pool_idle,
-        .pool_idle_ms = c->pool_idle_ms,
-    };
-}
-
-static int use_nodes(struct gateway *g, const struct config *c, struct err *e)
-{
-    const struct node_limits limits = node_limits(c);
-    struct node_list list;
-    int rv = node_list_make(&list, c)
-                 ? nodes_configure(g->nodes, list.options, c->node_count, &limits, e)
-                 : err_set(e, MCP_ENOMEM, "out of memory");
-
-    node_list_fini(&list);
-    return rv;
-}
-
 static int make_nodes(struct gateway *g, struct err *e)
 {
-    const struct node_limits limits = node_limits(g->config);
+    static const struct node_limits none = {0}; /* until the fleet has given it nodes */
 
     g->brain = brain_new(g->loop, g->config);
-    g->nodes = nodes_new(g->loop, &limits, g->instance, on_node_changed, g);
+    g->nodes = nodes_new(g->loop, &none, g->instance, on_node_changed, g);
     nodes_watch(g->nodes, on_node_news, g);
-    return use_nodes(g, g->config, e);
+    g->fleet = fleet_new(g->nodes, g->config, e);
+    return g->fleet == NULL ? e->code : fleet_use(g->fleet, g->config, e);
 }
 
 /* --- listening -------------------------------------------------------------------------------- */
@@ -353,6 +285,7 @@ void gateway_close(struct gateway *g)
     acceptor_free(&g->mcp);
     free_subs(g);
     trace_asks_free(g);
+    fleet_free(&g->fleet);
     nodes_free(&g->nodes);
     brain_free(&g->brain);
     reload_free(&g->reload);
@@ -403,7 +336,7 @@ int gateway_use(struct gateway *g, struct config *config, struct buf *changed, s
     if (routes == NULL) {
         (void)err_set(e, MCP_ENOMEM, "out of memory");
     }
-    if (routes == NULL || use_nodes(g, config, e) != MCP_OK) {
+    if (routes == NULL || fleet_use(g->fleet, config, e) != MCP_OK) {
         access_log_drop(&log);
         route_set_free(&routes);
         return e->code;

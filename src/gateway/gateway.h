@@ -19,6 +19,7 @@
 struct acceptor;
 struct admin_face;
 struct brain;
+struct fleet;
 struct reload;
 struct route_book;
 struct sub_thread;
@@ -30,6 +31,7 @@ struct gateway {
     struct loop *loop;
     struct config *config;
     struct nodes *nodes;
+    struct fleet *fleet;      /* says which nodes those are */
     struct counters counters; /* of the main reactor's thread */
     struct body_memory bodies;
     struct brain *brain;

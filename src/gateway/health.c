@@ -3,6 +3,7 @@
 
 #include "base/json_scan.h"
 #include "base/version.h"
+#include "gateway/cluster.h"
 #include "node/registry.h"
 
 const char *health_status(struct nodes *nodes)
@@ -21,12 +22,13 @@ static void append_member(struct buf *out, const char *key, const char *value)
     json_append_string(out, slice_str(value));
 }
 
-static void append_node(struct buf *out, const struct node *n)
+void health_node(const struct nodes *nodes, const struct node *n, struct buf *out)
 {
     buf_append_str(out, "{\"name\":");
     json_append_string(out, slice_str(n->spec->name));
     buf_printf(out, ",\"up\":%s", n->state == NODE_UP ? "true" : "false");
     append_member(out, "state", node_state_name(n->state));
+    append_member(out, "service", node_service_name(n->service));
     append_member(out, "kind", node_kind_name(n->kind));
     append_member(out, "url", n->spec->url);
     append_member(out, "version", n->version);
@@ -36,7 +38,14 @@ static void append_node(struct buf *out, const struct node *n)
         json_append_string(out,
                            slice_of(n->catalogue.models[i].name, n->catalogue.models[i].name_len));
     }
-    buf_printf(out, "],\"running\":%zu", node_calls_everywhere(n));
+    buf_append_str(out, "],\"resident\":[");
+    for (size_t i = 0; i < n->residency.count; i++) {
+        buf_append_str(out, i == 0 ? "" : ",");
+        json_append_string(out,
+                           slice_of(n->residency.models[i].name, n->residency.models[i].name_len));
+    }
+    buf_printf(out, "],\"running\":%zu,\"drained\":%s", node_calls_everywhere(n),
+               nodes_drained(nodes, n) ? "true" : "false");
     append_member(out, "error", n->why_down);
     buf_append_byte(out, '}');
 }
@@ -47,7 +56,9 @@ bool health_body(struct nodes *nodes, struct buf *out)
                health_status(nodes));
     for (size_t i = 0; i < nodes_count(nodes); i++) {
         buf_append_str(out, i == 0 ? "" : ",");
-        append_node(out, nodes_at(nodes, i));
+        health_node(nodes, nodes_at(nodes, i), out);
     }
-    return buf_append_str(out, "]}");
+    buf_append_str(out, "],\"drift\":");
+    cluster_drift(nodes, out);
+    return buf_append_byte(out, '}');
 }

@@ -7,11 +7,16 @@
 
 #include "base/buf.h"
 
+struct node;
 struct nodes;
 
 /* "ok": every node is up; "degraded": some are; "down": none is. */
 const char *health_status(struct nodes *nodes);
-/* {"status","version","nodes":[{"name","up","kind","url","version","models","error"}]} */
+/* {"status","version","nodes":[...],"drift":[...]} (cluster.h) */
 bool health_body(struct nodes *nodes, struct buf *out);
+
+/* {"name","up","state","service","kind","url","version","models","resident","running","drained",
+ * "error"}; a failure is sticky. */
+void health_node(const struct nodes *nodes, const struct node *n, struct buf *out);
 
 #endif

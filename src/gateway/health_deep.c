@@ -74,7 +74,7 @@ static const struct catalogue_model *any_model(const struct sub *sub)
     for (size_t i = 0; i < nodes_count(sub->nodes); i++) {
         const struct node *n = nodes_at(sub->nodes, i);
 
-        for (size_t k = 0; n->state == NODE_UP && k < n->catalogue.count; k++) {
+        for (size_t k = 0; node_takes_work(n) && k < n->catalogue.count; k++) {
             if (n->catalogue.models[k].completes) {
                 return &n->catalogue.models[k];
             }

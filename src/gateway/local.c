@@ -3,10 +3,12 @@
 
 #include <stdio.h>
 
+#include "gateway/cluster.h"
 #include "gateway/exchange.h"
 #include "gateway/health.h"
 #include "gateway/health_deep.h"
 #include "gateway/sub.h"
+#include "http/parse/url.h"
 
 bool local_translates(enum op op)
 {
@@ -48,10 +50,66 @@ void local_give(struct exchange *x, const struct buf *answer)
     }
 }
 
+/* --- lists of all nodes ----------------------------------------------------------------------- */
+
+/* GET /v1/models is no operation of its own. */
+static bool lists_v1(const struct exchange *x)
+{
+    return x->op == OP_NONE && x->relay_any_kind && slice_eq(x->method, SLICE("GET")) &&
+           slice_eq(url_target_path(x->path), SLICE("/v1/models"));
+}
+
+/* One node speaks for itself, as does the error where none is up. */
+static bool is_list(const struct exchange *x)
+{
+    return (x->op == OP_LIST || x->op == OP_PS || lists_v1(x)) && nodes_count(x->sub->nodes) > 1 &&
+           nodes_up(x->sub->nodes) > 0;
+}
+
+static void give_list(struct exchange *x)
+{
+    struct openai_clock at = {.now_us = loop_now_us(x->sub->loop),
+                              .wall_us = loop_wall_us(x->sub->loop)};
+    struct buf answer = {0};
+    int rv = x->op == OP_LIST ? cluster_tags(x->sub->nodes, at, &answer)
+             : x->op == OP_PS ? cluster_ps(x->sub->nodes, at, &answer)
+                              : cluster_models(x->sub->nodes, &answer);
+
+    if (rv == MCP_OK) {
+        local_give(x, &answer);
+    } else {
+        exchange_fail(x, rv, mcp_error_text(rv));
+    }
+    buf_fini(&answer);
+}
+
+static void on_refreshed(void *owner)
+{
+    struct exchange *x = owner;
+
+    x->refreshing = false;
+    give_list(x);
+}
+
+/* What was pulled or deleted through the gateway is seen at once. */
+static void answer_list(struct exchange *x)
+{
+    if (x->op == OP_PS || !nodes_have_changed(x->sub->nodes)) {
+        give_list(x);
+        return;
+    }
+    x->refreshing = true;
+    nodes_refresh(x->sub->nodes, &x->refresh, on_refreshed, x);
+}
+
 bool local_answers(struct exchange *x)
 {
     struct buf answer = {0};
 
+    if (is_list(x)) {
+        answer_list(x);
+        return true;
+    }
     if (x->op != OP_HEALTH) {
         return false;
     }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the gateway answers itself: health for every node, and for nodes that speak OpenAI's API
+/* What the gateway answers itself: health for every node; list, ps and GET /v1/models where there
+ * are several, from what is known of them (cluster.h); and for nodes that speak OpenAI's API
  * Ollama's list, ps, show and version, and OpenAI's GET /v1/models/MODEL. */
 #ifndef MCP_GATEWAY_LOCAL_H
 #define MCP_GATEWAY_LOCAL_H

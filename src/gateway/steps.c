@@ -82,7 +82,7 @@ static struct choose_node candidate(const struct exchange *x, const struct node 
 {
     return (struct choose_node){
         .id = n->id,
-        .up = n->state == NODE_UP,
+        .up = node_takes_work(n),
         .suits = suits(x, n),
         .has_model = has_model(n, buf_slice(&x->model)),
     };
@@ -122,6 +122,9 @@ static enum step_result fail_none_up(struct exchange *x)
     char text[256];
     struct node *first = nodes_count(set) > 0 ? nodes_at(set, 0) : NULL;
 
+    if (nodes_up(set) > 0) {
+        return step_fail(x, MCP_ENODE_UNAVAILABLE, "every node that is up is cordoned");
+    }
     if (first != NULL && first->why_down[0] != '\0') {
         (void)snprintf(text, sizeof(text), "no node is up (%s: %.150s)", first->spec->name,
                        first->why_down);

@@ -90,7 +90,9 @@ void node_mark_refused(struct node *n)
 void node_mark_changed(struct node *n)
 {
     n->catalogue_changed = true;
-    if (n->poll == NULL && !n->retired) {
+    if (n->poll != NULL) {
+        atomic_store(&n->share->changed, true);
+    } else if (!n->retired) {
         node_share_report_changed(n->share);
         nodes_report(n->set);
     }

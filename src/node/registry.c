@@ -116,12 +116,12 @@ void nodes_serve(struct nodes *set, struct node *n, enum node_service service)
 
 bool nodes_have_changed(const struct nodes *set)
 {
-    for (size_t i = 0; set->leader == NULL && i < set->count; i++) {
-        if (set->list[i]->state == NODE_UP && set->list[i]->catalogue_changed) {
+    for (size_t i = 0; i < set->count; i++) {
+        if (set->list[i]->state == NODE_UP && atomic_load(&set->list[i]->share->changed)) {
             return true;
         }
     }
-    return set->changed_since;
+    return false;
 }
 
 bool nodes_drained(const struct nodes *set, const struct node *n)
@@ -216,6 +216,7 @@ void nodes_refresh_cancel(struct nodes *set, struct nodes_refresh *r)
 void nodes_poll_ended(struct nodes *set, struct node *n)
 {
     followers_publish(set, n);
+    node_share_settle(n->share, n);
     /* It changed behind what was just read, and somebody may wait for just that. */
     if (n->state == NODE_UP && n->catalogue_changed && refresh_list_first(&set->waiting) != NULL) {
         node_poll_now(n->poll);

@@ -139,6 +139,16 @@ void node_share_report_changed(struct node_share *s)
 {
     (void)pthread_mutex_lock(&s->lock);
     s->reported_changed = true;
+    atomic_store(&s->changed, true);
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+void node_share_settle(struct node_share *s, const struct node *n)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    if (!s->reported_changed && !n->catalogue_changed) {
+        atomic_store(&s->changed, false);
+    }
     (void)pthread_mutex_unlock(&s->lock);
 }
 

@@ -22,6 +22,7 @@ struct node_share {
     _Atomic size_t calls;      /* running, of all registries, detached ones too */
     _Atomic size_t idle;       /* connections (pool.h) */
     _Atomic uint64_t heard_ms; /* loop time of the last byte of an answer to one of them */
+    _Atomic bool changed;      /* somebody said that it has other models; not read yet */
 
     pthread_mutex_t lock; /* guards the rest */
     uint64_t version;     /* of what follows, from 1 */
@@ -59,6 +60,9 @@ bool node_share_is_drained(struct node_share *s, size_t followers);
 /* A follower's: a connection failed; or its models may be others now. */
 void node_share_report_down(struct node_share *s, const char *why);
 void node_share_report_changed(struct node_share *s);
+/* The leader's: the models were read; unless somebody has said so since that began, nothing is new.
+ */
+void node_share_settle(struct node_share *s, const struct node *n);
 /* The leader's: does what was reported to its own node. */
 void node_share_take_reports(struct node_share *s, struct node *n);
 

@@ -508,9 +508,9 @@ def test_ping_until_interrupted():
 def test_nodes():
     with McpServer(answers(health=HEALTH)) as server:
         assert good("nodes", server=server) == \
-            ("NAME    STATE    KIND      MODELS    ERROR\n"
-             "a       up       ollama    2\n"
-             "bcde    down     -         -         Connection refused\n\n"
+            ("NAME    STATE    KIND      MODELS    LOADED    RUNNING    ERROR\n"
+             "a       up       ollama    2         0         0\n"
+             "bcde    down     -         -         -         0          Connection refused\n\n"
              "gateway  ok\n")
         assert json.loads(good("nodes", "--json", "--deep", server=server)) == HEALTH
     assert server.requests == [{"mcp": {"op": "health"}}, {"mcp": {"op": "health"}, "deep": True}]
@@ -525,7 +525,8 @@ def test_nodes_deep():
     generated = up | {"generate": {"ok": True, "ms": 12, "node": "a", "error": ""}}
     with McpServer(answers(health=generated)) as server:
         assert good("nodes", "--deep", server=server) == (
-            "NAME    STATE    KIND      MODELS\na       up       ollama    2\n\n"
+            "NAME    STATE    KIND      MODELS    LOADED    RUNNING\n"
+            "a       up       ollama    2         0         0\n\n"
             "gateway  ok\ngenerate ok on a in 12 ms\n")
     with McpServer(answers(health=up | {"generate": {"ok": False, "ms": 1, "node": "a", "error": "no"}})) as server:
         result = run("nodes", "--deep", server=server)

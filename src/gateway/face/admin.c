@@ -10,6 +10,7 @@
 #include "base/json_scan.h"
 #include "base/list.h"
 #include "gateway/brain.h"
+#include "gateway/face/admin_internal.h"
 #include "gateway/face/host.h"
 #include "gateway/gateway.h"
 #include "gateway/health.h"
@@ -26,17 +27,9 @@ enum {
     HEAD_TIMEOUT_MS = 10000,
     BODY_TIMEOUT_MS = 10000,
     IDLE_TIMEOUT_MS = 60000,
+    BODY_BYTES_MAX = 64 * 1024,
     STATUS_UNPROCESSABLE = 422,
-    STATUS_UNAVAILABLE = 503,
-};
-
-/* A request that waits: for a reload to be done, or for what the loops know about a request. */
-struct admin_wait {
-    struct list_link link;
-    struct admin_face *face;
-    struct http_request *request;
-    struct reload_asker asker;
-    struct trace_ask *ask; /* NULL: it waits for a reload */
+    STATUS_UNAVAILABLE = 503
 };
 
 LIST_DECLARE(admin_wait_list, struct admin_wait, link);
@@ -125,7 +118,9 @@ static struct admin_wait *wait_new(struct admin_face *f, struct http_request *q)
         return NULL;
     }
     w->face = f;
+    w->gateway = f->gateway;
     w->request = q;
+    buf_init(&w->body, BODY_BYTES_MAX);
     admin_wait_list_push(&f->waiting, w);
     http_request_set_owner(q, w);
     return w;
@@ -134,18 +129,35 @@ static struct admin_wait *wait_new(struct admin_face *f, struct http_request *q)
 static void wait_free(struct admin_wait *w)
 {
     admin_wait_list_remove(&w->face->waiting, w);
+    buf_fini(&w->rest);
+    buf_fini(&w->body);
+    buf_fini(&w->name);
     free(w);
 }
 
 /* Nobody is there to be told. */
 static void wait_drop(struct admin_wait *w)
 {
-    if (w->ask != NULL) {
-        trace_ask_forget(&w->ask);
-    } else {
-        reload_cancel(w->face->gateway->reload, &w->asker);
+    if (w->drop != NULL) {
+        w->drop(w);
     }
     wait_free(w);
+}
+
+void admin_wait_reply(struct admin_wait *w, unsigned status, struct buf *body)
+{
+    reply_or_500(&w->request, status, SLICE("application/json"), body);
+    wait_free(w);
+}
+
+void admin_wait_refuse(struct admin_wait *w, unsigned status, struct slice text)
+{
+    struct buf body = {0};
+
+    buf_append_str(&body, "{\"error\":");
+    json_append_string(&body, text);
+    buf_append_str(&body, "}\n");
+    admin_wait_reply(w, status, &body);
 }
 
 static void on_gone(void *owner)
@@ -184,8 +196,12 @@ static void on_reloaded(void *owner, int code, struct slice text)
         json_append_string(&body, text);
     }
     buf_append_str(&body, "}\n");
-    reply_or_500(&w->request, status, SLICE("application/json"), &body);
-    wait_free(w);
+    admin_wait_reply(w, status, &body);
+}
+
+static void drop_reload(struct admin_wait *w)
+{
+    reload_cancel(w->gateway->reload, &w->reload);
 }
 
 static void post_reload(struct admin_face *f, struct http_request *q, struct slice rest)
@@ -194,8 +210,9 @@ static void post_reload(struct admin_face *f, struct http_request *q, struct sli
 
     (void)rest;
     if (w != NULL) {
-        w->asker = (struct reload_asker){.done = on_reloaded, .owner = w};
-        reload_ask(f->gateway->reload, &w->asker);
+        w->drop = drop_reload;
+        w->reload = (struct reload_asker){.done = on_reloaded, .owner = w};
+        reload_ask(f->gateway->reload, &w->reload);
     }
 }
 
@@ -225,8 +242,12 @@ static void on_found(void *owner, struct slice found, size_t count)
     } else {
         append_unknown(&body, w->face->gateway->config);
     }
-    reply_or_500(&w->request, count > 0 ? 200 : 404, SLICE("application/json"), &body);
-    wait_free(w);
+    admin_wait_reply(w, count > 0 ? 200 : 404, &body);
+}
+
+static void drop_trace(struct admin_wait *w)
+{
+    trace_ask_forget(&w->trace);
 }
 
 static void get_request(struct admin_face *f, struct http_request *q, struct slice id)
@@ -236,8 +257,9 @@ static void get_request(struct admin_face *f, struct http_request *q, struct sli
     if (w == NULL) {
         return;
     }
-    w->ask = trace_ask_begin(f->gateway, id, on_found, w);
-    if (w->ask == NULL) {
+    w->drop = drop_trace;
+    w->trace = trace_ask_begin(f->gateway, id, on_found, w);
+    if (w->trace == NULL) {
         http_reply_simple(&w->request, 500, SLICE("text/plain"), SLICE("out of memory\n"));
         wait_free(w);
     }
@@ -245,21 +267,29 @@ static void get_request(struct admin_face *f, struct http_request *q, struct sli
 
 /* --- the pages -------------------------------------------------------------------------------- */
 
+enum method { METHOD_GET, METHOD_POST, METHOD_DELETE };
+
 static const struct {
     const char *path; /* with a slash at its end: what begins so */
     bool open;        /* asks for no key */
-    bool is_post;
+    enum method method;
+    /* One of these answers. At once: */
     void (*get)(const struct gateway *g, struct admin_reply *r);
-    /* NULL: `get` answers at once. `rest`: what follows the path. */
+    /* Later; `rest`: what follows the path. */
     void (*wait)(struct admin_face *f, struct http_request *q, struct slice rest);
+    /* When the body is there. */
+    void (*told)(struct admin_wait *w);
 } pages[] = {
-    {"/healthz", true, false, get_healthz, NULL},
-    {"/readyz", true, false, get_readyz, NULL},
-    {"/metrics", false, false, get_metrics, NULL},
-    {"/admin/nodes", false, false, get_nodes, NULL},
-    {"/admin/queue", false, false, get_queue, NULL},
-    {"/admin/reload", false, true, NULL, post_reload},
-    {"/admin/requests/", false, false, NULL, get_request},
+    {"/healthz", true, METHOD_GET, get_healthz, NULL, NULL},
+    {"/readyz", true, METHOD_GET, get_readyz, NULL, NULL},
+    {"/metrics", false, METHOD_GET, get_metrics, NULL, NULL},
+    {"/admin/nodes", false, METHOD_GET, get_nodes, NULL, NULL},
+    {"/admin/nodes", false, METHOD_POST, NULL, NULL, admin_nodes_add},
+    {"/admin/nodes/", false, METHOD_POST, NULL, NULL, admin_nodes_act},
+    {"/admin/nodes/", false, METHOD_DELETE, NULL, NULL, admin_nodes_remove},
+    {"/admin/queue", false, METHOD_GET, get_queue, NULL, NULL},
+    {"/admin/reload", false, METHOD_POST, NULL, post_reload, NULL},
+    {"/admin/requests/", false, METHOD_GET, NULL, get_request, NULL},
 };
 
 enum { PAGE_COUNT = sizeof(pages) / sizeof(pages[0]) };
@@ -274,8 +304,14 @@ static bool authorized(const struct gateway *g, const struct http_head *head)
 
 static bool has_method(size_t page, struct slice method)
 {
-    return pages[page].is_post ? slice_eq(method, SLICE("POST"))
-                               : slice_eq(method, SLICE("GET")) || slice_eq(method, SLICE("HEAD"));
+    switch (pages[page].method) {
+    case METHOD_POST:
+        return slice_eq(method, SLICE("POST"));
+    case METHOD_DELETE:
+        return slice_eq(method, SLICE("DELETE"));
+    default:
+        return slice_eq(method, SLICE("GET")) || slice_eq(method, SLICE("HEAD"));
+    }
 }
 
 static bool is_path_of(size_t page, struct slice path)
@@ -290,25 +326,48 @@ static size_t find_page(const struct gateway *g, const struct http_head *head,
                         struct admin_reply *r)
 {
     struct slice path = url_target_path(head->target);
+    bool is_there = false;
 
     for (size_t i = 0; i < PAGE_COUNT; i++) {
         if (!is_path_of(i, path)) {
             continue;
         }
+        is_there = true;
         if (!has_method(i, head->method)) {
-            reply_text(r, 405, "405 method not allowed\n");
-        } else if (!pages[i].open && !authorized(g, head)) {
-            counter_add(COUNTER_UNAUTHORIZED, 1);
-            reply_text(r, 401, "an API key is required: Authorization: Bearer KEY\n");
-        } else {
+            continue;
+        }
+        if (pages[i].open || authorized(g, head)) {
             return i;
         }
+        counter_add(COUNTER_UNAUTHORIZED, 1);
+        reply_text(r, 401, "an API key is required: Authorization: Bearer KEY\n");
         return PAGE_COUNT;
     }
-    reply_text(r, 404,
-               "404 page not found; there are /healthz /readyz /metrics /admin/nodes /admin/queue "
-               "/admin/reload /admin/requests/ID\n");
+    if (is_there) {
+        reply_text(r, 405, "405 method not allowed\n");
+    } else {
+        reply_text(
+            r, 404,
+            "404 page not found; there are /healthz /readyz /metrics /admin/nodes /admin/queue "
+            "/admin/reload /admin/requests/ID\n");
+    }
     return PAGE_COUNT;
+}
+
+static void wait_for_body(struct admin_face *f, struct http_request *q, size_t page,
+                          struct slice rest)
+{
+    struct admin_wait *w = wait_new(f, q);
+
+    if (w == NULL) {
+        return;
+    }
+    if (!buf_append(&w->rest, rest)) {
+        admin_wait_refuse(w, 500, SLICE("out of memory"));
+        return;
+    }
+    w->told = pages[page].told;
+    http_request_continue(q);
 }
 
 static void on_request(void *owner, struct http_request *q, const struct http_head *head)
@@ -324,8 +383,14 @@ static void on_request(void *owner, struct http_request *q, const struct http_he
     } else {
         page = find_page(f->gateway, head, &r);
     }
-    if (page < PAGE_COUNT && pages[page].wait != NULL) {
-        pages[page].wait(f, q, slice_skip(url_target_path(head->target), strlen(pages[page].path)));
+    if (page < PAGE_COUNT && pages[page].get == NULL) {
+        struct slice rest = slice_skip(url_target_path(head->target), strlen(pages[page].path));
+
+        if (pages[page].wait != NULL) {
+            pages[page].wait(f, q, rest);
+        } else {
+            wait_for_body(f, q, page, rest);
+        }
         return;
     }
     if (page < PAGE_COUNT) {
@@ -334,16 +399,22 @@ static void on_request(void *owner, struct http_request *q, const struct http_he
     reply_or_500(&q, r.status, r.content_type, &r.body);
 }
 
-/* Bodies say nothing here. */
 static void on_body(void *owner, struct slice bytes)
 {
-    (void)owner;
-    (void)bytes;
+    struct admin_wait *w = owner;
+
+    if (w->told != NULL) {
+        (void)buf_append(&w->body, bytes); /* a failure is sticky, and looked at when it is told */
+    }
 }
 
-static void on_nothing(void *owner)
+static void on_body_end(void *owner)
 {
-    (void)owner;
+    struct admin_wait *w = owner;
+
+    if (w->told != NULL) {
+        w->told(w);
+    }
 }
 
 static void on_conn_closed(void *owner)
@@ -356,7 +427,7 @@ static const struct http_server_ops server_ops = {
     .closed = on_conn_closed,
     .request = on_request,
     .body = on_body,
-    .body_end = on_nothing,
+    .body_end = on_body_end,
     .gone = on_gone,
 };
 

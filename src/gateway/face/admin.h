@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The admin face: /healthz, /readyz, /metrics, /admin/nodes. Where keys are configured all but the
- * first two ask for one. Owned by the gateway; the loop's thread only. */
+/* The admin face: /healthz, /readyz, /metrics, /admin/nodes and what is below. Where keys are
+ * configured all but the first two ask for one. Owned by the gateway; the loop's thread only. */
 #ifndef MCP_GATEWAY_FACE_ADMIN_H
 #define MCP_GATEWAY_FACE_ADMIN_H
 

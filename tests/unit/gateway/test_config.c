@@ -373,13 +373,13 @@ static void test_structure(void **state)
          "body_memory, max_sessions, sessions_remembered, idle_connections"},
         {"log: {}\nlisten: 1\n",
          "c.yaml:2: listen: unknown key; expected one of node, nodes, mcp, http, admin, reactor, "
-         "limits, queue, batch, timeouts, log, trace, keys, routes, models"},
+         "limits, queue, batch, timeouts, log, trace, state, keys, routes, models"},
         {"mcp.listen: 127.0.0.1:1\n",
          "c.yaml:1: mcp.listen: unknown key; expected one of node, nodes, mcp, http, admin, "
-         "reactor, limits, queue, batch, timeouts, log, trace, keys, routes, models"},
+         "reactor, limits, queue, batch, timeouts, log, trace, state, keys, routes, models"},
         {"nodes:\n  - url: a\n  - url: b\n    knd: auto\n",
          "c.yaml:4: nodes[1].knd: unknown key; expected one of url, kind, name, api_key, "
-         "api_key_file, slots, headers"},
+         "api_key_file, resident, slots, headers"},
         {"node:\n  url: a\n  headers:\n    - nam: x\n",
          "c.yaml:4: node.headers[0].nam: unknown key; expected one of name, value"},
         {"keys:\n  - {name: a,\n     kee: b}\n",
@@ -387,15 +387,16 @@ static void test_structure(void **state)
          "weight, class, max_priority, rate"},
         {"<<: {a: b}\n",
          "c.yaml:1: <<: unknown key; expected one of node, nodes, mcp, http, "
-         "admin, reactor, limits, queue, batch, timeouts, log, trace, keys, routes, models"},
+         "admin, reactor, limits, queue, batch, timeouts, log, trace, state, keys, routes, models"},
         {"mcp: {}\nmcp: {}\n", "c.yaml:2: mcp: given twice"},
         {"log:\n  level: info\n  level: info\n", "c.yaml:3: log.level: given twice"},
         /* the wrong kind of value */
-        {"- a\n",
-         "c.yaml:1: expected keys below it: node, nodes, mcp, http, admin, "
-         "reactor, limits, queue, batch, timeouts, log, trace, keys, routes, models, not a list"},
-        {"a\n", "c.yaml:1: expected keys below it: node, nodes, mcp, http, admin, reactor, limits, "
-                "queue, batch, timeouts, log, trace, keys, routes, models, not a single value"},
+        {"- a\n", "c.yaml:1: expected keys below it: node, nodes, mcp, http, admin, "
+                  "reactor, limits, queue, batch, timeouts, log, trace, state, keys, routes, "
+                  "models, not a list"},
+        {"a\n",
+         "c.yaml:1: expected keys below it: node, nodes, mcp, http, admin, reactor, limits, "
+         "queue, batch, timeouts, log, trace, state, keys, routes, models, not a single value"},
         {"mcp: 127.0.0.1:8080\n",
          "c.yaml:1: mcp: expected keys below it: listen, not a single value"},
         {"log:\n", "c.yaml:1: log: expected keys below it: level, access, not a single value"},
@@ -403,9 +404,10 @@ static void test_structure(void **state)
          "c.yaml:3: mcp.listen: expected host:port, [v6]:port, unix:PATH or off, not a list"},
         {"nodes:\n  url: a\n",
          "c.yaml:2: nodes: expected a list of entries with the keys url, kind, name, "
-         "api_key, api_key_file, slots, headers, not a mapping"},
-        {"nodes:\n  - http://a\n", "c.yaml:2: nodes[0]: expected keys below it: url, kind, name, "
-                                   "api_key, api_key_file, slots, headers, not a single value"},
+         "api_key, api_key_file, resident, slots, headers, not a mapping"},
+        {"nodes:\n  - http://a\n",
+         "c.yaml:2: nodes[0]: expected keys below it: url, kind, name, "
+         "api_key, api_key_file, resident, slots, headers, not a single value"},
         {"node:\n  url: {a: b}\n",
          "c.yaml:2: node.url: expected http://host:port or unix:PATH, not a mapping"},
         {"nodes: []\n", "c.yaml:1: nodes: an empty list; give an entry or leave it out"},

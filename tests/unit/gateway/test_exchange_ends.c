@@ -134,11 +134,11 @@ static void a_deadline_ends_it_wherever_it_is(void **state)
     assert_ended(&a, MCP_EDEADLINE_EXCEEDED, "deadline");
     assert_all_gone(n, conn);
     /* While the client does not read, too. */
-    conn = asked(&b, "{\"model\":\"m\",\"prompt\":\"\",\"mcp\":{\"deadline_ms\":500}}");
+    conn = asked(&b, "{\"model\":\"m\",\"prompt\":\"\",\"mcp\":{\"deadline_ms\":400}}");
     answer(&peers[0], conn, NDJSON_HEAD);
     answer_chunk(&peers[0], conn, PART_A);
     asker_wait(&b, "ap");
-    move_clock_ms(500);
+    move_clock_ms(400);
     assert_ended(&b, MCP_EDEADLINE_EXCEEDED, "deadline");
     assert_all_gone(n, conn);
     assert_int_equal(counted(COUNTER_EXCHANGE_DEADLINE), 2);

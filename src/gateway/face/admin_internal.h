@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The admin face as its own files see it: admin.c, the listener and most pages; admin_nodes.c, what
+ * is done to nodes. */
+#ifndef MCP_GATEWAY_FACE_ADMIN_INTERNAL_H
+#define MCP_GATEWAY_FACE_ADMIN_INTERNAL_H
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "gateway/fleet.h"
+#include "gateway/reload.h"
+#include "gateway/trace_ask.h"
+#include "http/io/server.h"
+
+struct gateway;
+struct admin_face;
+
+/* A request that waits: for its body, or for what it asked for. */
+struct admin_wait {
+    struct list_link link;
+    struct admin_face *face;
+    struct gateway *gateway;
+    struct http_request *request;
+    /* Its body is complete; NULL: nobody wants it. */
+    void (*told)(struct admin_wait *w);
+    /* The client has left: who would answer forgets it. NULL: nobody would. */
+    void (*drop)(struct admin_wait *w);
+    struct buf rest; /* what follows the path of the page */
+    struct buf body; /* at most 64 KiB, else failed */
+    struct reload_asker reload;
+    struct trace_ask *trace;
+    struct fleet_asker fleet;
+    struct buf name; /* of the node */
+};
+
+/* Answers with `body` and frees both. */
+void admin_wait_reply(struct admin_wait *w, unsigned status, struct buf *body);
+/* {"error":text} */
+void admin_wait_refuse(struct admin_wait *w, unsigned status, struct slice text);
+
+/* POST /admin/nodes; POST /admin/nodes/NAME/cordon (drain, uncordon); DELETE /admin/nodes/NAME. */
+void admin_nodes_add(struct admin_wait *w);
+void admin_nodes_act(struct admin_wait *w);
+void admin_nodes_remove(struct admin_wait *w);
+
+#endif

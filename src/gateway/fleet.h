@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which nodes the gateway has and what people want of them: those of the configuration and those
+ * added while it runs; which of them are cordoned, and which models they are to load before they
+ * serve again. What was done by hand is kept in the state directory and holds after a restart too.
+ * The main reactor's thread only.
+ *
+ * a node      entered by                              left by
+ * serving     the start; all its models are loaded    fleet_cordon
+ * cordoned    fleet_cordon                            fleet_uncordon
+ * warming     fleet_uncordon                          its models are loaded, or given up;
+ * fleet_cordon */
+#ifndef MCP_GATEWAY_FLEET_H
+#define MCP_GATEWAY_FLEET_H
+
+#include "base/err.h"
+#include "base/list.h"
+#include "base/slice.h"
+#include "gateway/config.h"
+#include "node/registry.h"
+
+struct fleet;
+
+/* UNKNOWN: no such node. CONFLICT: it cannot be done to this one. */
+enum fleet_result { FLEET_OK, FLEET_INVALID, FLEET_UNKNOWN, FLEET_CONFLICT, FLEET_NO_MEMORY };
+
+/* Start-up; `nodes` is the leading registry, still empty. Reads what was kept; NULL with an error
+ * where that cannot be read. */
+struct fleet *fleet_new(struct nodes *nodes, const struct config *c, struct err *e);
+/* Before the registry goes. */
+void fleet_free(struct fleet **f);
+/* The nodes of this configuration, and those that were added, from now on; it holds a reference to
+ * it. As nodes_configure. */
+int fleet_use(struct fleet *f, struct config *c, struct err *e);
+/* `n` is in another state. */
+void fleet_node_changed(struct fleet *f, const struct node *n);
+
+/* What is wrong goes to `e`. */
+enum fleet_result fleet_cordon(struct fleet *f, struct slice name, struct err *e);
+enum fleet_result fleet_uncordon(struct fleet *f, struct slice name, struct err *e);
+/* `json`: {"url":...} with any of name, kind, api_key and resident; `name` gets what it is called
+ * (of the fleet, until it is removed). */
+enum fleet_result fleet_add(struct fleet *f, struct slice json, struct slice *name, struct err *e);
+/* One that was added; what runs there goes on. */
+enum fleet_result fleet_remove(struct fleet *f, struct slice name, struct err *e);
+
+/* Who waits until what was done is kept. */
+struct fleet_asker {
+    struct list_link link;
+    void (*done)(void *owner, const char *why_not); /* NULL: it is */
+    void *owner;
+};
+void fleet_keep(struct fleet *f, struct fleet_asker *asker);
+void fleet_forget(struct fleet *f, struct fleet_asker *asker);
+
+#endif
