@@ -353,12 +353,12 @@ void exchange_resume(struct exchange *x)
     }
 }
 
-void exchange_read_little(struct exchange *x)
+void exchange_read_little(struct exchange *x, bool little)
 {
-    if (!x->reads_little) {
-        x->reads_little = true;
+    if (x->reads_little != little) {
+        x->reads_little = little;
         if (x->call != NULL) {
-            node_call_read_little(x->call);
+            node_call_read_little(x->call, little);
         }
     }
 }

@@ -234,8 +234,8 @@ bool exchange_body_over_high(const struct exchange *x);
  * with that. */
 void exchange_pause(struct exchange *x);
 void exchange_resume(struct exchange *x);
-/* Reading may have to stop behind any part: then only a few KiB are read ahead. */
-void exchange_read_little(struct exchange *x);
+/* Reading may have to stop soon: then only a few KiB are read ahead. */
+void exchange_read_little(struct exchange *x, bool little);
 /* HTTP: the status of the error it ended with; the node's, where that reported it. */
 unsigned exchange_error_status(const struct exchange *x);
 /* loop_clock_us when the bytes now handed to the sink were read from the node. */

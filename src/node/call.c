@@ -555,11 +555,11 @@ void node_call_resume(struct node_call *c)
     }
 }
 
-void node_call_read_little(struct node_call *c)
+void node_call_read_little(struct node_call *c, bool little)
 {
     OBJ_CHECK(c, CALL_MAGIC);
-    c->reads_little = true;
-    http_client_read_little(c->client, true);
+    c->reads_little = little;
+    http_client_read_little(c->client, little);
 }
 
 void node_call_cancel(struct node_call **call)

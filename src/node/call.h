@@ -73,7 +73,7 @@ bool node_call_over_high(const struct node_call *c);
 void node_call_pause(struct node_call *c);
 void node_call_resume(struct node_call *c);
 /* The owner may pause behind any part: no more is read ahead than a few KiB. */
-void node_call_read_little(struct node_call *c);
+void node_call_read_little(struct node_call *c, bool little);
 /* Closes the connection at once, so that the node stops working. Nulls the pointer. */
 void node_call_cancel(struct node_call **c);
 /* The owner has all it needs: the rest of the answer is read and dropped (at most 5 s), so that the

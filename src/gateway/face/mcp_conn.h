@@ -48,6 +48,7 @@ struct mcp_exchange {
     struct mcp_lane lane;
     bool acked;
     bool answered;      /* a part of its answer went: no ACK may follow */
+    bool was_stopped;   /* as the client did not read */
     struct timer stall; /* without credit */
 };
 

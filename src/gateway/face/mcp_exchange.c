@@ -12,6 +12,9 @@
 /* Without the feature there is no window. */
 #define BALANCE_ENDLESS (INT64_MAX / 2)
 
+/* A turn can use up the one, not the other. */
+enum { LITTLE_CREDIT_BYTES = SOCK_TURN_BYTES, MUCH_CREDIT_BYTES = 2 * SOCK_TURN_BYTES };
+
 static const struct exchange_sink mcp_sink;
 
 static struct loop *loop_of(const struct mcp_exchange *m)
@@ -220,13 +223,25 @@ static void on_queued(void *owner, struct exchange *x)
     }
 }
 
+/* What has been read when it has to stop is held, and such a client may have many more like this
+ * one. Not back and forth with each part. */
+static bool reads_little(const struct mcp_exchange *m)
+{
+    int64_t little = m->exchange->reads_little ? MUCH_CREDIT_BYTES : LITTLE_CREDIT_BYTES;
+
+    return m->was_stopped || m->lane.balance - (int64_t)m->lane.charged_bytes <= little;
+}
+
 /* Reading from the node stops while the client does not take what there is. */
 void mcp_exchange_update(struct mcp_exchange *m)
 {
     bool spent = mcp_lane_is_spent(&m->lane);
 
+    if (m->state == MCP_RUNNING) {
+        m->was_stopped = m->was_stopped || m->conn->over_high;
+        exchange_read_little(m->exchange, reads_little(m));
+    }
     if (m->state == MCP_RUNNING && (spent || m->conn->over_high)) {
-        exchange_read_little(m->exchange); /* such a client may have many more like this */
         exchange_pause(m->exchange);
     } else if (m->state == MCP_RUNNING) {
         exchange_resume(m->exchange);
@@ -374,9 +389,8 @@ static void run(struct mcp_exchange *m, struct buf *whole)
     x->native = true;
     x->session_hash = ((uintptr_t)c << 32) + id; /* of this connection, and no other now */
     x->max_part_bytes = part_max(c);
-    x->reads_little = mcp_conn_has(c, WIRE_SINCE_CREDIT);
+    x->reads_little = reads_little(m);
     if (c->over_high) {
-        exchange_read_little(x);
         exchange_pause(x);
     }
     if ((rv = take_body(c, x, whole, &e)) == MCP_OK &&
