@@ -9,6 +9,8 @@ enum {
     LEAST_RETRY_US = 1000 * 1000
 };
 
+static const double RECENT_WEIGHT = 0.01;
+
 static double mean(double old, double now, uint64_t count)
 {
     return old + (now - old) / (double)(count < MEAN_OF ? count : MEAN_OF);
@@ -55,14 +57,13 @@ void estimate_done(struct runner *r, const struct job *j, const struct sched_out
     }
 }
 
+/* How long its work takes; of what it had lately a little, so that those with nothing to do take
+ * turns and share out the conversations that will stay with them. */
 double estimate_load(const struct runner *r)
 {
-    const struct model *m = r->model;
-    double work_us = r->served > 0 ? r->work_us : m->work_us;
+    double work_us = r->served > 0 ? r->work_us : r->model->work_us;
 
-    return ((double)r->outstanding +
-            work_of((uint64_t)m->prompt_tokens, (uint64_t)m->answer_tokens)) *
-           (work_us > 0 ? work_us : 1);
+    return ((double)r->outstanding + RECENT_WEIGHT * r->recent) * (work_us > 0 ? work_us : 1);
 }
 
 /* --- how many go first --- */

@@ -104,6 +104,7 @@ static struct runner *runner_get(struct sched *s, struct node *n, struct slice n
     }
     r->node = n;
     r->model = m;
+    prefix_add_runner(s, r);
     node_runners_push(&n->runners, r);
     model_runners_push(&m->runners, r);
     return r;
@@ -130,7 +131,7 @@ void runner_release(struct sched *s, struct runner *r)
         return;
     }
     runner_unsort(s, r);
-    prefix_forget(s, r);
+    prefix_remove_runner(s, r);
     node_runners_remove(&n->runners, r);
     model_runners_remove(&m->runners, r);
     slab_put(&s->runner_slab, r);

@@ -14,7 +14,7 @@ struct sched_limits sched_limits_default(void)
         .queue_jobs_all = 65536,
         .queue_bytes = (uint64_t)1 << 30,
         .tenants = 16384,
-        .prefixes = 4096,
+        .prefixes = 65536,
         .min_resident_us = 2 * SECOND_US,
         .max_load_wait_us = 10 * SECOND_US,
         .ageing_us = 30 * SECOND_US,
@@ -39,11 +39,10 @@ struct sched *sched_new(const struct sched_limits *limits, uint64_t seed)
     slab_init(&s->group_slab, sizeof(struct group));
     slab_init(&s->model_slab, sizeof(struct model));
     slab_init(&s->node_slab, sizeof(struct node));
-    slab_init(&s->prefix_slab, sizeof(struct prefix));
     slab_init(&s->hashes_slab, SCHED_PREFIX_MAX * sizeof(uint64_t));
     if (!map_init(&s->nodes, MAP_CHAINS) || !map_init(&s->models, MAP_CHAINS) ||
         !map_init(&s->tenants, MAP_CHAINS) || !map_init(&s->accounts, MAP_CHAINS) ||
-        !map_init(&s->prefixes, MAP_CHAINS)) {
+        !prefix_init(s)) {
         sched_free(&s);
     }
     return s;
@@ -67,7 +66,8 @@ void sched_free(struct sched **s)
     map_fini(&old->models);
     map_fini(&old->tenants);
     map_fini(&old->accounts);
-    map_fini(&old->prefixes);
+    free(old->prefixes);
+    free(old->serials);
     slab_fini(&old->flow_slab);
     slab_fini(&old->line_slab);
     slab_fini(&old->tenant_slab);
@@ -76,15 +76,19 @@ void sched_free(struct sched **s)
     slab_fini(&old->group_slab);
     slab_fini(&old->model_slab);
     slab_fini(&old->node_slab);
-    slab_fini(&old->prefix_slab);
     slab_fini(&old->hashes_slab);
     free(old);
 }
 
 void sched_set_limits(struct sched *s, uint64_t now_us, const struct sched_limits *limits)
 {
-    (void)now_us;
+    bool resized = limits->prefixes != s->limits.prefixes;
+
     s->limits = *limits;
+    if (resized) {
+        (void)prefix_init(s); /* where memory is out, none are remembered */
+    }
+    load_due(s, now_us);
 }
 
 /* --- arriving --- */

@@ -36,14 +36,14 @@ struct sched_limits {
     uint64_t queue_jobs_all;   /* waiting, in all */
     uint64_t queue_bytes;      /* of what waits (sched_job.bytes), in all */
     uint64_t tenants;          /* remembered; the oldest idle one is forgotten for a new one */
-    uint64_t prefixes;         /* prompt prefixes remembered, per node and model */
+    uint64_t prefixes;         /* prompt prefixes remembered, in all; 16 bytes each */
     uint64_t min_resident_us;  /* a model that served so recently is not evicted ... */
     uint64_t max_load_wait_us; /* ... unless somebody has waited so long for a load to begin */
     uint64_t ageing_us;        /* waiting so long lifts a request by one class */
     uint64_t node_wait_us;     /* so long those that wait outlast the last node that serves them */
 };
 
-/* 4096, 65536, 1 GiB, 16384, 4096, 2 s, 10 s, 30 s, 10 s. */
+/* 4096, 65536, 1 GiB, 16384, 65536, 2 s, 10 s, 30 s, 10 s. */
 struct sched_limits sched_limits_default(void);
 
 /* NULL: out of memory. */

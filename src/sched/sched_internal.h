@@ -130,16 +130,6 @@ static inline bool line_before(const struct line *a, const struct line *b)
 }
 HEAP_DECLARE(line_heap, struct line, in_timers, line_before);
 
-/* That a runner has computed a prompt that begins so. */
-struct prefix {
-    struct map_link in_prefixes;
-    struct list_link in_runner;
-    struct runner *runner;
-    uint32_t uses; /* as the longest beginning that was known */
-};
-
-LIST_DECLARE(prefix_list, struct prefix, in_runner);
-
 struct runner {
     struct list_link in_node, in_model;
     struct heap_link in_group;
@@ -158,9 +148,9 @@ struct runner {
     uint32_t running;
     uint64_t outstanding; /* estimated work of what runs */
     uint64_t served;
-    double work_us;              /* as the model's, here */
-    struct prefix_list prefixes; /* the least recently used first */
-    double recent;               /* work granted in the last minute or so */
+    double work_us;  /* as the model's, here */
+    uint32_t serial; /* prefix.c's */
+    double recent;   /* work granted in the last minute or so */
     uint64_t recent_us;
     double key; /* of its place in the group */
     /* slots.c */
@@ -239,11 +229,11 @@ LIST_DECLARE(reopen_list, struct node, in_reopen);
 struct sched {
     struct sched_limits limits;
     uint64_t seed;
-    struct map nodes, models, tenants, accounts, prefixes;
+    struct map nodes, models, tenants, accounts;
     struct node_list all_nodes;
     uint64_t epoch; /* of what nodes serve */
     struct slab flow_slab, line_slab, tenant_slab, account_slab, runner_slab, group_slab;
-    struct slab model_slab, node_slab, prefix_slab, hashes_slab;
+    struct slab model_slab, node_slab, hashes_slab;
     struct job **job_pages;
     size_t job_page_count;
     struct flow_list free_jobs;
@@ -252,6 +242,12 @@ struct sched {
     struct line_heap timers;
     struct reopen_list reopen; /* nodes with closed runners that are claimed no more */
     uint64_t waiting, running, waiting_bytes, loads;
+    /* prefix.c */
+    struct prefix_line *prefixes; /* NULL: none are remembered */
+    size_t prefix_mask;
+    struct runner **serials; /* by the lower bits of their serial; NULL: free */
+    size_t serials_size, serials_free, serials_next;
+    uint32_t generations;
 };
 
 static inline struct slice model_name(const struct model *m)
@@ -343,7 +339,10 @@ uint64_t estimate_eta_us(const struct job *j, uint64_t now_us);
 uint64_t estimate_retry_us(const struct model *m); /* until one of those that wait is let in */
 
 /* prefix.c: who has what of a prompt. */
-void prefix_note(struct sched *s, struct runner *r, const uint64_t *hashes, size_t count);
+bool prefix_init(struct sched *s); /* by its limits; false: out of memory */
+void prefix_add_runner(struct sched *s, struct runner *r);
+void prefix_remove_runner(struct sched *s, struct runner *r);
+void prefix_note(struct sched *s, const struct runner *r, const uint64_t *hashes, size_t count);
 void prefix_forget(struct sched *s, struct runner *r); /* all that it has */
 /* The one that has most of it, and how many of its hashes; NULL: none, or so has everybody. */
 struct runner *prefix_find(const struct sched *s, const struct model *m,
