@@ -224,6 +224,24 @@ enum sched_verdict brain_arrive(struct brain_home *h, const struct sched_job *jo
     return verdict;
 }
 
+/* The two members may be of two sessions for a moment, which then prefer a node for no reason. */
+uint64_t brain_session_node(struct brain *b, uint64_t session)
+{
+    struct seen_session *s = &b->sessions[session % BRAIN_SESSIONS];
+
+    return atomic_load_explicit(&s->session, memory_order_relaxed) == session
+               ? atomic_load_explicit(&s->node_id, memory_order_relaxed)
+               : 0;
+}
+
+void brain_session_served(struct brain *b, uint64_t session, uint64_t node_id)
+{
+    struct seen_session *s = &b->sessions[session % BRAIN_SESSIONS];
+
+    atomic_store_explicit(&s->session, session, memory_order_relaxed);
+    atomic_store_explicit(&s->node_id, node_id, memory_order_relaxed);
+}
+
 static bool late_reserve(struct brain *b)
 {
     size_t room = b->late_room == 0 ? LATE_ROOM_FIRST : 2 * b->late_room;

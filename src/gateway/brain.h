@@ -77,6 +77,10 @@ void brain_home_fini(struct brain_home *h);
  * ticket. */
 enum sched_verdict brain_arrive(struct brain_home *h, const struct sched_job *job,
                                 struct sched_answer *out);
+/* The node that served a session last, as far as it is remembered; 0: none. Several sessions may
+ * share a place, and the latest has it. */
+uint64_t brain_session_node(struct brain *b, uint64_t session);
+void brain_session_served(struct brain *b, uint64_t session, uint64_t node_id);
 void brain_leave(struct brain_home *h, uint64_t ticket, enum brain_leaving how,
                  const struct sched_outcome *outcome);
 /* The model that its call had to load is loaded. */

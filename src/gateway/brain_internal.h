@@ -24,6 +24,13 @@ struct known_node {
     struct residency residency;
 };
 
+enum { BRAIN_SESSIONS = 8192 };
+
+struct seen_session {
+    _Atomic uint64_t session; /* 0: none */
+    _Atomic uint64_t node_id;
+};
+
 /* A ticket that ends later. */
 struct late_leave {
     uint64_t due_us;
@@ -36,6 +43,7 @@ struct brain {
     struct timer tick;
     const struct config *config; /* the gateway's */
     _Atomic bool schedules;
+    struct seen_session sessions[BRAIN_SESSIONS]; /* by any thread; by what they are called */
 
     pthread_mutex_t lock; /* guards the rest */
     struct sched *sched;

@@ -125,6 +125,7 @@ struct config {
     uint64_t sessions_remembered;
     enum config_queue queue;
     uint64_t queue_ageing_ms;
+    uint64_t queue_comments_ms;
     uint64_t min_resident_ms;
     uint64_t max_load_wait_ms;
     uint64_t queue_per_tenant; /* requests, for each model */

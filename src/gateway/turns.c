@@ -121,6 +121,15 @@ static const char *tenant_of(const struct exchange *x, const struct config_key *
     return key->tenant == NULL ? key->name : key->tenant;
 }
 
+/* Sessions over MCP know their node themselves. */
+static uint64_t preferred(const struct exchange *x)
+{
+    if (x->face == FACE_HTTP && x->session_hash != 0) {
+        return brain_session_node(x->sub->turns.home.brain, x->session_hash);
+    }
+    return x->prefer_node_id;
+}
+
 static enum sched_verdict arrive(struct exchange *x, struct slice model, struct sched_answer *got)
 {
     const struct config_key *key = keys_named(x->sub->config, x->key_name);
@@ -136,7 +145,7 @@ static enum sched_verdict arrive(struct exchange *x, struct slice model, struct 
         .prompt_tokens = (uint32_t)(x->bytes_in / BYTES_PER_TOKEN),
         .bytes = x->body_held_bytes,
         .deadline_us = x->has_deadline ? x->received_us + x->deadline_ms * 1000 : 0,
-        .prefer_node = x->prefer_node_id,
+        .prefer_node = preferred(x),
         .avoid_node = t->avoid_node,
     };
 
@@ -160,6 +169,9 @@ static enum step_result take_node(struct exchange *x, uint64_t node_id, enum sch
         turn_leave(x);
         return x->turn.misses++ < MISSES_MAX ? step_wait_for_nodes(x)
                                              : step_no_node(x, CHOOSE_NONE_UP);
+    }
+    if (x->face == FACE_HTTP && x->session_hash != 0) {
+        brain_session_served(x->sub->turns.home.brain, x->session_hash, node_id);
     }
     step_granted(x, n, traced_as[why]);
     return STEP_NEXT;

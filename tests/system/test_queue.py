@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests that wait for a slot of a node: their order, what their clients are told, and that slots come back."""
+import json
 import pathlib
+import re
 import threading
 
 import pytest
@@ -10,6 +12,7 @@ from http_bytes import HttpClient, ask, wait_until
 from mcp_negotiated import ACK, RESPONSE, Negotiated
 from node import RESET, Gate, answer, ndjson
 from ollama_node import OllamaNode, generate_parts
+from openai_node import MODEL, OpenaiNode
 
 GENERATE = {"model": "m", "prompt": "a"}
 PARTS = generate_parts("m")
@@ -110,6 +113,145 @@ def test_the_queue_can_be_looked_at(busy):
         (shown,) = page["nodes"]
         assert shown["name"] == node.name
         assert [(m["model"], m["running"], m["slots"]) for m in shown["models"]] == [("m:latest", 1, 1)]
+
+
+QUEUED = {"X-Mcpgate-Queue-Position", "X-Mcpgate-Queue-Depth", "X-Mcpgate-Queue-Wait"}
+
+
+def test_an_answer_tells_that_its_request_waited(busy):
+    gateway, _, gate, _ = busy
+    with HttpClient(gateway.http) as client:
+        client.request("POST", "/api/generate", GENERATE, [("X-Mcpgate-Trace", "1")])
+        gateway.wait_metric(WAITING, 1)
+        gate.open()
+        response = client.response()
+        assert response.get("X-Mcpgate-Queue-Position") == response.get("X-Mcpgate-Queue-Depth") == "1"
+        assert int(response.get("X-Mcpgate-Queue-Wait")) >= 0
+        assert response.get("Server-Timing").startswith("queue;dur=")
+        line = gateway.wait_access(lambda line: line["face"] == "http")
+        assert int(line["queue_us"]) // 1000 == int(response.get("X-Mcpgate-Queue-Wait"))
+        assert not {name for name, _ in ask(gateway.http, "POST", "/api/generate", GENERATE).headers} & QUEUED
+
+
+CHAT = {"model": "m", "messages": [], "stream": True}
+
+
+@pytest.fixture
+def talkative():
+    """As busy; who waits for events hears of it soon."""
+    gate = Gate()
+    with OllamaNode() as node, limited(node, queue={"comments": "50ms"}) as gateway:
+        node.next("/api/generate", held(gate))
+        with HttpClient(gateway.http) as first:
+            first.request("POST", "/api/generate", GENERATE)
+            gate.wait_reached()
+            yield gateway, node, gate
+        gateway.wait_idle()
+
+
+def test_who_waits_for_events_is_told_by_comments(talkative):
+    gateway, _, gate = talkative
+    alone = None
+    with HttpClient(gateway.http) as client, HttpClient(gateway.http) as other:
+        client.request("POST", "/v1/chat/completions", CHAT)
+        response = client.head()
+        assert (response.status, response.get("Content-Type")) == (200, "text/event-stream")
+        assert re.match(rb": queued position=1( eta=\d+s)?\n\n$", client.chunk())
+        gate.open()
+        client.finish(response)
+        events = [event for event in response.events() if not event.startswith(b": ")]
+        other.request("POST", "/v1/chat/completions", CHAT)
+        alone = other.response()
+        assert alone.get("X-Mcpgate-Queue-Wait") is None
+        assert [json.loads(e[6:])["choices"] for e in events[:-1]] == [json.loads(e[6:])["choices"] for e in alone.events()[:-1]]
+        assert events[-1] == b"data: [DONE]"
+
+
+def test_an_error_behind_a_comment_is_an_event(talkative):
+    gateway, node, gate = talkative
+    node.next("/v1/chat/completions", answer({"error": {"message": "too long", "type": "x"}}, 400))
+    with HttpClient(gateway.http) as client:
+        client.request("POST", "/v1/chat/completions", CHAT)
+        response = client.head()
+        assert client.chunk().startswith(b": queued")
+        gate.open()
+        client.finish(response)
+        assert response.complete and b"too long" in response.events()[-1]
+    assert gateway.wait_access(lambda line: line["path"] == "/v1/chat/completions")["status"] == "200"
+
+
+def test_lines_cannot_carry_comments(talkative):
+    gateway, _, gate = talkative
+    with HttpClient(gateway.http) as client:
+        client.request("POST", "/api/generate", GENERATE)
+        gateway.wait_metric(WAITING, 1)
+        gateway.wait_metric(WAITING, 1)
+        gate.open()
+        assert client.response().lines() == PARTS
+
+
+@pytest.mark.parametrize("header, value", [("Priority", "urgent"), ("Deadline", "soon"), ("Deadline", "-1"), ("Session", ""),
+                                           ("Session", "a b"), ("Session", "x" * 65)])
+def test_a_wish_that_cannot_be_read_is_refused(gateway, header, value):
+    refused = ask(gateway.http, "POST", "/v1/chat/completions", CHAT, [(f"X-Mcpgate-{header}", value)])
+    assert refused.status == 400 and f"X-Mcpgate-{header}: expected" in refused.json()["error"]["message"]
+
+
+def test_a_deadline_in_a_header(busy):
+    gateway, _, _, _ = busy
+    assert ask(gateway.http, "POST", "/api/generate", GENERATE, [("x-mcpgate-deadline", "100")]).status == 504
+
+
+def test_who_is_in_a_hurry_comes_first(busy):
+    gateway, node, gate, _ = busy
+    clients = []
+    for number, priority in enumerate(["batch", "normal", "Interactive"]):
+        clients.append(HttpClient(gateway.http))
+        clients[-1].request("POST", "/api/generate", {**GENERATE, "prompt": priority}, [("X-Mcpgate-Priority", priority)])
+        gateway.wait_metric(WAITING, number + 1)
+    gate.open()
+    for client in clients:
+        assert client.response().lines() == PARTS
+        client.close()
+    assert [request.json()["prompt"] for request in node.of("/api/generate")[1:]] == ["Interactive", "normal", "batch"]
+
+
+def test_a_key_has_a_class_a_limit_and_a_rate():
+    gate = Gate()
+    keys = [{"name": "slow", "key": "key-slow", "class": "batch", "max_priority": "normal"},
+            {"name": "fast", "key": "key-fast", "class": "interactive"}, {"name": "few", "key": "key-few", "rate": 1}]
+    with OllamaNode() as node, limited(node, keys=keys) as gateway:
+        def send(client, key, *headers):
+            client.request("POST", "/api/generate", {**GENERATE, "prompt": key}, [("Authorization", f"Bearer {key}"), *headers])
+
+        node.next("/api/generate", held(gate))
+        clients = [HttpClient(gateway.http) for _ in range(4)]
+        send(clients[0], "key-slow")
+        gate.wait_reached()
+        for number, (key, *headers) in enumerate([("key-slow", ("X-Mcpgate-Priority", "interactive")), ("key-fast",), ("key-few",)]):
+            send(clients[number + 1], key, *headers)
+            gateway.wait_metric(WAITING, number + 1)
+        classes = {r["tenant"]: r["class"] for r in ask(gateway.admin, "GET", "/admin/queue", headers=gateway.key_headers).json()["requests"]
+                   if r["state"] == "queued"}
+        assert classes == {"slow": "normal", "fast": "interactive", "few": "normal"}
+        with HttpClient(gateway.http) as more:
+            send(more, "key-few")
+            refused = more.response()
+            assert refused.status == 429 and 1 <= int(refused.get("Retry-After")) <= 60
+        gate.open()
+        for client in clients:
+            assert client.response().lines() == PARTS
+            client.close()
+
+
+def test_a_session_goes_to_one_node():
+    with OpenaiNode() as one, OpenaiNode() as two, limited(one, two, slots=4) as gateway:
+        for session in ("a", "b", "c", "d"):
+            for _ in range(3):
+                body = {"model": MODEL, "messages": [{"role": "user", "content": session}]}
+                assert ask(gateway.http, "POST", "/v1/chat/completions", body, [("X-Mcpgate-Session", session)]).status == 200
+        of = [{r.json()["messages"][0]["content"] for r in node.of("/v1/chat/completions")} for node in (one, two)]
+        assert of[0] | of[1] == {"a", "b", "c", "d"} and not of[0] & of[1]
 
 
 def test_slots_may_be_found_out():

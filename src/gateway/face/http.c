@@ -16,6 +16,7 @@
 #include "gateway/face/http_local.h"
 #include "gateway/face/http_reply.h"
 #include "gateway/face/routes.h"
+#include "gateway/face/wishes.h"
 #include "gateway/keys.h"
 #include "gateway/origin.h"
 #include "gateway/sub.h"
@@ -23,7 +24,6 @@
 #include "http/parse/url.h"
 #include "node/poll.h"
 #include "obs/access_log.h"
-#include "sched/route.h"
 
 enum {
     HEAD_TIMEOUT_MS = 30000,
@@ -176,8 +176,8 @@ static bool keep_head(struct http_exchange *h, const struct http_head *head, str
             x->headers[x->header_count++].value = keep(&at, from->value);
         } else if (slice_eq_case(from->name, SLICE("x-mcpgate-trace"))) {
             x->wants_timing = x->sub->config->server_timing != CONFIG_TIMING_OFF;
-        } else if (slice_eq_case(from->name, SLICE("x-mcpgate-session"))) {
-            x->session_hash = model_route_key(from->value);
+        } else if (slice_eq_case(slice_first(from->name, 10), SLICE("X-Mcpgate-"))) {
+            h->has_wishes = true;
         }
     }
     /* There is room for one that the client did not send. */
@@ -246,6 +246,7 @@ static void on_request(void *owner, struct http_request *q, const struct http_he
     const struct route *route = NULL;
     struct slice origin;
     struct http_exchange *h;
+    struct err e = {0};
 
     if (reply_at_once(f, q, head, &route, &origin)) {
         return;
@@ -264,6 +265,8 @@ static void on_request(void *owner, struct http_request *q, const struct http_he
         exchange_refuse(h->exchange, MCP_EINTERNAL, "out of memory");
     } else if (!exchange_authorized(h->exchange)) {
         exchange_refuse_unauthorized(h->exchange);
+    } else if (h->has_wishes && wishes_read(h->exchange, head, &e) != MCP_OK) {
+        exchange_refuse(h->exchange, e.code, e.text);
     } else if (head->has_length && !h->exchange->upload &&
                head->content_length > f->sub->config->max_body_bytes) {
         exchange_refuse(h->exchange, MCP_ETOO_LARGE, "the request body is too large");

@@ -13,7 +13,7 @@
 #include "gateway/sub.h"
 
 enum {
-    OWN_HEADERS_MAX = 4 + ORIGIN_HEADERS,
+    OWN_HEADERS_MAX = 4 + ORIGIN_HEADERS + HTTP_WAIT_HEADERS,
     REPLY_HEADERS_MAX = HTTP_HEADERS_MAX + OWN_HEADERS_MAX,
     STALL_FIRST_LOOK = 8,
 };
@@ -44,6 +44,7 @@ struct http_exchange *http_exchange_new(struct sub *sub, struct http_request *q,
     h->request = q;
     h->route = route;
     timer_init(&h->stall, on_stall, h);
+    http_wait_init(h);
     http_request_set_owner(q, h);
     return h;
 }
@@ -51,6 +52,7 @@ struct http_exchange *http_exchange_new(struct sub *sub, struct http_request *q,
 static void release(struct http_exchange *h)
 {
     timer_cancel(h->sub->loop, &h->stall);
+    http_wait_fini(h);
     h->magic = 0;
     loop_bury(h->sub->loop, h, http_exchange_free);
 }
@@ -136,9 +138,15 @@ static struct slice id_of(const struct http_exchange *h)
     return slice_str(h->exchange->id);
 }
 
-/* The gateway's own headers, into `headers`; `timing` holds the value of one. */
+/* What values are written into. */
+struct own_values {
+    char timing[SERVER_TIMING_MAX];
+    char wait[HTTP_WAIT_HEADERS][HTTP_WAIT_VALUE_MAX];
+};
+
+/* The gateway's own headers, into `headers`. */
 static size_t own_headers(const struct http_exchange *h, struct http_header *headers,
-                          char timing[SERVER_TIMING_MAX])
+                          struct own_values *values)
 {
     size_t count = 1 + origin_headers(h->origin, headers + 1);
 
@@ -152,10 +160,10 @@ static size_t own_headers(const struct http_exchange *h, struct http_header *hea
                                                 buf_slice(&h->exchange->extra->ignored)};
     }
     if (h->exchange->wants_timing) {
-        headers[count++] =
-            (struct http_header){SLICE("Server-Timing"), server_timing(h->exchange, timing)};
+        headers[count++] = (struct http_header){SLICE("Server-Timing"),
+                                                server_timing(h->exchange, values->timing)};
     }
-    return count;
+    return count + http_wait_headers(h, headers + count, values->wait);
 }
 
 /* Framing is this side's own; Date is set anew; what pages may read is judged here. */
@@ -184,10 +192,13 @@ static void on_head(void *owner, const struct http_head *head)
     struct http_exchange *h = owner;
     struct http_header headers[REPLY_HEADERS_MAX];
     struct slice type;
-    char timing[SERVER_TIMING_MAX];
+    struct own_values values;
     size_t count = 0;
 
     OBJ_CHECK(h, HTTP_EXCHANGE_MAGIC);
+    if (http_wait_takes_head(h, head)) {
+        return;
+    }
     type = http_head_type(head);
     if (slice_eq_case(type, SLICE("text/event-stream"))) {
         h->stream = SHAPE_STREAM_SSE;
@@ -199,9 +210,22 @@ static void on_head(void *owner, const struct http_head *head)
             headers[count++] = head->headers[i];
         }
     }
-    count += own_headers(h, headers + count, timing);
+    count += own_headers(h, headers + count, &values);
     h->exchange->sent_status = head->status;
     http_reply_head(h->request, head->status, headers, count, reply_length(h, head));
+}
+
+void http_exchange_begin_events(struct http_exchange *h)
+{
+    struct http_header headers[1 + OWN_HEADERS_MAX] = {
+        {SLICE("Content-Type"), SLICE("text/event-stream")},
+    };
+    struct own_values values;
+    size_t count = 1 + own_headers(h, headers + 1, &values);
+
+    h->stream = SHAPE_STREAM_SSE;
+    h->exchange->sent_status = 200;
+    http_reply_head(h->request, 200, headers, count, HTTP_LENGTH_CHUNKED);
 }
 
 static void on_bytes(void *owner, struct slice bytes)
@@ -209,6 +233,9 @@ static void on_bytes(void *owner, struct slice bytes)
     struct http_exchange *h = owner;
 
     OBJ_CHECK(h, HTTP_EXCHANGE_MAGIC);
+    if (http_wait_takes_bytes(h, bytes)) {
+        return;
+    }
     http_reply_body(h->request, bytes);
     wrote(h);
 }
@@ -220,8 +247,8 @@ static void begin_native(struct http_exchange *h, int64_t length)
                                     ? SLICE("application/x-ndjson")
                                     : SLICE("application/json; charset=utf-8")},
     };
-    char timing[SERVER_TIMING_MAX];
-    size_t count = 1 + own_headers(h, headers + 1, timing);
+    struct own_values values;
+    size_t count = 1 + own_headers(h, headers + 1, &values);
 
     h->exchange->sent_status = 200;
     http_reply_head(h->request, 200, headers, count, length);
@@ -274,8 +301,8 @@ static void reply_error(struct http_exchange *h, const struct exchange_result *r
             {SLICE("Content-Type"), SLICE("application/json; charset=utf-8")},
         };
         char seconds[24];
-        char timing[SERVER_TIMING_MAX];
-        size_t count = 1 + own_headers(h, headers + 1, timing);
+        struct own_values values;
+        size_t count = 1 + own_headers(h, headers + 1, &values);
 
         if (r->code == MCP_EUNAUTHORIZED) {
             headers[count++] = (struct http_header){SLICE("WWW-Authenticate"), SLICE("Bearer")};
@@ -300,12 +327,34 @@ static void reply_error(struct http_exchange *h, const struct exchange_result *r
     buf_fini(&body);
 }
 
+/* The node's own error, as an event. */
+static void reply_swallowed(struct http_exchange *h)
+{
+    struct buf scratch = {0};
+    struct buf body = {0};
+    struct slice text = SLICE("the node did not answer with events");
+
+    if (error_text_from_node(buf_slice(&h->wait.said), &scratch) && buf_len(&scratch) > 0) {
+        text = buf_slice(&scratch);
+    }
+    if (shape_stream_error(h->route->shape, h->stream, h->wait.status, text, id_of(h), &body)) {
+        http_reply_body(h->request, buf_slice(&body));
+        http_reply_end(&h->request);
+    } else {
+        http_reply_abort(&h->request);
+    }
+    buf_fini(&scratch);
+    buf_fini(&body);
+}
+
 static void on_ended(void *owner, const struct exchange_result *result)
 {
     struct http_exchange *h = owner;
 
     OBJ_CHECK(h, HTTP_EXCHANGE_MAGIC);
-    if (result->code == MCP_OK) {
+    if (h->wait.swallows) {
+        reply_swallowed(h);
+    } else if (result->code == MCP_OK) {
         http_reply_end(&h->request);
     } else {
         reply_error(h, result);
@@ -326,7 +375,17 @@ static void on_drained(void *owner)
     }
 }
 
+static void on_queued(void *owner, struct exchange *x)
+{
+    struct http_exchange *h = owner;
+
+    (void)x;
+    OBJ_CHECK(h, HTTP_EXCHANGE_MAGIC);
+    http_wait_queued(h);
+}
+
 static const struct exchange_sink http_sink = {
+    .queued = on_queued,
     .head = on_head,
     .bytes = on_bytes,
     .part = on_part,

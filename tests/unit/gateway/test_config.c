@@ -159,7 +159,7 @@ static void test_everything_given(void **state)
                   "  sessions_remembered: 0\n"
                   "  idle_connections: 7\n"
                   "queue: {mode: always, per_tenant: 5, bytes: 1MiB, cancel_grace: 1s,\n"
-                  "        ageing: 1m, min_resident: 0s, max_load_wait: 5s}\n"
+                  "        ageing: 1m, min_resident: 0s, max_load_wait: 5s, comments: 20s}\n"
                   "timeouts:\n"
                   "  session_idle: 10ms\n"
                   "  client_stall: 2s\n"
@@ -204,6 +204,7 @@ static void test_everything_given(void **state)
     assert_int_equal(c->cancel_grace_ms, 1000);
     assert_int_equal(c->queue, CONFIG_QUEUE_ALWAYS);
     assert_int_equal(c->queue_ageing_ms, 60000);
+    assert_int_equal(c->queue_comments_ms, 20000);
     assert_int_equal(c->min_resident_ms, 0);
     assert_int_equal(c->max_load_wait_ms, 5000);
     assert_int_equal(c->max_frame_bytes, 4096);
