@@ -15,7 +15,7 @@
 #include "gateway/face/admin.h"
 #include "gateway/fleet.h"
 #include "gateway/reload.h"
-#include "gateway/route_book.h"
+#include "gateway/route_keeper.h"
 #include "gateway/sub_thread.h"
 #include "gateway/trace_ask.h"
 #include "obs/access_log.h"
@@ -216,20 +216,6 @@ static void free_subs(struct gateway *g)
 
 /* --- start and end ---------------------------------------------------------------------------- */
 
-static void on_routes_changed(void *owner)
-{
-    (void)owner;
-}
-
-static void make_routes(struct gateway *g)
-{
-    struct route_set *set = route_set_new(g->config);
-
-    ASSERT(set != NULL); /* at start-up */
-    g->routes = route_book_new(g->loop, on_routes_changed, g);
-    route_book_use(g->routes, &set);
-}
-
 int gateway_open(struct gateway *g, struct config *config, const struct config_args *args,
                  struct loop *loop, struct err *e)
 {
@@ -237,11 +223,15 @@ int gateway_open(struct gateway *g, struct config *config, const struct config_a
     counters_attach(&g->counters);
     g->bodies.limit_bytes = config->body_memory_bytes;
     g->reload = reload_new(g, args);
-    make_routes(g);
     make_instance(g);
     if (access_log_open(config->access_log, e) != MCP_OK || make_nodes(g, e) != MCP_OK) {
         return 2;
     }
+    g->route_keeper = route_keeper_new(loop, config, e);
+    if (g->route_keeper == NULL) {
+        return 2;
+    }
+    g->routes = route_keeper_book(g->route_keeper);
     if (!listen_all(g, e)) {
         return GATEWAY_EXIT_LISTEN;
     }
@@ -289,7 +279,7 @@ void gateway_close(struct gateway *g)
     nodes_free(&g->nodes);
     brain_free(&g->brain);
     reload_free(&g->reload);
-    route_book_free(&g->routes);
+    route_keeper_free(&g->route_keeper);
     access_log_close();
     config_unref(&g->config);
     counters_attach(NULL);

@@ -22,6 +22,7 @@ struct brain;
 struct fleet;
 struct reload;
 struct route_book;
+struct route_keeper;
 struct sub_thread;
 struct trace_ask;
 
@@ -44,7 +45,8 @@ struct gateway {
     struct acceptor *http;
     struct admin_face *admin;
     struct reload *reload;
-    struct route_book *routes;
+    struct route_keeper *route_keeper;
+    struct route_book *routes;    /* its */
     struct trace_ask *trace_asks; /* that run */
     struct sub *subs;
     struct sub_thread **threads; /* of each sub; NULL: they run on `loop` */

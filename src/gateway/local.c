@@ -7,6 +7,7 @@
 #include "gateway/exchange.h"
 #include "gateway/health.h"
 #include "gateway/health_deep.h"
+#include "gateway/route_step.h"
 #include "gateway/sub.h"
 #include "http/parse/url.h"
 
@@ -59,11 +60,13 @@ static bool lists_v1(const struct exchange *x)
            slice_eq(url_target_path(x->path), SLICE("/v1/models"));
 }
 
-/* One node speaks for itself, as does the error where none is up. */
+/* One node speaks for itself where there are no routes, as does the error where none is up. */
 static bool is_list(const struct exchange *x)
 {
-    return (x->op == OP_LIST || x->op == OP_PS || lists_v1(x)) && nodes_count(x->sub->nodes) > 1 &&
-           nodes_up(x->sub->nodes) > 0;
+    bool with_routes = x->sub->config->route_count > 0 && x->op != OP_PS;
+
+    return (x->op == OP_LIST || x->op == OP_PS || lists_v1(x)) &&
+           (nodes_count(x->sub->nodes) > 1 || with_routes) && nodes_up(x->sub->nodes) > 0;
 }
 
 static void give_list(struct exchange *x)
@@ -75,6 +78,9 @@ static void give_list(struct exchange *x)
              : x->op == OP_PS ? cluster_ps(x->sub->nodes, at, &answer)
                               : cluster_models(x->sub->nodes, &answer);
 
+    if (rv == MCP_OK && x->op != OP_PS && !routes_append(x, &answer)) {
+        rv = MCP_ENOMEM;
+    }
     if (rv == MCP_OK) {
         local_give(x, &answer);
     } else {

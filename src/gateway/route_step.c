@@ -73,7 +73,7 @@ static bool pick(struct exchange *x, const struct config_route *route)
     return ok;
 }
 
-void route_describe(const struct config_route *route, struct buf *out)
+static void describe_model(const struct config_route *route, struct buf *out)
 {
     buf_append_str(out, "{\"id\":");
     json_append_string(out, slice_str(route->name));
@@ -81,7 +81,7 @@ void route_describe(const struct config_route *route, struct buf *out)
 }
 
 /* The members that clients rely on; a route has no file. */
-void route_describe_tag(const struct config_route *route, struct buf *out)
+static void describe_tag(const struct config_route *route, struct buf *out)
 {
     buf_append_str(out, "{\"name\":");
     json_append_string(out, slice_str(route->name));
@@ -94,12 +94,53 @@ void route_describe_tag(const struct config_route *route, struct buf *out)
                         "\"parameter_size\":\"\",\"quantization_level\":\"\"}}");
 }
 
+static bool is_listed(const struct exchange *x, const char *name)
+{
+    struct nodes *set = x->sub->nodes;
+
+    for (size_t i = 0; i < nodes_count(set); i++) {
+        const struct node *n = nodes_at(set, i);
+
+        if (n->state == NODE_UP && catalogue_find(&n->catalogue, slice_str(name)) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool routes_append(const struct exchange *x, struct buf *list)
+{
+    const struct config *c = x->sub->config;
+    struct slice whole = buf_slice(list);
+    const char *end = whole.len == 0 ? NULL : memrchr(whole.ptr, ']', whole.len);
+    struct buf out = {0};
+    bool ok;
+
+    if (end == NULL) {
+        return true;
+    }
+    buf_append(&out, slice_of(whole.ptr, (size_t)(end - whole.ptr)));
+    for (size_t i = 0; i < c->route_count; i++) {
+        if (is_listed(x, c->routes[i].name)) {
+            continue; /* it hides that model */
+        }
+        buf_append_str(
+            &out, slice_eq(slice_skip(buf_slice(&out), buf_len(&out) - 1), SLICE("[")) ? "" : ",");
+        (x->op == OP_LIST ? describe_tag : describe_model)(&c->routes[i], &out);
+    }
+    buf_append(&out, slice_of(end, whole.len - (size_t)(end - whole.ptr)));
+    ok = !buf_failed(&out);
+    buf_move(list, &out);
+    buf_fini(&out);
+    return ok;
+}
+
 /* GET /v1/models/ROUTE. */
 static enum step_result describe(struct exchange *x, const struct config_route *route)
 {
     struct buf answer = {0};
 
-    route_describe(route, &answer); /* a failure is sticky and local_give sees it */
+    describe_model(route, &answer); /* a failure is sticky and local_give sees it */
     local_give(x, &answer);
     buf_fini(&answer);
     return STEP_DONE;

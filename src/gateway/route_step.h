@@ -16,9 +16,9 @@ bool route_falls_back(struct exchange *x, int code);
 bool route_falls_back_from(struct exchange *x, unsigned status, struct slice body);
 /* Whether a node's error is of use to one of the two above. */
 bool route_wants_error(const struct exchange *x, unsigned status);
-/* Appends what /v1/models and /api/tags say of a route. */
-void route_describe(const struct config_route *route, struct buf *out);
-void route_describe_tag(const struct config_route *route, struct buf *out);
+/* Puts the routes behind the models of a list, which is an object that ends with an array: of
+ * /api/tags, or of /v1/models. False: out of memory. */
+bool routes_append(const struct exchange *x, struct buf *list);
 /* The exchange has ended. */
 void route_note_end(struct exchange *x);
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Routes: a name that stands for several models, and what is asked when one does not do."""
 import json
+import os
+import subprocess
 
 import pytest
 
@@ -57,6 +59,28 @@ def test_every_interface_takes_the_name(gateway, node, name, path, body):
     response = ask(gateway.http, "POST", path, {"model": name, **body})
     assert (response.status, response.get("X-Mcpgate-Model")) == (200, "b")
     assert node.requests[-1].json() == {"model": "b", **body}
+
+
+def test_routes_are_among_the_models(gateway, node, mcp):
+    names = [*MODELS, *CONFIG["routes"]]
+    tags = ask(gateway.http, "GET", "/api/tags").json()["models"]
+    assert [model["name"] for model in tags] == names
+    assert {"name", "model", "modified_at", "size", "digest", "details"} <= tags[-1].keys()
+    (listed,) = mcp.ask({"mcp": {"op": "list"}}, single=True)
+    assert listed["models"] == tags
+    listed = ask(gateway.http, "GET", "/v1/models").json()
+    assert listed["object"] == "list" and [model["id"] for model in listed["data"]] == names
+    assert ask(gateway.http, "GET", "/v1/models/busy").json() == {
+        "id": "busy", "object": "model", "created": 0, "owned_by": "mcpgate"}
+    assert ask(gateway.http, "GET", "/v1/models/b").json()["id"] == "b"
+    assert [model["name"] for model in ask(gateway.http, "GET", "/api/ps").json()["models"]] == MODELS[:1]
+
+
+def test_a_route_that_hides_a_model_is_listed_once():
+    with OllamaNode("a:v1", "b:latest") as node:
+        with Gateway(node, config={"routes": {"b": {"arms": [{"model": "a:v1"}]}}}) as gateway:
+            assert [m["name"] for m in ask(gateway.http, "GET", "/api/tags").json()["models"]] == ["a:v1", "b:latest"]
+            assert generate(gateway, "b:latest").get("X-Mcpgate-Model") == "a:v1"
 
 
 def test_a_model_that_is_no_route_is_as_ever(gateway, node):
@@ -298,3 +322,122 @@ def test_another_node_may_read_it():
         model = json.loads(payload("models"))["data"][0]["id"]
         response = ask(gateway.http, "POST", "/v1/chat/completions", {**CHAT, "model": model, "n": 2, "stream": True})
         assert (response.status, response.get("X-Mcpgate-Ignored")) == (200, None)
+
+
+# --- canaries -------------------------------------------------------------------------------------
+def canary(rule=None):
+    """Two models of which the second one can be made to fail, half of the requests each."""
+    return {"routes": {"r": {"sticky": "request", "arms": [{"model": "good"}, {"model": "bad"}], **(rule or {})}}}
+
+
+def arms_of(gateway, route="r"):
+    routes = ask(gateway.admin, "GET", "/admin/routes").json()["routes"]
+    return {arm["model"]: arm for arm in next(r["arms"] for r in routes if r["name"] == route)}
+
+
+def change(gateway, path, status=200):
+    response = ask(gateway.admin, "POST", f"/admin/routes/{path}")
+    assert response.status == status
+    return response.json()
+
+
+def spoken(gateway, count=30):
+    return {generate(gateway, "r", stream=True).get("X-Mcpgate-Model") for _ in range(count)}
+
+
+def test_an_arm_that_fails_is_rolled_back_and_stays_so_after_a_restart(tmp_path):
+    config = {**canary({"min_requests": 20}), "state": {"dir": str(tmp_path)}}
+    with Sim("--models", "good") as good, Sim("--models", "bad", "--fault", "refuse:500@every 2") as bad:
+        with Gateway(good, bad, config=config) as gateway:
+            wait_until(lambda: generate(gateway, "r") and arms_of(gateway)["bad"]["state"] == "rolled_back", "a rollback")
+            arm = arms_of(gateway)["bad"]
+            assert arm["why"] == "errors" and arm["requests"] >= 20 and arm["errors"] * 3 > arm["requests"]
+            assert arms_of(gateway)["good"]["errors"] == 0
+            assert "event=route_rolled_back route=r model=bad why=errors" in gateway.errors()
+            assert gateway.metric("mcpgate_route_rollbacks_total") == 1
+            assert spoken(gateway) == {"good"}
+            wait_until((tmp_path / "routes.json").exists, "the state is kept")
+        with Gateway(good, bad, config=config) as gateway:
+            assert arms_of(gateway)["bad"]["state"] == "rolled_back"
+            assert spoken(gateway) == {"good"}
+            change(gateway, "r/resume")
+            assert spoken(gateway) == {"good", "bad"}
+
+
+def test_an_arm_that_is_slow_is_rolled_back():
+    slow = ["--profile", "llm", "--jitter-percent", "0", "--load-ms", "0", "--decode-us", "100", "--slots", "64"]
+    with Sim("--models", "good", *slow, "--prompt-us", "0") as good, Sim("--models", "bad", *slow, "--prompt-us", "50000") as bad:
+        with Gateway(good, bad, config=canary({"min_requests": 10})) as gateway:
+            wait_until(lambda: generate(gateway, "r", options={"num_predict": 3}) and
+                       arms_of(gateway)["bad"]["state"] == "rolled_back", "a rollback")
+            arms = arms_of(gateway)
+            assert arms["bad"]["why"] == "first_part"
+            assert arms["bad"]["first_part_ms"]["mean"] > 1.5 * arms["good"]["first_part_ms"]["mean"]
+            assert arms["good"]["parts"]["mean"] == 4 and arms["good"]["parts_per_s"]["mean"] > 0
+
+
+def test_people_say_what_becomes_of_an_arm(gateway, tmp_path):
+    with Sim("--models", "good,bad") as sim, Gateway(sim, config={**canary(), "state": {"dir": str(tmp_path)}}) as own:
+        assert spoken(own) == {"good", "bad"}
+        for action, state, models in (("pause", "paused", {"good"}), ("resume", "on", {"good", "bad"}),
+                                      ("rollback", "rolled_back", {"good"}), ("promote", "promoted", {"bad"}),
+                                      ("resume", "on", {"good", "bad"})):
+            routes = change(own, f"r/{action}")["routes"]
+            assert routes[0]["arms"][1]["state"] == state == arms_of(own)["bad"]["state"]
+            assert spoken(own) == models
+        change(own, "r/promote/bad")
+        wait_until(lambda: "promoted" in (tmp_path / "routes.json").read_text(), "the state is kept")
+        assert "route_changed route=r action=promote model=bad" in own.errors()
+        assert change(own, "x/pause", 404)["error"] == "there is no route 'x'"
+        assert change(own, "r/pause/x", 404)["error"] == "route 'r' has no arm 'x'"
+        assert change(own, "r/pause/good", 400)["error"] == "'good' is the first arm, which the others fall back on"
+        assert change(own, "r/stop", 400)["error"] == "'stop' is none of promote, rollback, pause and resume"
+        assert change(own, "r/pause/a/b", 404)
+    with Sim("--models", "good,bad") as sim, Gateway(sim, config={**canary(), "state": {"dir": str(tmp_path)}}) as own:
+        assert spoken(own) == {"bad"}
+    (tmp_path / "routes.json").write_text('{"routes":[{"name":"r","promoted":"gone","arms":[{"model":"bad","state":"?"}]},7]')
+    with Sim("--models", "good,bad") as sim, Gateway(sim, config={**canary(), "state": {"dir": str(tmp_path)}}) as own:
+        assert spoken(own) == {"good", "bad"}
+
+
+def test_a_reload_keeps_what_was_said(tmp_path):
+    with Sim("--models", "good,bad,new") as sim, Gateway(config={"nodes": [{"url": sim.url}], **canary()}) as gateway:
+        change(gateway, "r/pause")
+        config = {"nodes": [{"url": sim.url}], **canary()}
+        config["routes"]["r"]["arms"].append({"model": "new"})
+        path = gateway.process.args[gateway.process.args.index("-c") + 1]
+        with open(path, "w") as file:
+            json.dump(config, file)
+        reloaded = ask(gateway.admin, "POST", "/admin/reload")
+        assert (reloaded.status, reloaded.json()["changed"]) == (200, ["routes"])
+        assert [(name, arm["state"]) for name, arm in arms_of(gateway).items()] == [
+            ("good", "on"), ("bad", "paused"), ("new", "on")]
+        assert spoken(gateway) == {"good", "new"}
+
+
+def test_the_command_shows_and_changes(tmp_path):
+    with Sim("--models", "good,bad") as sim, Gateway(sim, config=canary()) as gateway:
+        def run(*args, status=0):
+            done = subprocess.run([os.environ.get("MCPGATE_BIN", "build/asan/mcpgate"), "canary", "--admin",
+                                   "%s:%d" % gateway.admin, *args], capture_output=True, text=True, timeout=20)
+            assert done.returncode == status, done.stderr
+            return done.stderr if status else done.stdout
+        spoken(gateway, 8)
+        lines = run().splitlines()
+        assert lines[0].split()[:4] == ["ROUTE", "MODEL", "SHARE", "STATE"]
+        assert lines[1].split()[:4] == ["r", "good", "1", "on"] and lines[2].split()[:3] == ["bad", "1", "on"]
+        assert json.loads(run("--json"))["routes"][0]["arms"][0]["model"] == "good"
+        assert run("pause", "r").splitlines()[2].split()[:3] == ["bad", "1", "paused"]
+        assert run("promote", "r", "bad").splitlines()[2].split()[:3] == ["bad", "1", "promoted"]
+        assert run("resume", "x", status=1) == "mcpgate: there is no route 'x'\n"
+        assert "expected the name of a route" in run("pause", status=2)
+        assert "not 'stop'" in run("stop", "r", status=2)
+
+
+def test_why_tells_of_arm_and_fallback(gateway, node):
+    response = generate(gateway, "gone")
+    (record,) = ask(gateway.admin, "GET", f"/admin/requests/{response.get('X-Request-Id')}").json()["requests"]
+    assert (record["route"], record["model"]) == ("gone", "c")
+    said = [event["text"] for event in record["events"] if event["event"] in ("routed", "falls_back")]
+    assert said == ["the route's model for it: nowhere", "the model does not do: now neither",
+                    "the model does not do: now c"]

@@ -11,12 +11,14 @@
 #include "base/list.h"
 #include "gateway/brain.h"
 #include "gateway/face/admin_internal.h"
+#include "gateway/face/admin_routes.h"
 #include "gateway/face/host.h"
 #include "gateway/gateway.h"
 #include "gateway/health.h"
 #include "gateway/keys.h"
 #include "gateway/origin.h"
 #include "gateway/reload.h"
+#include "gateway/route_book.h"
 #include "gateway/trace_ask.h"
 #include "http/io/server.h"
 #include "http/parse/url.h"
@@ -265,6 +267,22 @@ static void get_request(struct admin_face *f, struct http_request *q, struct sli
     }
 }
 
+/* --- routes ----------------------------------------------------------------------------------- */
+
+static void get_routes(const struct gateway *g, struct admin_reply *r)
+{
+    r->content_type = SLICE("application/json");
+    (void)route_book_list(g->routes, loop_now_us(g->loop), &r->body); /* a failure is sticky */
+}
+
+static void post_route(struct admin_face *f, struct http_request *q, struct slice rest)
+{
+    struct buf body = {0};
+    unsigned status = admin_routes_act(f->gateway, rest, &body);
+
+    reply_or_500(&q, status, SLICE("application/json"), &body);
+}
+
 /* --- the pages -------------------------------------------------------------------------------- */
 
 enum method { METHOD_GET, METHOD_POST, METHOD_DELETE };
@@ -288,6 +306,8 @@ static const struct {
     {"/admin/nodes/", false, METHOD_POST, NULL, NULL, admin_nodes_act},
     {"/admin/nodes/", false, METHOD_DELETE, NULL, NULL, admin_nodes_remove},
     {"/admin/queue", false, METHOD_GET, get_queue, NULL, NULL},
+    {"/admin/routes", false, METHOD_GET, get_routes, NULL, NULL},
+    {"/admin/routes/", false, METHOD_POST, NULL, post_route, NULL},
     {"/admin/reload", false, METHOD_POST, NULL, post_reload, NULL},
     {"/admin/requests/", false, METHOD_GET, NULL, get_request, NULL},
 };
@@ -349,7 +369,7 @@ static size_t find_page(const struct gateway *g, const struct http_head *head,
         reply_text(
             r, 404,
             "404 page not found; there are /healthz /readyz /metrics /admin/nodes /admin/queue "
-            "/admin/reload /admin/requests/ID\n");
+            "/admin/reload /admin/requests/ID /admin/routes\n");
     }
     return PAGE_COUNT;
 }
