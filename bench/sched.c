@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* bench-sched [SECONDS]: what a decision costs. One thread, one model for each 16 nodes of 8 slots;
+/* bench-sched [SECONDS [NODES]]: what a decision costs. One thread, 64 nodes of 8 slots, 4 models;
  * all slots are taken and so many requests wait, of tenants and classes of all kinds. One turn is a
  * request that ends, the decision that lets another in, and one that arrives. */
 #include <stdint.h>
@@ -10,13 +10,14 @@
 
 #include "sched/sched.h"
 
-enum { NODES = 64, SLOTS = 8, MODELS = 4, TENANTS = 100, RUNNING = NODES * SLOTS };
+enum { NODES = 64, SLOTS = 8, MODELS = 4, TENANTS = 100 };
 enum { SAMPLES_MOST = 1 << 22, TURN_US = 1000 };
 
 struct bench {
     struct sched *s;
     uint64_t rng, now_us;
-    uint64_t running[RUNNING];
+    uint64_t nodes;
+    uint64_t *running;
     size_t running_count;
     uint32_t *arrive_ns, *leave_ns;
     size_t count;
@@ -58,7 +59,7 @@ static uint64_t arrive(struct bench *b)
         .prompt_tokens = 1 + (uint32_t)random_below(b, 1000),
         .answer_tokens = 1 + (uint32_t)random_below(b, 1000),
         .bytes = 1000,
-        .prefer_node = random_below(b, 3) == 0 ? 1 + random_below(b, NODES) : 0,
+        .prefer_node = random_below(b, 3) == 0 ? 1 + random_below(b, b->nodes) : 0,
         .prefix = prefix,
         .prefix_count = 4,
     };
@@ -100,7 +101,7 @@ static uint64_t leave(struct bench *b)
 
 static void add_nodes(struct bench *b)
 {
-    for (uint64_t id = 1; id <= NODES; id++) {
+    for (uint64_t id = 1; id <= b->nodes; id++) {
         char name[24];
         struct sched_model model = {.name = name_of(name, sizeof(name), 'm', id % MODELS),
                                     .bytes = 1};
@@ -175,17 +176,19 @@ int main(int argc, char **argv)
 {
     static const uint64_t waiting[] = {0, 100, 1000, 10000, 100000};
     double seconds = argc > 1 ? strtod(argv[1], NULL) : 2;
-    struct bench b = {.rng = 1};
+    struct bench b = {.rng = 1, .nodes = argc > 2 ? strtoull(argv[2], NULL, 10) : NODES};
 
+    b.running = malloc(b.nodes * SLOTS * sizeof(*b.running));
     b.arrive_ns = malloc(SAMPLES_MOST * sizeof(*b.arrive_ns));
     b.leave_ns = malloc(SAMPLES_MOST * sizeof(*b.leave_ns));
-    if (b.arrive_ns == NULL || b.leave_ns == NULL) {
+    if (b.running == NULL || b.arrive_ns == NULL || b.leave_ns == NULL) {
         return 1;
     }
     (void)printf("| call | waiting | mean ns | p50 | p99 | p99.9 |\n|---|---|---|---|---|---|\n");
     for (size_t i = 0; i < sizeof(waiting) / sizeof(waiting[0]); i++) {
         run(&b, waiting[i], seconds);
     }
+    free(b.running);
     free(b.arrive_ns);
     free(b.leave_ns);
     return 0;

@@ -150,13 +150,17 @@ static uint64_t hash_models(uint64_t hash, const struct sched_model *models, siz
     return map_mix(hash, count);
 }
 
-static uint64_t hash_state(const struct sched_node_state *n)
+/* Of what decides which requests it can serve. */
+static uint64_t hash_offer(const struct sched_node_state *n)
 {
     uint64_t flags = (uint64_t)n->up | (uint64_t)n->cordoned << 1 | (uint64_t)n->loads << 2;
-    uint64_t hash = map_mix(map_mix(map_mix(0, flags), n->speaks), n->slots);
 
-    hash = hash_models(hash, n->models, n->model_count);
-    return hash_models(hash, n->resident, n->resident_count);
+    return hash_models(map_mix(map_mix(0, flags), n->speaks), n->models, n->model_count);
+}
+
+static uint64_t hash_state(const struct sched_node_state *n, uint64_t offer_hash)
+{
+    return hash_models(map_mix(offer_hash, n->slots), n->resident, n->resident_count);
 }
 
 static bool read_listed(struct sched *s, struct node *n, const struct sched_node_state *state)
@@ -190,6 +194,8 @@ static bool read_resident(struct sched *s, struct node *n, const struct sched_no
             return false;
         }
         r->seen = true;
+        s->epoch += !r->listed;
+        r->listed = true; /* it serves it, whatever its list says */
         r->bytes = state->resident[i].bytes == 0 ? r->bytes : state->resident[i].bytes;
         bytes += r->bytes;
         load_reported(s, r, true, state->resident[i].context, now_us);
@@ -260,7 +266,7 @@ static struct node *node_get(struct sched *s, uint64_t id)
 
 bool sched_node(struct sched *s, uint64_t now_us, const struct sched_node_state *state)
 {
-    uint64_t hash = hash_state(state);
+    uint64_t offer_hash = hash_offer(state), hash = hash_state(state, offer_hash);
     struct node *n = node_get(s, state->id);
 
     ASSERT(state->id != 0);
@@ -277,7 +283,8 @@ bool sched_node(struct sched *s, uint64_t now_us, const struct sched_node_state 
     n->speaks = state->speaks;
     n->slots = state->slots;
     n->loads = state->loads;
-    s->epoch++; /* what is served may have changed */
+    s->epoch += n->offer_hash != offer_hash; /* what is served may have changed */
+    n->offer_hash = offer_hash;
     if (!node_takes(n)) {
         load_node_lost(s, n);
     }
@@ -301,6 +308,7 @@ void sched_node_gone(struct sched *s, uint64_t now_us, uint64_t id)
     }
     n->gone = true;
     n->up = false;
+    n->offer_hash = 0;
     s->epoch++;
     load_node_lost(s, n);
     for (r = node_runners_first(&n->runners); r != NULL; r = node_runners_next(&n->runners, r)) {
@@ -331,7 +339,7 @@ bool model_usable(struct sched *s, struct model *m, unsigned speaks, uint64_t av
         m->usable = m->loaders = 0;
         r = model_runners_first(&m->runners);
         for (; r != NULL; r = model_runners_next(&m->runners, r)) {
-            if (node_takes(r->node) && (r->listed || r->resident)) {
+            if (node_takes(r->node) && r->listed) {
                 m->usable_speaks |= r->node->speaks;
                 m->usable++;
                 m->loaders += r->node->loads;
@@ -346,7 +354,7 @@ bool model_usable(struct sched *s, struct model *m, unsigned speaks, uint64_t av
     }
     for (r = model_runners_first(&m->runners); r != NULL; r = model_runners_next(&m->runners, r)) {
         if (r->node->id != avoid_node && node_takes(r->node) && suits(r->node, speaks) &&
-            (r->listed || r->resident)) {
+            r->listed) {
             return true;
         }
     }

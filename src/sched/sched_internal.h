@@ -212,7 +212,7 @@ struct node {
     bool up, cordoned, loads, gone;
     unsigned speaks;
     uint32_t slots;
-    uint64_t state_hash;
+    uint64_t state_hash, offer_hash;
     struct node_runners runners;
     uint64_t running;
     struct list_link in_reopen;
