@@ -326,6 +326,88 @@ static int set_from_file(struct config_load *l)
     return rc == MCP_OK ? warn_of_exposed_file(l, values) : rc;
 }
 
+/* --- the file of further nodes ---------------------------------------------------------------- */
+
+struct config_stamp config_stamp_of(const char *path)
+{
+    struct stat st;
+
+    if (stat(path, &st) != 0) {
+        return (struct config_stamp){0};
+    }
+    return (struct config_stamp){.is_there = true,
+                                 .inode = st.st_ino,
+                                 .bytes = (uint64_t)st.st_size,
+                                 .changed_s = st.st_mtim.tv_sec,
+                                 .changed_ns = st.st_mtim.tv_nsec};
+}
+
+bool config_stamp_same(const struct config_stamp *a, const struct config_stamp *b)
+{
+    return a->is_there == b->is_there && a->inode == b->inode && a->bytes == b->bytes &&
+           a->changed_s == b->changed_s && a->changed_ns == b->changed_ns;
+}
+
+/* It has nodes and nothing else. */
+static int check_only_nodes(const struct config_load *l, const struct config_yaml_values *values)
+{
+    for (size_t i = 0; i < CONFIG_ITEM_COUNT; i++) {
+        if (values->value[i] != NULL) {
+            return config_fail(l, config_items[i].section, "expected nodes alone in this file");
+        }
+    }
+    if (config_yaml_has(l->yaml, "node") || values->key_count > 0) {
+        return config_fail(l, values->key_count > 0 ? "keys" : "node",
+                           "expected nodes alone in this file");
+    }
+    return MCP_OK;
+}
+
+static int append_nodes(struct config_load *l, const struct config_yaml_values *values)
+{
+    size_t count = l->c->node_count + values->node_count;
+    struct config_node *more = config_alloc(l, count + 1, sizeof(*more));
+    int rc = more == NULL ? MCP_ENOMEM : MCP_OK;
+
+    if (more != NULL && l->c->node_count > 0) {
+        memcpy(more, l->c->nodes, l->c->node_count * sizeof(*more));
+    }
+    if (more != NULL) {
+        free(l->c->nodes);
+        l->c->nodes = more;
+    }
+    for (unsigned i = 0; rc == MCP_OK && i < values->node_count; i++) {
+        char prefix[CONFIG_KEY_MAX];
+
+        (void)snprintf(prefix, sizeof(prefix), "nodes[%u]", i);
+        rc = add_node(l, &values->nodes[i], prefix);
+    }
+    return rc;
+}
+
+/* A file that is not there yet has none. */
+static int add_discovered(struct config_load *l)
+{
+    struct config_yaml *own = l->yaml;
+    int rc;
+
+    if (l->c->nodes_file == NULL || l->args->node_count > 0) {
+        return MCP_OK;
+    }
+    l->c->nodes_stamp = config_stamp_of(l->c->nodes_file);
+    if (!l->c->nodes_stamp.is_there) {
+        return warn(l, "discovery.file: '%s' is not there", l->c->nodes_file);
+    }
+    l->yaml = config_yaml_load(l->c->nodes_file, l->e);
+    rc = l->yaml == NULL ? l->e->code : check_only_nodes(l, config_yaml_values(l->yaml));
+    if (rc == MCP_OK) {
+        rc = append_nodes(l, config_yaml_values(l->yaml));
+    }
+    config_yaml_free(&l->yaml);
+    l->yaml = own;
+    return rc;
+}
+
 static int set_from_args(struct config_load *l)
 {
     static const char *const first[] = {"http://127.0.0.1:11434"};
@@ -356,7 +438,7 @@ static int set_from_args(struct config_load *l)
         }
     }
     l->c->insecure = l->args->insecure;
-    if (count == 0 && l->c->node_count == 0) {
+    if (count == 0 && l->c->node_count == 0 && l->c->nodes_file == NULL) {
         urls = first;
         count = 1;
     }
@@ -406,6 +488,9 @@ struct config *config_load(const struct config_args *args, struct err *e)
     rc = config_set_defaults(&l, NULL, l.c);
     if (rc == MCP_OK && args->path != NULL) {
         rc = load_file(&l);
+    }
+    if (rc == MCP_OK) {
+        rc = add_discovered(&l);
     }
     if (rc == MCP_OK) {
         rc = set_from_args(&l);
@@ -468,6 +553,7 @@ static void config_free(struct config *c)
     free(c->access_log);
     free(c->origins);
     free(c->state_dir);
+    free(c->nodes_file);
     free(c);
 }
 

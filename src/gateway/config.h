@@ -48,6 +48,15 @@ struct config_node {
     int64_t slots; /* how many, or one of CONFIG_SLOTS_ */
 };
 
+/* Tells whether a file is another one now. */
+struct config_stamp {
+    bool is_there;
+    uint64_t inode;
+    uint64_t bytes;
+    int64_t changed_s;
+    int64_t changed_ns;
+};
+
 struct config_key {
     char *name;   /* shown in logs */
     char *key;    /* the secret; from `key` or `key_file` */
@@ -98,12 +107,14 @@ struct config {
     _Atomic unsigned users;
     struct config_node *nodes; /* at least one: http://127.0.0.1:11434 */
     size_t node_count;
-    char *mcp_listen;   /* 127.0.0.1:8080; NULL: off ("off" in the file) */
-    char *http_listen;  /* 127.0.0.1:11435 */
-    char *admin_listen; /* 127.0.0.1:6060 */
-    char *origins;      /* see origin.h; NULL */
-    char *state_dir;    /* NULL: see state_file.h */
-    bool strict;        /* see ignored.h */
+    char *mcp_listen;                /* 127.0.0.1:8080; NULL: off ("off" in the file) */
+    char *http_listen;               /* 127.0.0.1:11435 */
+    char *admin_listen;              /* 127.0.0.1:6060 */
+    char *origins;                   /* see origin.h; NULL */
+    char *state_dir;                 /* NULL: see state_file.h */
+    char *nodes_file;                /* more nodes; NULL: none */
+    struct config_stamp nodes_stamp; /* that file's, before it was read */
+    bool strict;                     /* see ignored.h */
     struct config_key *keys;
     size_t key_count;
     struct config_route *routes;
@@ -171,6 +182,8 @@ struct config_args {
  * the only reference. */
 struct config *config_load(const struct config_args *args, struct err *e);
 struct config *config_ref(struct config *c);
+struct config_stamp config_stamp_of(const char *path); /* blocking */
+bool config_stamp_same(const struct config_stamp *a, const struct config_stamp *b);
 /* What a node without a name is called. NULL: out of memory. */
 char *config_node_name(const struct url *u);
 void config_node_fini(struct config_node *n);

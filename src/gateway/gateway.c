@@ -18,6 +18,7 @@
 #include "gateway/route_keeper.h"
 #include "gateway/sub_thread.h"
 #include "gateway/trace_ask.h"
+#include "gateway/watch.h"
 #include "obs/access_log.h"
 #include "obs/log_sink.h"
 #include "obs/logfmt.h"
@@ -244,6 +245,11 @@ void gateway_start(struct gateway *g)
         sub_thread_start(g->threads[i]);
     }
     nodes_start(g->nodes);
+    g->watch = watch_new(g);
+    if (g->banner_due && nodes_count(g->nodes) == 0) { /* none will be polled */
+        g->banner_due = false;
+        banner_nodes(g);
+    }
 }
 
 void gateway_stop(struct gateway *g, loop_cb stopped, void *owner)
@@ -275,6 +281,7 @@ void gateway_close(struct gateway *g)
     acceptor_free(&g->mcp);
     free_subs(g);
     trace_asks_free(g);
+    watch_free(&g->watch);
     fleet_free(&g->fleet);
     nodes_free(&g->nodes);
     brain_free(&g->brain);

@@ -25,6 +25,7 @@ struct route_book;
 struct route_keeper;
 struct sub_thread;
 struct trace_ask;
+struct watch;
 
 enum { GATEWAY_INSTANCE_BYTES = 16, GATEWAY_EXIT_LISTEN = 3 };
 
@@ -33,6 +34,7 @@ struct gateway {
     struct config *config;
     struct nodes *nodes;
     struct fleet *fleet;      /* says which nodes those are */
+    struct watch *watch;      /* NULL: not started */
     struct counters counters; /* of the main reactor's thread */
     struct body_memory bodies;
     struct brain *brain;
