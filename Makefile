@@ -20,8 +20,9 @@ test: build ## installs what the tests need and runs all of them under ASan and 
 	cmake --build --preset asan -j $(JOBS)
 	ctest --preset asan -j $(JOBS)
 
-# The system tests that race most: ends, cancels, many at once, nodes that come and go.
-RACY = system.(chaos|http_gone|limits|mcp_cancel|nodes|reload|request_trace)|regress.second_signal
+# The system tests that race most: ends, cancels, many at once, nodes that come and go, what loops share.
+RACY = system.(backends|batch|chaos|fleet|hostile_neighbours|http_gone|keys|limits|mcp_cancel|mcp_keys|nodes|observability
+RACY := $(RACY)|queue|reload|request_trace|routes)|regress.second_signal
 
 test-threads: build ## the unit tests and the system tests that race most, under ThreadSanitizer
 	@tools/deps test
