@@ -12,6 +12,7 @@ import sys
 import pytest
 
 from engine import TOOLS, die_with_parent
+from own_network import in_own_network
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -23,12 +24,6 @@ NOT_RUN = {
     "make demo": "the same; test_demo.py is about it, and CI runs it on a bare Debian 13",
     "OLLAMA_HOST=127.0.0.1:11435 ollama run": "Ollama's client, which `make test-ollama` builds and runs",
 }
-BEGIN = r"""
-import fcntl, os, socket, struct, sys
-with socket.socket() as s:  # SIOCSIFFLAGS, IFF_UP; iproute2 may not be there
-    fcntl.ioctl(s, 0x8914, struct.pack("16sH14x", b"lo", 1))
-os.execvp("bash", ["bash", "-c", *sys.argv[1:]])
-"""
 # A terminal for the engine, one for the tour, and one for `serve`, where Ctrl-C ends the gateway before
 # the next is started. All end with this one at the latest.
 SCRIPT = r"""
@@ -100,9 +95,8 @@ def run_all(tmp_path_factory):
     (folder / "tour.sh").write_text(tour())
     (folder / "readme.py").write_text(*blocks(README, "python"))
     (folder / "mcp.py").write_text(*blocks(MCP, "python"))
-    unshare = ["unshare", "-n"] if os.geteuid() == 0 else ["unshare", "-r", "-n"]
     env = {k: v for k, v in os.environ.items() if not k.startswith(("MCPGATE_", "OLLAMA_", "OPENAI_"))}
-    subprocess.run([*unshare, sys.executable, "-c", BEGIN, SCRIPT, "bash", str(TOOLS), BINARY],
+    subprocess.run(in_own_network("bash", "-c", SCRIPT, "bash", str(TOOLS), BINARY),
                    cwd=folder, env=env | {"PYTHON": sys.executable}, check=True, timeout=200,
                    preexec_fn=die_with_parent)
     return Result(folder)

@@ -5,19 +5,13 @@ import os
 import pathlib
 import re
 import subprocess
-import sys
 
 from cli import BIN
 from engine import die_with_parent
+from own_network import in_own_network
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
-BEGIN = r"""
-import fcntl, os, socket, struct, sys
-with socket.socket() as s:  # SIOCSIFFLAGS, IFF_UP; iproute2 may not be there
-    fcntl.ioctl(s, 0x8914, struct.pack("16sH14x", b"lo", 1))
-os.execvp("bash", ["bash", "-c", *sys.argv[1:]])
-"""
 # First the node has the port, then the gateway; a client that knows nothing asks the same of both.
 SCRIPT = r"""
 set -eu
@@ -44,8 +38,7 @@ def test_the_recipe(tmp_path):
     (config,) = re.findall(r"^```yaml\n(.*?)^```$", recipe, re.M | re.S)
     moved = re.search(r'Environment="OLLAMA_HOST=(\S+)"', recipe)[1]
     (tmp_path / "mcpgate.yaml").write_text(config)
-    unshare = ["unshare", "-n"] if os.geteuid() == 0 else ["unshare", "-r", "-n"]
-    done = subprocess.run([*unshare, sys.executable, "-c", BEGIN, SCRIPT, "bash", BIN, moved], cwd=tmp_path, check=False,
+    done = subprocess.run(in_own_network("bash", "-c", SCRIPT, "bash", BIN, moved), cwd=tmp_path, check=False,
                           capture_output=True, text=True, timeout=100, preexec_fn=die_with_parent,
                           env={k: v for k, v in os.environ.items() if not k.startswith("MCPGATE_")})
     assert done.returncode == 0, done.stderr
