@@ -385,6 +385,22 @@ int cli_conn_ask(struct cli_conn *c, const char *op, cli_part_fn fn, void *owner
     return rc;
 }
 
+int cli_conn_command(const struct argp *argp, int argc, char **argv, const char *op,
+                     cli_part_fn print)
+{
+    struct cli_common common = {0};
+    struct cli_conn conn;
+    int rc;
+
+    cli_parse(argp, argc, argv, &common);
+    rc = cli_conn_open(&conn, &common);
+    if (rc == CLI_EXIT_OK) {
+        rc = cli_conn_ask(&conn, op, common.json ? cli_print_part : print, NULL);
+    }
+    cli_conn_close(&conn);
+    return rc;
+}
+
 /* --- a model where none is named -------------------------------------------------------------- */
 
 struct choice {

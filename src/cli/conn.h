@@ -44,6 +44,10 @@ void cli_print_part(void *owner, yyjson_val *part, struct slice text);
 int cli_conn_exchange(struct cli_conn *c, yyjson_mut_doc *request, cli_part_fn fn, void *owner);
 /* The same for a request of an operation alone, {"mcp":{"op":"list"}}. */
 int cli_conn_ask(struct cli_conn *c, const char *op, cli_part_fn fn, void *owner);
+/* The whole of a command that asks that and has no options of its own: its part goes to `print`, or
+ * with --json as it came. */
+int cli_conn_command(const struct argp *argp, int argc, char **argv, const char *op,
+                     cli_part_fn print);
 /* Sends a heartbeat; what goes wrong is said. */
 int cli_conn_heartbeat(struct cli_conn *c, int timeout_ms, uint64_t *round_trip_us);
 

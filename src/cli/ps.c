@@ -76,15 +76,5 @@ const struct argp cli_ps_argp = {
 
 int cli_ps(int argc, char **argv)
 {
-    struct cli_common common = {0};
-    struct cli_conn conn;
-    int rc;
-
-    cli_parse(&cli_ps_argp, argc, argv, &common);
-    rc = cli_conn_open(&conn, &common);
-    if (rc == CLI_EXIT_OK) {
-        rc = cli_conn_ask(&conn, "ps", common.json ? cli_print_part : print_models, NULL);
-    }
-    cli_conn_close(&conn);
-    return rc;
+    return cli_conn_command(&cli_ps_argp, argc, argv, "ps", print_models);
 }
