@@ -9,7 +9,14 @@
  * without a free slot, also gets a further node if nobody is hurt by it. */
 #include "sched/sched_internal.h"
 
-enum { LOAD_US = 5 * 1000 * 1000, SERVICE_US = 1000 * 1000, SETTLE_US = 1000 * 1000 };
+enum {
+    LOAD_US = 5 * 1000 * 1000,
+    SERVICE_US = 1000 * 1000,
+    SETTLE_US = 1000 * 1000,
+    NODES_LOOKED_AT = 512,
+    CANDIDATES_LOOKED_AT = 64,
+    LOOK_ON_US = 20 * 1000
+};
 
 /* --- memory --- */
 
@@ -327,32 +334,47 @@ static bool nicer(const struct runner *a, const struct verdict *va, const struct
     return a->node->running < b->node->running;
 }
 
+static void consider(const struct sched *s, struct search *f, struct runner *r, uint64_t now_us)
+{
+    struct verdict v = judge(s, r);
+
+    f->from_us = v.from_us < f->from_us ? v.from_us : f->from_us;
+    r->node->wanted = r->node->wanted || v.from_us == SCHED_NEVER;
+    if (v.from_us <= now_us && nicer(r, &v, f->now, &f->best)) {
+        f->now = r;
+        f->best = v;
+    }
+    if (f->claim == NULL || v.demand < f->least.demand) {
+        f->claim = r;
+        f->least = v;
+    }
+}
+
+/* Where there are very many nodes, some of them; the others are looked at next time. */
 static struct search look(struct sched *s, struct line *line, uint64_t now_us)
 {
     struct search f = {.from_us = SCHED_NEVER};
-    struct runner *r = model_runners_first(&line->model->runners);
+    struct model_runners *all = &line->model->runners;
+    size_t left = all->count, candidates = 0;
+    struct runner *r = line->claim == NULL ? NULL : runner_find(line->claim, line->model);
 
-    for (; r != NULL; r = model_runners_next(&line->model->runners, r)) {
-        struct verdict v;
-
-        if (!candidate(line, r)) {
-            continue;
-        }
-        v = judge(s, r);
-        f.from_us = v.from_us < f.from_us ? v.from_us : f.from_us;
-        r->node->wanted = r->node->wanted || v.from_us == SCHED_NEVER;
-        if (v.from_us <= now_us && nicer(r, &v, f.now, &f.best)) {
-            f.now = r;
-            f.best = v;
-        }
-        if (f.claim == NULL || v.demand < f.least.demand || r->node == line->claim) {
-            f.claim = r;
-            f.least = v;
-        }
-        if (r->node == line->claim) {
-            break;
+    if (r != NULL && candidate(line, r)) {
+        consider(s, &f, r, now_us);
+        return f;
+    }
+    if (left > NODES_LOOKED_AT) {
+        left = NODES_LOOKED_AT;
+        f.from_us = now_us + LOOK_ON_US;
+    }
+    for (; left > 0 && candidates < CANDIDATES_LOOKED_AT; left--) {
+        r = model_runners_pop(all);
+        model_runners_push(all, r);
+        if (candidate(line, r)) {
+            consider(s, &f, r, now_us);
+            candidates++;
         }
     }
+    f.from_us = left > 0 && now_us + LOOK_ON_US < f.from_us ? now_us + LOOK_ON_US : f.from_us;
     return f;
 }
 
@@ -379,7 +401,7 @@ static void must_load(struct sched *s, struct line *line, uint64_t now_us)
         return;
     }
     if (f.claim == NULL) { /* until something changes */
-        line_try(s, line, SCHED_NEVER);
+        line_try(s, line, later(f.from_us, now_us));
         return;
     }
     if (now_us >= latest_us || (line->claim != NULL && f.least.drain_us == 0)) {

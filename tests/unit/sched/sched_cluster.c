@@ -9,6 +9,8 @@
 
 enum { NONE = -1 };
 
+#define AGES_US (UINT64_C(3600) * 1000000)
+
 enum place { PLACE_OUT, PLACE_WAITS, PLACE_NODE, PLACE_RUNS, PLACE_ENDED };
 
 struct prompt {
@@ -381,6 +383,8 @@ static void turn(struct cluster *c)
     struct cluster_state *st = c->state;
 
     c->now_us = next_us(c);
+    /* Else somebody waits who is never let in. */
+    assert_true(c->now_us < c->requests[c->request_count - 1].due_us + AGES_US);
     while (st->next < c->request_count && c->requests[st->next].due_us <= c->now_us) {
         arrive(c, st->next++);
         take(c);

@@ -12,8 +12,9 @@
 #include "sched/sched.h"
 #include "sched_cluster.h"
 #include "sched_world.h"
+#include "seeds.h"
 
-enum { SECOND_US = 1000000, MS = 1000 };
+enum { SECOND_US = 1000000, MS = 1000, WORLDS = 60 };
 
 static struct sched *make(void)
 {
@@ -219,6 +220,60 @@ static void no_thrash(void **state)
     free(c.requests);
 }
 
+/* Nodes, models and requests of all kinds, many of them cancelled: all that are not are served, and
+ * no node loads more often than it has requests. */
+static void one_world(uint64_t seed)
+{
+    static const struct cluster_model models[] = {{"a", 4, SECOND_US},
+                                                  {"b", 5, 3 * SECOND_US},
+                                                  {"c", 6, SECOND_US / 2},
+                                                  {"d", 7, 2 * SECOND_US}};
+    struct sched_limits limits = sched_limits_default();
+    struct cluster c = {.models = models, .model_count = 4, .request_count = 150};
+    uint64_t rng = seed, us = 1;
+
+    c.requests = calloc(c.request_count, sizeof(*c.requests));
+    assert_non_null(c.requests);
+    c.node_count = 1 + cluster_random(&rng) % 3;
+    for (size_t n = 0; n < c.node_count; n++) {
+        uint32_t slots = 1 + (uint32_t)(cluster_random(&rng) % 4);
+
+        c.nodes[n] = (struct cluster_node){
+            .slots = slots,
+            .declared = cluster_random(&rng) % 3 == 0 ? SCHED_SLOTS_UNLIMITED : slots,
+            .memory_bytes = 7 + cluster_random(&rng) % 20,
+            .prompt_us = 100,
+            .token_us = 5000};
+    }
+    c.poll_us = (1 + cluster_random(&rng) % 4) * SECOND_US;
+    for (size_t i = 0; i < c.request_count; i++) {
+        us += cluster_random(&rng) % (cluster_random(&rng) % 9 == 0 ? 9U * SECOND_US : SECOND_US);
+        c.requests[i] = (struct cluster_request){
+            .due_us = us,
+            .model = (unsigned)(cluster_random(&rng) % 4),
+            .class = (enum sched_class)(cluster_random(&rng) % SCHED_CLASS_COUNT),
+            .prompt_tokens = 100,
+            .answer_tokens = 1 + (uint32_t)(cluster_random(&rng) % 200),
+        };
+        c.requests[i].tenant[0] = (char)('a' + cluster_random(&rng) % 3);
+        if (cluster_random(&rng) % 5 == 0) {
+            c.requests[i].cancel_us = us + cluster_random(&rng) % (10U * SECOND_US);
+        }
+    }
+    cluster_run(&c, &limits, seed);
+    for (size_t i = 0; i < c.request_count; i++) {
+        assert_true(c.requests[i].cancelled || c.requests[i].verdict == SCHED_GRANTED);
+    }
+    assert_true(c.loads <= c.request_count);
+    free(c.requests);
+}
+
+static void all_are_served(void **state)
+{
+    (void)state;
+    seeds_run(WORLDS, one_world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -229,6 +284,7 @@ int main(void)
         cmocka_unit_test(what_fits_is_learned),
         cmocka_unit_test(a_load_that_others_want),
         cmocka_unit_test(no_thrash),
+        SEEDS_TEST(all_are_served),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
