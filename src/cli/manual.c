@@ -259,9 +259,9 @@ static void put_mcpgate_yaml(void)
     (void)fputs(".PP\n", stdout);
     put_str(
         "`nodes` and `keys` are lists of entries with the keys below, `headers` is a list in an "
-        "entry of `nodes`. `routes` and `models` have an entry for each name; `arms` and "
-        "`fallback` (names of models) are lists in one of `routes`, `pin` is a mapping in one of "
-        "`models`. Relative names of files start at the folder of the "
+        "entry of `nodes`. `routes` and `models` have an entry for each name; `arms` is "
+        "a list in one of `routes`, `pin` a mapping in one of `models`. Relative names of files "
+        "start at the folder of the "
         "configuration. Unknown keys, keys given twice and empty lists are mistakes.");
     put_section("KEYS");
     for (size_t i = 0; i < CONFIG_ITEM_COUNT; i++) {

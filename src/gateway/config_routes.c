@@ -75,26 +75,27 @@ static int add_arms(struct config_load *l, struct config_route *route,
 static int add_fallback(struct config_load *l, struct config_route *route,
                         const struct config_yaml_entry *from, const char *prefix)
 {
-    if (from->fallback_count > 0) {
-        route->fallback = config_alloc(l, from->fallback_count, sizeof(char *));
-        if (route->fallback == NULL) {
-            return MCP_ENOMEM;
-        }
+    char *const *names = config_yaml_list(from, CONFIG_ITEM_ROUTE_FALLBACK);
+    size_t count = from->count[CONFIG_ITEM_ROUTE_FALLBACK];
+
+    if (count == 0) {
+        return MCP_OK;
     }
-    for (unsigned i = 0; i < from->fallback_count; i++) {
+    route->fallback = config_alloc(l, count, sizeof(char *));
+    for (size_t i = 0; route->fallback != NULL && i < count; i++) {
         char key[CONFIG_KEY_MAX];
 
-        (void)snprintf(key, sizeof(key), "%.120s.fallback[%u]", prefix, i);
-        if (check_name(l, key, from->fallback[i]) != MCP_OK) {
+        (void)snprintf(key, sizeof(key), "%.120s.fallback[%zu]", prefix, i);
+        if (check_name(l, key, names[i]) != MCP_OK) {
             return MCP_EARGUMENT;
         }
-        route->fallback[i] = config_copy(l, from->fallback[i]);
+        route->fallback[i] = config_copy(l, names[i]);
         if (route->fallback[i] == NULL) {
             return MCP_ENOMEM;
         }
         route->fallback_count++;
     }
-    return MCP_OK;
+    return route->fallback == NULL ? MCP_ENOMEM : MCP_OK;
 }
 
 static int add_route(struct config_load *l, const char *name, const struct config_yaml_entry *from)

@@ -135,14 +135,11 @@ static void make_route(struct schema *s)
 {
     size_t count = add_items(s, s->route, "routes");
 
-    ASSERT(count + 2 <= SECTION_KEYS_MAX);
+    ASSERT(count < SECTION_KEYS_MAX);
     (void)add_items(s, s->arm, "arms");
     s->arm_entry = mapping(CYAML_FLAG_DEFAULT, sizeof(struct config_yaml_entry), s->arm);
-    s->route[count++] = list_field("arms", &s->arm_entry, offsetof(struct config_yaml_entry, arms),
-                                   offsetof(struct config_yaml_entry, arm_count));
-    s->route[count] =
-        list_field("fallback", &s->text_entry, offsetof(struct config_yaml_entry, fallback),
-                   offsetof(struct config_yaml_entry, fallback_count));
+    s->route[count] = list_field("arms", &s->arm_entry, offsetof(struct config_yaml_entry, arms),
+                                 offsetof(struct config_yaml_entry, arm_count));
 }
 
 static void make_model(struct schema *s)
@@ -264,6 +261,7 @@ static const cyaml_schema_value_t *find_schema(const struct schema *s, const cha
                 return NULL;
             }
             at = at->sequence.entry;
+            *item = NULL;
             path += len + 1;
         } else {
             if (at->type != CYAML_MAPPING) {
@@ -274,9 +272,7 @@ static const cyaml_schema_value_t *find_schema(const struct schema *s, const cha
                 return NULL;
             }
             at = &f->value;
-            *item = is_value(at) && f->data_offset / sizeof(char *) < CONFIG_ITEM_COUNT
-                        ? &config_items[f->data_offset / sizeof(char *)]
-                        : NULL;
+            *item = is_value(at) ? &config_items[f->data_offset / sizeof(char *)] : NULL;
             path += strlen(f->key);
         }
         path += *path == '.';
@@ -319,13 +315,11 @@ static void append_expected(struct buf *text, const cyaml_schema_value_t *schema
     } else if (schema->type == CYAML_MAPPING) {
         (void)buf_append_str(text, "expected keys below it: ");
         append_keys(text, schema);
-    } else if (schema->type == CYAML_SEQUENCE && schema->sequence.entry->type == CYAML_STRING) {
-        (void)buf_append_str(text, "expected a list of names");
     } else if (schema->type == CYAML_SEQUENCE) {
         (void)buf_append_str(text, "expected a list of entries with the keys ");
         append_keys(text, schema->sequence.entry);
     } else {
-        (void)buf_append_str(text, "expected a name");
+        (void)buf_append_str(text, "expected the name of a model");
     }
 }
 

@@ -20,8 +20,6 @@ struct config_yaml_entry {
     unsigned header_count;
     struct config_yaml_entry *arms; /* of a route */
     unsigned arm_count;
-    char **fallback;
-    unsigned fallback_count;
 };
 
 struct config_yaml_values {

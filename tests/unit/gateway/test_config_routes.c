@@ -99,8 +99,8 @@ static void what_is_refused(void **state)
     } cases[] = {
         {"routes: x\n", "1: routes: expected names, and keys below each, not a single value"},
         {"routes: [a]\n", "1: routes: expected names, and keys below each, not a list"},
-        {"routes:\n  a.b: x\n", "2: routes.a.b: expected keys below it: sticky, window, "
-                                "min_requests, arms, fallback, not a single value"},
+        {"routes:\n  a.b: x\n", "2: routes.a.b: expected keys below it: sticky, fallback, "
+                                "window, min_requests, arms, not a single value"},
         {"routes:\n  a: {sticky: key}\n", "2: routes.a: expected arms, 1 to 8"},
         {"routes:\n  a: {}\n  a: {}\n", "3: routes.a: given twice"},
         {"routes:\n  'a b': {arms: [{model: m}]}\n",
@@ -108,7 +108,7 @@ static void what_is_refused(void **state)
          "without "
          "blanks"},
         {"routes:\n  a: {arm: []}\n", "2: routes.a.arm: unknown key; expected one of sticky, "
-                                      "window, min_requests, arms, fallback"},
+                                      "fallback, window, min_requests, arms"},
         {"routes:\n  a.b:\n    arms:\n    - {weight: 1}\n",
          "4: routes.a.b.arms[0]: the key 'model' is missing"},
         {"routes:\n  a.b:\n    arms:\n    - {model: m, weight: x}\n",
@@ -123,9 +123,9 @@ static void what_is_refused(void **state)
         {"routes:\n  a: {arms: [{model: m}], sticky: x}\n",
          "2: routes.a.sticky: expected key, session or request, not 'x'"},
         {"routes:\n  a: {arms: [{model: m}], fallback: x}\n",
-         "2: routes.a.fallback: expected a list of names, not a single value"},
+         "2: routes.a.fallback: expected a list of models, not a single value"},
         {"routes:\n  a: {arms: [{model: m}], fallback: [[x]]}\n",
-         "2: routes.a.fallback[0]: expected a name, not a list"},
+         "2: routes.a.fallback[0]: expected the name of a model, not a list"},
         {"routes:\n  a: {arms: [{model: m}], fallback: ['']}\n",
          "2: routes.a.fallback[0]: expected a name of less than 100 printable ASCII "
          "characters without blanks"},
