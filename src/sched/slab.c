@@ -4,6 +4,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifndef __has_feature
+#define __has_feature(x) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+#include <sanitizer/asan_interface.h>
+#define POISON(ptr, size) ASAN_POISON_MEMORY_REGION(ptr, size)
+#define UNPOISON(ptr, size) ASAN_UNPOISON_MEMORY_REGION(ptr, size)
+#else
+#define POISON(ptr, size) ((void)(ptr), (void)(size))
+#define UNPOISON(ptr, size) ((void)(ptr), (void)(size))
+#endif
+
 enum { PAGE_BYTES = 16 * 1024, HEAD_BYTES = 16 };
 
 void slab_init(struct slab *slab, size_t size)
@@ -17,6 +29,7 @@ void slab_fini(struct slab *slab)
 
     for (; page != NULL; page = next) {
         next = *(void **)page;
+        UNPOISON(page, PAGE_BYTES);
         free(page);
     }
     *slab = (struct slab){.size = slab->size};
@@ -45,6 +58,7 @@ void *slab_get(struct slab *slab)
     }
     ptr = slab->free;
     if (ptr != NULL) {
+        UNPOISON(ptr, slab->size);
         slab->free = *(void **)ptr;
         memset(ptr, 0, slab->size);
     }
@@ -55,4 +69,5 @@ void slab_put(struct slab *slab, void *ptr)
 {
     *(void **)ptr = slab->free;
     slab->free = ptr;
+    POISON(ptr, slab->size);
 }

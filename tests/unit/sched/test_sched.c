@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "alloc_fault.h"
 #include "sched/sched.h"
 #include "sched_world.h"
 
@@ -242,6 +243,60 @@ static void so_many_per_minute(void **state)
     sched_free(&s);
 }
 
+/* Requests of some tenants for some models come, wait, run and end. */
+static void some_traffic(struct sched *s, uint64_t from_us)
+{
+    uint64_t prefix[] = {1, 2, 0}, running[64];
+    struct sched_decision d;
+    size_t count = 0;
+
+    for (uint64_t i = 0; i < 500; i++) {
+        struct sched_job job = world_job(i);
+        struct sched_answer a;
+        enum sched_verdict v;
+
+        prefix[2] = i % 50;
+        job.model = slice_of(&"mn"[i % 2], 1);
+        job.tenant = slice_of(&"tuv"[i % 3], 1);
+        job.class = (enum sched_class)(i % SCHED_CLASS_COUNT);
+        job.options = i % 7 == 0;
+        job.prefix = prefix;
+        job.prefix_count = 3;
+        v = sched_arrive(s, from_us + i, &job, &a);
+        assert_true(v == SCHED_GRANTED || v == SCHED_QUEUED);
+        if (v == SCHED_GRANTED) {
+            running[count++] = a.ticket;
+        }
+        if (i % 50 > 25 && count > 0) {
+            world_done(s, from_us + i, running[--count]);
+        }
+        while (count < 64 && world_taken(s, &d) != 0) {
+            running[count++] = d.ticket;
+        }
+    }
+    while (count > 0) {
+        world_done(s, from_us + 500, running[--count]);
+        while (count < 64 && sched_take(s, &d, 1) == 1) {
+            running[count++] = d.ticket;
+        }
+    }
+}
+
+static void warm_it_allocates_nothing(void **state)
+{
+    struct sched *s = make();
+
+    (void)state;
+    world_node(s, 0, 1, (struct node_words){.lists = "m n", .slots = 3});
+    world_node(s, 0, 2, (struct node_words){.lists = "m n", .slots = 2});
+    some_traffic(s, 1);
+    assert_int_equal(stats(s).running + stats(s).waiting, 0);
+    alloc_fault_at(0);
+    some_traffic(s, 1000);
+    assert_int_equal(alloc_fault_count(), 0);
+    sched_free(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -252,6 +307,7 @@ int main(void)
         cmocka_unit_test(nothing_left_to_wait_for),
         cmocka_unit_test(only_so_many_wait),
         cmocka_unit_test(so_many_per_minute),
+        cmocka_unit_test(warm_it_allocates_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
