@@ -164,7 +164,8 @@ static enum step_result take_node(struct exchange *x, uint64_t node_id, enum sch
     };
     struct node *n = nodes_by_id(x->sub->nodes, node_id);
 
-    if (n == NULL || !n->has_addr) {
+    /* A drain counts on it that nothing begins where a node is known to be cordoned. */
+    if (n == NULL || !n->has_addr || n->service != NODE_SERVING) {
         x->turn.avoid_node = node_id;
         turn_leave(x);
         return x->turn.misses++ < MISSES_MAX ? step_wait_for_nodes(x)
