@@ -10,6 +10,7 @@
 
 #include "base/counter.h"
 #include "base/log.h"
+#include "gateway/brain.h"
 #include "seeds.h"
 #include "world.h"
 
@@ -65,6 +66,8 @@ static void draw_faults(struct plan *p)
     p->deadlines = one_in(2);
     p->stops_early = one_in(3);
     p->hurries = one_in(3);
+    p->slots = one_in(2) ? 1 + pick(3) : 0;
+    p->takes_turns = one_in(2);
 }
 
 static void stopped(void *owner)
@@ -107,6 +110,11 @@ static void open_gateway(void)
     for (size_t i = 0; i < world.node_count && world.plan.is_openai; i++) {
         world.config->nodes[i].kind = CONFIG_KIND_OPENAI;
     }
+    for (size_t i = 0; i < world.node_count; i++) {
+        world.config->nodes[i].slots = (int64_t)world.plan.slots;
+    }
+    world.config->queue = world.plan.takes_turns ? CONFIG_QUEUE_ALWAYS : CONFIG_QUEUE_AUTO;
+    world.config->queue_comments_ms = 24 * 3600 * 1000; /* bodies are compared byte by byte */
     world.config->first_byte_timeout_ms = 30 * 1000;
     world.config->idle_timeout_ms = 20 * 1000;
     world.config->client_stall_ms = 30 * 1000;
@@ -217,6 +225,31 @@ static void check_counters(void)
     assert_true(counter_get(c, COUNTER_EXCHANGE_OK) >= (int64_t)deals_that(DEAL_WHOLE));
 }
 
+static bool never(void *unused)
+{
+    (void)unused;
+    return false;
+}
+
+/* Every slot has come back, those of cancelled calls after their grace. */
+static void check_slots(void)
+{
+    const struct counters *c = counters_current();
+    struct buf page = {0};
+    const char *text;
+
+    assert_int_equal(counter_get(c, COUNTER_QUEUE_WAITING), 0);
+    assert_int_equal(counter_get(c, COUNTER_SLOTS_USED), 0);
+    (void)virtual_net_run(world.net, never, NULL, 2 * world.config->cancel_grace_ms * 1000);
+    assert_true(brain_page(world.gateway.brain, world.gateway.nodes, &page));
+    assert_true(buf_append_byte(&page, '\0'));
+    text = buf_slice(&page).ptr;
+    if (strstr(text, "\"waiting\":0,\"running\":0,\"waiting_bytes\":0") == NULL) {
+        fail_msg("%s", text);
+    }
+    buf_fini(&page);
+}
+
 static void end_world(void)
 {
     for (size_t i = 0; i < world.user_count; i++) {
@@ -259,6 +292,7 @@ static uint64_t run_world(uint64_t seed)
         deal_check(&world.deals[i]);
     }
     check_counters();
+    check_slots();
     trace = virtual_net_trace(world.net);
     end_world();
     return trace;

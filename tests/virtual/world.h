@@ -90,6 +90,8 @@ struct plan {
     bool deadlines;      /* for some deals */
     bool stops_early;    /* the gateway is stopped while there is work */
     bool hurries;        /* and once more */
+    uint64_t slots;      /* of each node; 0: any number */
+    bool takes_turns;    /* the scheduler is asked also where one node has any number */
 };
 
 struct script_node;

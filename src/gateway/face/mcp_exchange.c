@@ -159,7 +159,7 @@ static void put_ack(struct mcp_exchange *m)
         .position = waits ? turn->position : WIRE_ACK_UNKNOWN,
         .depth = waits ? turn->depth : WIRE_ACK_UNKNOWN,
         .eta_ms = waits && turn->eta_us != SCHED_UNKNOWN ? turn->eta_us / 1000 : WIRE_ACK_UNKNOWN,
-        .node = slice_str(x->node_name),
+        .node = waits ? SLICE("") : slice_str(x->node_name),
         .attempt = x->attempts + 1,
     };
     struct buf body = {0};
