@@ -237,6 +237,20 @@ static void read_answer(int fd, unsigned *status, struct buf *body, struct err *
     http_parser_free(&p);
 }
 
+void cli_admin_append_name(struct buf *path, const char *name)
+{
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+
+    for (; *name != '\0'; name++) {
+        if (strchr(plain, *name) != NULL) {
+            buf_append_byte(path, *name);
+        } else {
+            buf_printf(path, "%%%02X", (unsigned)(unsigned char)*name);
+        }
+    }
+}
+
 int cli_admin_refused(const struct cli_admin *a, unsigned status, struct slice error)
 {
     if (status == STATUS_UNAUTHORIZED) {

@@ -28,6 +28,8 @@ int cli_admin_get(const struct cli_admin *a, const char *path, unsigned *status,
 /* The same with another method; `json` is sent where it is not empty. */
 int cli_admin_ask(const struct cli_admin *a, const char *method, const char *path,
                   struct slice json, unsigned *status, struct buf *body);
+/* Appends a name as a segment of a path: it may be a URL's host, or hold slashes. */
+void cli_admin_append_name(struct buf *path, const char *name);
 /* Says what an answer that is none of success means; `error` is its text, if it has one. An exit
  * status. */
 int cli_admin_refused(const struct cli_admin *a, unsigned status, struct slice error);

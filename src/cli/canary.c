@@ -156,28 +156,17 @@ static void print_routes(yyjson_val *routes, const char *only)
 
 /* --- what is asked ---------------------------------------------------------------------------- */
 
-/* Names of models hold colons and slashes. */
-static void append_name(struct buf *path, const char *name)
-{
-    for (; *name != '\0'; name++) {
-        bool plain = (*name >= '0' && *name <= '9') || (*name >= 'a' && *name <= 'z') ||
-                     (*name >= 'A' && *name <= 'Z') || strchr("-._~", *name) != NULL;
-
-        buf_printf(path, plain ? "%c" : "%%%02X", (unsigned char)*name);
-    }
-}
-
 static void make_path(const struct canary *c, struct buf *path)
 {
     buf_append_str(path, PATH);
     if (c->words[0] != NULL) {
         buf_append_byte(path, '/');
-        append_name(path, c->words[1]);
+        cli_admin_append_name(path, c->words[1]);
         buf_printf(path, "/%s", c->words[0]);
     }
     if (c->words[2] != NULL) {
         buf_append_byte(path, '/');
-        append_name(path, c->words[2]);
+        cli_admin_append_name(path, c->words[2]);
     }
     buf_append_byte(path, '\0');
     if (buf_failed(path)) {

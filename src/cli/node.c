@@ -97,21 +97,6 @@ static void add_member(struct buf *out, const char *key, const char *text)
     }
 }
 
-/* A name may be a URL's host, or a path. */
-static void append_escaped(struct buf *out, const char *text)
-{
-    static const char plain[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
-
-    for (; *text != '\0'; text++) {
-        if (strchr(plain, *text) != NULL) {
-            buf_append_byte(out, *text);
-        } else {
-            buf_printf(out, "%%%02X", (unsigned)(unsigned char)*text);
-        }
-    }
-}
-
 /* A text with its zero byte, for what was put together. */
 static const char *finish(struct buf *b)
 {
@@ -145,7 +130,7 @@ static int ask(const struct node_command *n, unsigned *status, struct buf *answe
         bool removes = strcmp(action, "remove") == 0;
 
         buf_append_byte(&path, '/');
-        append_escaped(&path, n->words[1]);
+        cli_admin_append_name(&path, n->words[1]);
         if (!removes) {
             buf_printf(&path, "/%s", action);
         }
