@@ -5,7 +5,8 @@
 
 enum {
     LIFTS_AT_ONCE = 2, /* more than one leaves the queue for each that is looked for */
-    NEAR_LOOKS = 8
+    NEAR_LOOKS = 8,
+    LINES_MOST = 64 /* of a model: each slot that becomes free looks at all of them */
 };
 
 static bool add_jobs(struct sched *s)
@@ -109,13 +110,25 @@ static bool line_is(const struct line *l, const struct sched_job *job)
            l->avoid_node == job->avoid_node;
 }
 
-struct line *line_get(struct sched *s, struct model *m, const struct sched_job *job)
+static struct line *line_find(const struct model *m, const struct sched_job *job)
 {
     struct line *l = line_list_first(&m->lines);
 
     while (l != NULL && !line_is(l, job)) {
         l = line_list_next(&m->lines, l);
     }
+    return l;
+}
+
+bool line_has_room(const struct model *m, const struct sched_job *job)
+{
+    return m->lines.count < LINES_MOST || line_find(m, job) != NULL;
+}
+
+struct line *line_get(struct sched *s, struct model *m, const struct sched_job *job)
+{
+    struct line *l = line_find(m, job);
+
     if (l != NULL) {
         return l;
     }

@@ -151,7 +151,7 @@ static enum sched_verdict wait(struct sched *s, struct model *m, struct account 
     struct line *line;
     struct job *j;
 
-    if (!queue_has_room(s, a, job->bytes)) {
+    if (!queue_has_room(s, a, job->bytes) || !line_has_room(m, job)) {
         out->retry_after_us = estimate_retry_us(m);
         return SCHED_QUEUE_FULL;
     }

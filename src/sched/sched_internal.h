@@ -265,6 +265,8 @@ static inline uint64_t job_ticket(const struct job *j)
 {
     return (uint64_t)j->generation << 32 | j->index;
 }
+/* Requests with ever other options could make very many lines. */
+bool line_has_room(const struct model *m, const struct sched_job *job);
 struct line *line_get(struct sched *s, struct model *m, const struct sched_job *job);
 /* False: out of memory. */
 bool queue_push(struct sched *s, struct line *line, struct job *j, uint64_t now_us);

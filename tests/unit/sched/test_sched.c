@@ -221,6 +221,26 @@ static void only_so_many_wait(void **state)
     sched_free(&s);
 }
 
+/* As many kinds of requests for a model wait as can be looked at quickly. */
+static void only_so_many_options_wait(void **state)
+{
+    struct sched *s = make();
+    struct sched_job job = world_job(1);
+    size_t waiting = 0;
+
+    (void)state;
+    world_node(s, 0, 1, (struct node_words){.lists = "m", .slots = 1});
+    (void)world_granted(s, 0, &job, NULL);
+    for (job.options = 1; job.options < 1000; job.options++) {
+        waiting += arrive(s, &job) == SCHED_QUEUED;
+    }
+    assert_int_equal(waiting, 64);
+    assert_int_equal(arrive(s, &job), SCHED_QUEUE_FULL);
+    job.options = 1;
+    (void)world_queued(s, 0, &job);
+    sched_free(&s);
+}
+
 static void so_many_per_minute(void **state)
 {
     struct sched *s = make();
@@ -306,6 +326,7 @@ int main(void)
         cmocka_unit_test(a_node_that_changes),
         cmocka_unit_test(nothing_left_to_wait_for),
         cmocka_unit_test(only_so_many_wait),
+        cmocka_unit_test(only_so_many_options_wait),
         cmocka_unit_test(so_many_per_minute),
         cmocka_unit_test(warm_it_allocates_nothing),
     };
