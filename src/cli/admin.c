@@ -50,7 +50,6 @@ static const struct argp_option options[] = {
      90},
     {"key", OPTION_KEY, "KEY", 0, "The key to show (MCPGATE_KEY)", 90},
     {"json", OPTION_JSON, NULL, 0, "Print the answer as JSON", 90},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -60,7 +59,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
     switch (key) {
     case ARGP_KEY_INIT:
-        cli_parse_init(state);
         cli_admin_defaults(a);
         return 0;
     case OPTION_ADMIN:
@@ -73,15 +71,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPTION_JSON:
         a->json = true;
         return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
-        return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
 }
 
-static const struct argp admin_argp = {.options = options, .parser = parse};
+static const struct argp admin_argp = {
+    .options = options, .parser = parse, .children = cli_help_children};
 const struct argp_child cli_admin_children[] = {{&admin_argp, 0, NULL, 0}, {0}};
 
 /* --- the page --------------------------------------------------------------------------------- */

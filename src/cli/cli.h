@@ -40,10 +40,8 @@ error_t cli_common_parse(int key, char *arg, struct argp_state *state);
  * standard error: the C library's own, or that of cli_usage. */
 void cli_parse(const struct argp *argp, int argc, char **argv, void *input);
 /* What every parser has: -h beside argp's --help, and that argp itself stays silent about errors.
- * It is among the children of cli_common_argp. */
+ * They are those of cli_common_argp and of cli_admin_children too. */
 extern const struct argp_child cli_help_children[];
-/* That silence alone, for a parser without those children. */
-void cli_parse_init(struct argp_state *state);
 /* Ends the program: what was expected, and where the options are listed. */
 void cli_usage(const struct argp_state *state, const char *fmt, ...)
     __attribute__((noreturn, format(printf, 2, 3)));

@@ -45,17 +45,12 @@ void cli_usage(const struct argp_state *state, const char *fmt, ...)
     exit(CLI_EXIT_USAGE);
 }
 
-void cli_parse_init(struct argp_state *state)
-{
-    state->err_stream = NULL; /* or argp adds where to look, in two lines */
-}
-
 static error_t parse_help(int key, char *arg, struct argp_state *state)
 {
     (void)arg;
     switch (key) {
     case ARGP_KEY_INIT:
-        cli_parse_init(state);
+        state->err_stream = NULL; /* or argp adds where to look, in two lines */
         return 0;
     case 'h':
         argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
