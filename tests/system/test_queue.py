@@ -3,10 +3,12 @@
 import json
 import pathlib
 import re
+import subprocess
 import threading
 
 import pytest
 
+from cli import BIN, good
 from gateway import Gateway
 from http_bytes import HttpClient, ask, wait_until
 from mcp_negotiated import ACK, RESPONSE, Negotiated
@@ -113,6 +115,31 @@ def test_the_queue_can_be_looked_at(busy):
         (shown,) = page["nodes"]
         assert shown["name"] == node.name
         assert [(m["model"], m["running"], m["slots"]) for m in shown["models"]] == [("m:latest", 1, 1)]
+
+
+def test_the_queue_on_the_command_line(busy):
+    gateway, node, gate, _ = busy
+    admin = "%s:%d" % gateway.admin
+    with HttpClient(gateway.http) as client:
+        client.request("POST", "/api/generate", GENERATE)
+        gateway.wait_metric(WAITING, 1)
+        title, queued, running, _, sums = good("queue", "--admin", admin).splitlines()
+        assert title.split() == ["STATE", "MODEL", "TENANT", "CLASS", "NODE", "SINCE", "POSITION", "ETA"]
+        assert queued.split()[:5] == ["queued", "m:latest", "127.0.0.1", "normal", "-"]
+        assert running.split()[0] == "running" and node.name in running.split()
+        assert sums == "1 waiting, 1 running"
+        assert json.loads(good("queue", "--json", "--admin", admin))["waiting"] == 1
+        watching = subprocess.Popen([BIN, "queue", "--watch", "--admin", admin], stdout=subprocess.PIPE, text=True)
+        try:
+            for wanted in ("1 waiting, 1 running\n", "0 waiting, 0 running\n"):
+                while watching.stdout.readline() != wanted:
+                    pass
+                gate.open()
+        finally:
+            watching.terminate()
+            watching.wait()
+            watching.stdout.close()
+        assert client.response().lines() == PARTS
 
 
 QUEUED = {"X-Mcpgate-Queue-Position", "X-Mcpgate-Queue-Depth", "X-Mcpgate-Queue-Wait"}
