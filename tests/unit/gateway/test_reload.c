@@ -26,16 +26,16 @@ enum { LIMIT_MS = 20 * 1000 };
 
 static const char before[] = LISTEN "log: {access: before.log}\n"
                                     "nodes: [{url: 'http://127.0.0.1:1', name: first}]\n";
-static const char after[] =
-    LISTEN "log: {access: after.log}\n"
-           "limits: {max_body: 1MiB}\n"
-           "keys: [{name: alice, key: one-key}, {name: bob, key_file: bob.key}]\n"
-           "routes: {r: {arms: [{model: a}, {model: b, shadow: 5}], fallback: [c, d]}}\n"
-           "models: {a: {pin: {num_ctx: 4096}}}\n"
-           "nodes:\n"
-           "  - url: http://127.0.0.1:2\n"
-           "  - {url: 'http://127.0.0.1:1', name: first, api_key: node-key,\n"
-           "     headers: [{name: X-A, value: 'a'}, {name: X-B, value: 'b'}]}\n";
+static const char after[] = LISTEN
+    "log: {access: after.log}\n"
+    "limits: {max_body: 1MiB}\n"
+    "keys: [{name: alice, key: one-key, tenant: t, weight: 2}, {name: bob, key_file: bob.key}]\n"
+    "routes: {r: {arms: [{model: a}, {model: b, shadow: 5}], fallback: [c, d]}}\n"
+    "models: {a: {pin: {num_ctx: 4096}}}\n"
+    "nodes:\n"
+    "  - {url: 'http://127.0.0.1:2', slots: 2, resident: [a, b]}\n"
+    "  - {url: 'http://127.0.0.1:1', name: first, api_key: node-key,\n"
+    "     headers: [{name: X-A, value: 'a'}, {name: X-B, value: 'b'}]}\n";
 
 static char directory[] = "/tmp/mcpgate-reload-XXXXXX";
 static struct loop *loop;
