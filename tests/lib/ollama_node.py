@@ -176,7 +176,7 @@ class OllamaNode(Node):
             "/api/ps": ({"models": [{
                 "name": m, "model": m, "size": 6654289920, "digest": DIGEST[7:], "details": DETAILS,
                 "expires_at": CREATED, "size_vram": 5137025024, "context_length": 4096}
-                for m in self.models[:1]]}, None),
+                for m in self.models]}, None),
             "/api/experimental/model-recommendations": ({"recommendations": []}, None),
         }
         if (method, path) == ("GET", "/v1/models"):

@@ -103,12 +103,12 @@ def two_nodes():
 
 def test_a_session_stays_with_the_node_that_served_it_last(two_nodes):
     first, second, client = two_nodes
-    client.ask({"model": "both", "prompt": "a"}, session=1)
-    client.ask({"model": "second", "prompt": "b"}, session=2)
-    client.ask({"model": "both", "prompt": "c"}, session=2)
-    client.ask({"model": "both", "prompt": "d"}, session=3)
-    assert [r.json()["prompt"] for r in first.of("/api/generate")] == ["a", "d"]
-    assert [r.json()["prompt"] for r in second.of("/api/generate")] == ["b", "c"]
+    client.ask({"model": "second", "prompt": "a"}, session=1)
+    for prompt in "bcdef":  # the other node has less to do, and has had less
+        client.ask({"model": "both", "prompt": prompt}, session=1)
+    assert [r.json()["prompt"] for r in second.of("/api/generate")] == list("abcdef")
+    client.ask({"model": "both", "prompt": "g"}, session=2)
+    assert [r.json()["prompt"] for r in first.of("/api/generate")] == ["g"]
 
 
 def test_the_preference_is_no_rule(two_nodes):

@@ -73,7 +73,7 @@ def test_routes_are_among_the_models(gateway, node, mcp):
     assert ask(gateway.http, "GET", "/v1/models/busy").json() == {
         "id": "busy", "object": "model", "created": 0, "owned_by": "mcpgate"}
     assert ask(gateway.http, "GET", "/v1/models/b").json()["id"] == "b"
-    assert [model["name"] for model in ask(gateway.http, "GET", "/api/ps").json()["models"]] == MODELS[:1]
+    assert [model["name"] for model in ask(gateway.http, "GET", "/api/ps").json()["models"]] == MODELS
 
 
 def test_a_route_that_hides_a_model_is_listed_once():
