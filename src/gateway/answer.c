@@ -35,6 +35,13 @@ static void start_collecting(struct exchange *x, size_t max_bytes)
     buf_init(&x->collect, max_bytes);
 }
 
+/* The part with the node's numbers, or all of an answer in one piece. */
+static void note_last_part(struct exchange *x, struct slice part)
+{
+    trace_last_part(x, part);
+    turn_last_part(x, part);
+}
+
 static void begin_relay(struct exchange *x, const struct http_head *head)
 {
     /* Held until something follows, so that a node that dies first can still be answered for with a
@@ -150,7 +157,7 @@ static bool watch_part(struct exchange *x, struct slice part, bool *says)
         *says = part_trim(part).len > 0;
         if (kind == PART_LAST && x->stream_end == STREAM_END_DONE) {
             x->saw_end = true;
-            trace_last_part(x, part);
+            note_last_part(x, part);
         }
         x->saw_error = x->saw_error || kind == PART_ERROR;
         return true;
@@ -233,7 +240,7 @@ static void native_line(struct exchange *x, struct slice part)
         return;
     }
     if (last) {
-        trace_last_part(x, line);
+        note_last_part(x, line);
     }
     give_part(x, line, last);
 }
@@ -331,7 +338,7 @@ static void on_body(void *owner, struct slice bytes)
     if (x->splitting) {
         split_body(x, bytes);
     } else if (x->answer == ANSWER_RELAY) {
-        trace_last_part(x, bytes); /* mostly the only one */
+        note_last_part(x, bytes); /* mostly the only one */
         release_head(x);
         if (!x->over) {
             exchange_note_part(x, bytes.len);
@@ -412,7 +419,7 @@ static void end_native_whole(struct exchange *x)
         fail_as_node_said(x, body);
         return;
     }
-    trace_last_part(x, body);
+    note_last_part(x, body);
     /* Who asked for a stream waits for its end. */
     give_part(x, body, !x->streams || kind == PART_LAST);
     if (!x->over) {

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "base/counter.h"
@@ -13,7 +14,13 @@
 #include "gateway/steps.h"
 #include "gateway/sub.h"
 
-enum { LOOK_MS = 1000, SEATS_FIRST = 16, MISSES_MAX = 3, BYTES_PER_TOKEN = 4 };
+enum {
+    LOOK_MS = 1000,
+    SEATS_FIRST = 16,
+    MISSES_MAX = 3,
+    NUMBERS_BYTES = 1024,
+    BYTES_PER_TOKEN = 4
+};
 
 /* --- seats ------------------------------------------------------------------------------------ */
 
@@ -183,6 +190,7 @@ static void granted(struct exchange_turn *t, uint64_t now_us, bool loads)
     t->state = TURN_GRANTED;
     t->granted_us = now_us;
     t->loads = loads;
+    t->prompt_tokens = t->answer_tokens = 0;
     counter_add(COUNTER_SLOTS_USED, 1);
     histogram_record(HISTOGRAM_QUEUE_WAIT_US, t->waited_us);
 }
@@ -357,12 +365,49 @@ static enum sched_end end_of(const struct exchange *x)
     }
 }
 
+/* The number behind `name` as Ollama, or else as OpenAI calls it; 0: it is not there. */
+static uint32_t number_of(struct slice text, struct slice name, struct slice other)
+{
+    const char *at = memmem(text.ptr, text.len, name.ptr, name.len);
+    uint64_t number = 0;
+    size_t i;
+
+    if (at == NULL) {
+        name = other;
+        at = memmem(text.ptr, text.len, name.ptr, name.len);
+    }
+    i = at == NULL ? text.len : (size_t)(at - text.ptr) + name.len;
+    while (i < text.len && (text.ptr[i] == ' ' || text.ptr[i] == ':')) {
+        i++;
+    }
+    for (; i < text.len && text.ptr[i] >= '0' && text.ptr[i] <= '9' && number < UINT32_MAX; i++) {
+        number = number * 10 + (uint64_t)(text.ptr[i] - '0');
+    }
+    return number > UINT32_MAX ? UINT32_MAX : (uint32_t)number;
+}
+
+/* Numbers come last, and a text that holds their names escapes the quotes. */
+void turn_last_part(struct exchange *x, struct slice part)
+{
+    struct exchange_turn *t = &x->turn;
+    struct slice end = slice_skip(part, part.len > NUMBERS_BYTES ? part.len - NUMBERS_BYTES : 0);
+
+    if (t->state == TURN_GRANTED) {
+        t->prompt_tokens =
+            number_of(end, SLICE("\"prompt_eval_count\""), SLICE("\"prompt_tokens\""));
+        t->answer_tokens = number_of(end, SLICE("\"eval_count\""), SLICE("\"completion_tokens\""));
+    }
+}
+
 static void give_back(struct exchange *x)
 {
     struct exchange_turn *t = &x->turn;
     const struct sched_outcome outcome = {
         .end = end_of(x),
-        .answer_tokens = x->parts > UINT32_MAX ? UINT32_MAX : (uint32_t)x->parts,
+        .prompt_tokens = t->prompt_tokens,
+        .answer_tokens = t->answer_tokens > 0    ? t->answer_tokens
+                         : x->parts > UINT32_MAX ? UINT32_MAX
+                                                 : (uint32_t)x->parts,
         .first_us = x->first_part_us > t->granted_us ? x->first_part_us - t->granted_us : 0,
     };
 

@@ -37,10 +37,12 @@ struct exchange_turn {
     uint64_t eta_us;         /* SCHED_UNKNOWN */
     uint64_t retry_after_us; /* refused: when to come again; 0: not known */
     uint32_t seat;           /* WAITS */
-    uint8_t state;           /* enum turn_state */
-    uint8_t misses;          /* grants of nodes that the loop does not know */
-    uint8_t verdict;         /* enum sched_verdict; REFUSED */
-    bool loads;              /* the node loads the model for it */
+    uint32_t prompt_tokens;  /* that the node says it computed; 0: it has not said */
+    uint32_t answer_tokens;
+    uint8_t state;   /* enum turn_state */
+    uint8_t misses;  /* grants of nodes that the loop does not know */
+    uint8_t verdict; /* enum sched_verdict; REFUSED */
+    bool loads;      /* the node loads the model for it */
 };
 
 LIST_DECLARE(turn_list, struct exchange_turn, link);
@@ -69,6 +71,8 @@ void turns_fini(struct turns *q);
 void turn_leave(struct exchange *x);
 /* The same of one that did not reach its node, and tries again. */
 void turn_again(struct exchange *x);
+/* The last part of the answer, which may say how many tokens it cost. */
+void turn_last_part(struct exchange *x, struct slice part);
 /* The first byte of the answer is here. */
 void turn_started(struct exchange *x);
 
