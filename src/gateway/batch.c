@@ -90,7 +90,7 @@ static bool nodes_want_it(const struct exchange *x)
 
 static bool may_join(const struct exchange *x)
 {
-    return x->op == OP_EMBED && !x->inner && x->batch == NULL &&
+    return x->op == OP_EMBED && (!x->inner || x->may_share) && x->batch == NULL &&
            x->sub->config->batch != CONFIG_BATCH_OFF && x->body_is_json && !x->sub->draining &&
            !x->is_head && buf_len(&x->model) > 0 && buf_len(&x->body) <= MEMBER_BYTES_MAX &&
            config_model_find(x->sub->config, buf_slice(&x->model)) == NULL && nodes_want_it(x);
@@ -132,7 +132,7 @@ static uint32_t hash_of(struct slice text)
  * counted would tell of them. */
 static uint64_t scope_of(const struct exchange *x)
 {
-    return hash_of(slice_str(x->key_name[0] != '\0' ? x->key_name : x->client));
+    return hash_of(flight_tenant(x));
 }
 
 /* The inputs are copied: the body may go before the owner has heard of it. */

@@ -306,6 +306,7 @@ static bool fill(struct batch_call *c, struct exchange *x)
         !exchange_account_body(x)) {
         return false;
     }
+    x->bytes_in = buf_len(&x->body);
     x->body_is_json =
         request_read(&x->request, buf_slice(&x->body), REQUEST_FROM_HTTP, NULL) == MCP_OK;
     return x->body_is_json;

@@ -24,6 +24,8 @@ enum config_timing { CONFIG_TIMING_ASKED, CONFIG_TIMING_ALWAYS, CONFIG_TIMING_OF
 enum config_batch { CONFIG_BATCH_AUTO, CONFIG_BATCH_ON, CONFIG_BATCH_OFF };
 /* Where requests take turns. */
 enum config_queue { CONFIG_QUEUE_AUTO, CONFIG_QUEUE_ALWAYS };
+/* With whom answers are shared. */
+enum config_share { CONFIG_SHARE_CLIENT, CONFIG_SHARE_ALL, CONFIG_SHARE_OFF };
 enum config_kind { CONFIG_KIND_AUTO, CONFIG_KIND_OLLAMA, CONFIG_KIND_OPENAI };
 
 /* Of `nodes.slots`. */
@@ -153,6 +155,9 @@ struct config {
     uint64_t pool_idle_ms;
     enum config_batch batch;
     uint64_t batch_max_items;
+    enum config_share share;
+    uint64_t share_cache_bytes;
+    uint64_t share_cache_age_ms;
     uint64_t batch_max_tokens;
     uint64_t batch_max_wait_ms;
     uint64_t batch_calls;    /* for each node and model */

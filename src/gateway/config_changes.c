@@ -79,6 +79,7 @@ static bool same_value(const struct config_item *item, const struct config *a,
         return *(const uint64_t *)x == *(const uint64_t *)y;
     case CONFIG_TYPE_BACKEND:
     case CONFIG_TYPE_BATCH:
+    case CONFIG_TYPE_SHARE:
     case CONFIG_TYPE_CLASS:
     case CONFIG_TYPE_KIND:
     case CONFIG_TYPE_LEVEL:

@@ -73,6 +73,8 @@ static const struct choice stickies[] = {{"key", CONFIG_STICKY_KEY},
                                          {"session", CONFIG_STICKY_SESSION},
                                          {"request", CONFIG_STICKY_REQUEST},
                                          {0}};
+static const struct choice shares[] = {
+    {"client", CONFIG_SHARE_CLIENT}, {"all", CONFIG_SHARE_ALL}, {"off", CONFIG_SHARE_OFF}, {0}};
 static const struct choice timings[] = {{"asked", CONFIG_TIMING_ASKED},
                                         {"always", CONFIG_TIMING_ALWAYS},
                                         {"off", CONFIG_TIMING_OFF},
@@ -124,6 +126,8 @@ static const char *expected_form(enum config_type type)
         return "auto, epoll or io_uring";
     case CONFIG_TYPE_BATCH:
         return "auto, on or off";
+    case CONFIG_TYPE_SHARE:
+        return "client, all or off";
     case CONFIG_TYPE_MODE:
         return "main-sub or single";
     case CONFIG_TYPE_MODELS:
@@ -502,6 +506,8 @@ int config_item_set(const struct config_item *item, void *owner, const char *tex
         return set_choice(item, member, modes, text, e);
     case CONFIG_TYPE_BATCH:
         return set_choice(item, member, batches, text, e);
+    case CONFIG_TYPE_SHARE:
+        return set_choice(item, member, shares, text, e);
     case CONFIG_TYPE_STICKY:
         return set_choice(item, member, stickies, text, e);
     case CONFIG_TYPE_TIMING:

@@ -32,6 +32,7 @@ enum config_type {
     CONFIG_TYPE_QUEUE,        /* enum config_queue */
     CONFIG_TYPE_SECRET,       /* char * */
     CONFIG_TYPE_SECRET_FILE,  /* char *, what the file holds */
+    CONFIG_TYPE_SHARE,        /* enum config_share */
     CONFIG_TYPE_SIZE,         /* uint64_t, bytes */
     CONFIG_TYPE_SLOTS,        /* int64_t, see CONFIG_SLOTS_ */
     CONFIG_TYPE_STICKY,       /* enum config_sticky */

@@ -10,6 +10,7 @@
 #include "gateway/account.h"
 #include "gateway/answer.h"
 #include "gateway/batch.h"
+#include "gateway/flight.h"
 #include "gateway/keys.h"
 #include "gateway/request_id.h"
 #include "gateway/steps.h"
@@ -65,6 +66,7 @@ static void extra_free(struct exchange_extra *extra)
     buf_fini(&extra->routed_model);
     buf_fini(&extra->pinned_options);
     buf_fini(&extra->ignored);
+    buf_fini(&extra->idempotency_key);
     block_put(extra, sizeof(*extra));
 }
 
@@ -156,6 +158,7 @@ static void exchange_end(struct exchange *x, bool tell)
     }
     turn_leave(x);
     batch_leave(x);
+    flight_leave(x);
     account_end(x);
     note_change(x);
     exchange_list_remove(&sub->running, x);
@@ -346,6 +349,8 @@ void exchange_resume(struct exchange *x)
         x->paused = false;
         if (x->call != NULL) {
             node_call_resume(x->call);
+        } else if (x->flight != NULL) {
+            flight_resume(x);
         } else if (x->waits_for_room) {
             x->waits_for_room = false;
             task_defer(x->sub->loop, &x->run);

@@ -31,6 +31,7 @@
 #include "reactor/loop.h"
 
 struct batch_member;
+struct flight_member;
 struct sub;
 struct exchange;
 
@@ -79,7 +80,8 @@ struct exchange_extra {
     struct buf ignored;        /* names of members that its node does not read */
     uint64_t route_id;         /* whose arm is to be told of the end; 0: none */
     uint8_t route_arm;
-    uint8_t fallbacks; /* of the route's that were tried */
+    uint8_t fallbacks;          /* of the route's that were tried */
+    struct buf idempotency_key; /* HTTP's; MCP's is in `request` */
 };
 
 enum { EXCHANGE_MAGIC = 0x65786368, EXCHANGE_ID_MAX = REQUEST_ID_MAX };
@@ -125,7 +127,9 @@ struct exchange {
     bool upload; /* the body is streamed through exchange_body */
     int64_t upload_length;
     bool is_head;
-    bool inner; /* the gateway's own, for several clients: admitted, not logged */
+    bool cache_hit; /* the answer was kept from an earlier one */
+    bool may_share; /* `inner`: but it may go into a call with others */
+    bool inner;     /* the gateway's own, for several clients: admitted, not logged */
     enum stream_end stream_end;
 
     /* What happened. */
@@ -162,8 +166,9 @@ struct exchange {
     struct node_call *call;
     struct openai_call *openai;
     struct openai_assembly *assembly;
-    struct batch_member *batch; /* shares a call, or has tried to */
-    struct health_deep *deep;   /* owned: health with "deep" runs */
+    struct flight_member *flight; /* has what another one is answered, or has tried to */
+    struct batch_member *batch;   /* shares a call, or has tried to */
+    struct health_deep *deep;     /* owned: health with "deep" runs */
     struct buf openai_path;
     struct buf openai_body;
 

@@ -30,7 +30,8 @@ static int note_ignored(struct exchange *x, const struct node *n, struct err *e)
     struct buf names = {0};
     bool ok;
 
-    if (n->kind != NODE_KIND_OLLAMA || !x->relay_any_kind || !x->body_is_json || x->inner) {
+    if (n->kind != NODE_KIND_OLLAMA || !x->relay_any_kind || !x->body_is_json ||
+        (x->inner && !x->may_share)) {
         return MCP_OK;
     }
     ok = ignored_names(url_target_path(x->path), buf_slice(&x->body), &names);

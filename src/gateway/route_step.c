@@ -150,7 +150,8 @@ enum step_result step_route(struct exchange *x)
 {
     const struct config_route *route;
 
-    if (x->sub->config->route_count == 0 || buf_len(&x->model) == 0 || x->inner ||
+    if (x->sub->config->route_count == 0 || buf_len(&x->model) == 0 ||
+        (x->inner && !x->may_share) ||
         !(op_is_inference(x->op) || x->op == OP_SHOW || x->retrieves)) {
         return STEP_NEXT;
     }

@@ -8,6 +8,7 @@
 #include "base/counter.h"
 #include "codec/model_name.h"
 #include "gateway/batch.h"
+#include "gateway/flight.h"
 #include "gateway/local.h"
 #include "gateway/route_step.h"
 #include "gateway/sub.h"
@@ -232,12 +233,12 @@ static enum step_result step_choose(struct exchange *x)
 }
 
 static const struct step steps[] = {
-    {"admit", step_admit},   {"route", step_route},     {"room", step_room},
-    {"local", step_local},   {"batch", step_batch},     {"queue", step_queue},
-    {"choose", step_choose}, {"forward", step_forward},
+    {"admit", step_admit}, {"flight", step_flight}, {"route", step_route},
+    {"room", step_room},   {"local", step_local},   {"batch", step_batch},
+    {"queue", step_queue}, {"choose", step_choose}, {"forward", step_forward},
 };
 
-enum { STEP_QUEUE = 5, STEP_COUNT = sizeof(steps) / sizeof(steps[0]) };
+enum { STEP_QUEUE = 6, STEP_COUNT = sizeof(steps) / sizeof(steps[0]) };
 
 void steps_run(void *owner)
 {

@@ -84,6 +84,7 @@ void sub_fini(struct sub *s)
     timer_cancel(s->loop, &s->drain_poll);
     http_face_free(&s->http);
     mcp_face_free(&s->mcp);
+    flight_sub_fini(s);
     batch_sub_fini(s);
     while ((h = handoff_list_pop(&s->handed)) != NULL) {
         sock_drop(s->loop, h->fd);

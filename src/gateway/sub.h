@@ -19,6 +19,7 @@
 #include "gateway/body_memory.h"
 #include "gateway/config.h"
 #include "gateway/exchange.h"
+#include "gateway/flight.h"
 #include "gateway/trace.h"
 #include "gateway/turns.h"
 #include "node/registry.h"
@@ -59,6 +60,7 @@ struct sub {
     size_t sibling_count;
     struct batch_shared *batch_shared;
     struct batch_sub batch;
+    struct flight_sub flights;
     size_t shadows; /* copies that run (route_shadow.h) */
     bool draining;
     bool hurried; /* a second signal */

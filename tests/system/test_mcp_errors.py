@@ -167,7 +167,6 @@ def test_nesting_is_allowed_to_128(mcp, node):
 
 
 @pytest.mark.parametrize("body, code", [
-    ({"model": "m", "prompt": "a", "mcp": {"idempotency_key": "k"}}, "unsupported_op"),
     ({"model": "m", "prompt": "a", "mcp": {"tenant": "t"}}, "forbidden"),
     ({"model": "m", "prompt": "a", "mcp": {"deadline_ms": "soon"}}, "bad_request"),
     ({"model": "m", "prompt": "a", "mcp": {"deadline_ms": -1}}, "bad_request"),

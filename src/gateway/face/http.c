@@ -176,6 +176,10 @@ static bool keep_head(struct http_exchange *h, const struct http_head *head, str
             x->headers[x->header_count++].value = keep(&at, from->value);
         } else if (slice_eq_case(from->name, SLICE("x-mcpgate-trace"))) {
             x->wants_timing = x->sub->config->server_timing != CONFIG_TIMING_OFF;
+        } else if (slice_eq_case(from->name, SLICE("x-mcpgate-idempotency-key"))) {
+            if (exchange_extra(x) == NULL || !buf_append(&x->extra->idempotency_key, from->value)) {
+                return false;
+            }
         } else if (slice_eq_case(slice_first(from->name, 10), SLICE("X-Mcpgate-"))) {
             h->has_wishes = true;
         }

@@ -13,7 +13,7 @@
 #include "gateway/sub.h"
 
 enum {
-    OWN_HEADERS_MAX = 4 + ORIGIN_HEADERS + HTTP_WAIT_HEADERS,
+    OWN_HEADERS_MAX = 5 + ORIGIN_HEADERS + HTTP_WAIT_HEADERS,
     REPLY_HEADERS_MAX = HTTP_HEADERS_MAX + OWN_HEADERS_MAX,
     STALL_FIRST_LOOK = 8,
 };
@@ -158,6 +158,9 @@ static size_t own_headers(const struct http_exchange *h, struct http_header *hea
     if (h->exchange->extra != NULL && buf_len(&h->exchange->extra->ignored) > 0) {
         headers[count++] = (struct http_header){SLICE("X-Mcpgate-Ignored"),
                                                 buf_slice(&h->exchange->extra->ignored)};
+    }
+    if (h->exchange->cache_hit) {
+        headers[count++] = (struct http_header){SLICE("X-Mcpgate-Cache"), SLICE("hit")};
     }
     if (h->exchange->wants_timing) {
         headers[count++] = (struct http_header){SLICE("Server-Timing"),

@@ -40,9 +40,6 @@ static bool inherit(struct exchange *x, const struct wire_session *session)
 
 static int refuse_unsupported(const struct request_mcp *said, struct err *e)
 {
-    if (said->idempotency_key.ptr != NULL) {
-        return err_set(e, MCP_EUNSUPPORTED_OP, "mcp.idempotency_key is not supported yet");
-    }
     if (said->tenant.ptr != NULL || said->has_hops) {
         return err_set(e, MCP_EFORBIDDEN, "mcp.tenant and mcp.hops are for gateways");
     }
