@@ -180,10 +180,12 @@ def test_a_node_that_is_not_reached():
         one, two = (one, two) if later == [two.name] else (two, one)
         assert later == [two.name]
         one.stop()
-        told = []
+        told, requests_made = [], 0
         while ("node_down", one.name) not in told:  # its turn comes, or it is polled
-            assert asked(gateway, f"moved-{len(told)}").status == 200
-            told = [(event["event"], event["node"]) for event in why(gateway, f"moved-{len(told)}")["events"] if "node" in event]
+            requests_made += 1
+            assert asked(gateway, f"moved-{requests_made}").status == 200
+            told = [(event["event"], event["node"])
+                    for event in why(gateway, f"moved-{requests_made}")["events"] if "node" in event]
         if ("unreached", one.name) in told:  # else it was polled just now
             told = told[told.index(("unreached", one.name)):]
         assert ("node_chosen", two.name) in told and ("node_down", one.name) in told and told[-1] == ("first_part", two.name)
