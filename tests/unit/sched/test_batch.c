@@ -100,7 +100,7 @@ static void held_until_nobody_comes(void **state)
 
     (void)state;
     for (size_t i = 0; i < 8; i++) {
-        items[i] = make("abcdefgh" + i, 1);
+        items[i] = make(&"abcdefgh"[i], 1);
     }
     batch_init(&b, &usual);
     batch_began(&b);
@@ -144,7 +144,7 @@ static void full_goes_at_once(void **state)
     batch_init(&b, &usual);
     batch_began(&b);
     for (size_t i = 0; i < 9; i++) {
-        items[i] = make("abcdefghi" + i, 1);
+        items[i] = make(&"abcdefghi"[i], 1);
         batch_add(&b, &items[i], 0);
     }
     batch_ended(&b, 100, 10);
@@ -197,7 +197,7 @@ static void free_nodes_share(void **state)
     rules.max_calls = 3;
     batch_init(&b, &rules);
     for (size_t i = 0; i < 6; i++) {
-        items[i] = make("abcdef" + i, 1);
+        items[i] = make(&"abcdef"[i], 1);
         batch_add(&b, &items[i], 0);
     }
     takes(&b, 2, 2);
@@ -377,7 +377,7 @@ static void closed_loop_fills_one_call(void **state)
     rules.max_tokens = 1 << 20;
     batch_init(&b, &rules);
     for (size_t i = 0; i < 20; i++) {
-        items[i] = make("abcdefghijklmnopqrstuvwxyz" + i, 1);
+        items[i] = make(&"abcdefghijklmnopqrstuvwxyz"[i], 1);
         batch_add(&b, &items[i], 0);
     }
     batch_remove(&b, &items[0]);
