@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "codec/request.h"
+#include "codec/request_hints.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -26,11 +27,14 @@ static void ask(const struct request *r)
     struct err e;
     enum op op;
     bool streams;
+    uint64_t hashes[PROMPT_HASHES_MAX];
 
     if (request_op(r, &op, &e) == MCP_OK) {
         (void)request_model(r, op, &model, &e); /* any verdict will do */
         (void)request_stream(r, op, &streams, &e);
     }
+    must(prompt_hashes(r, hashes) <= PROMPT_HASHES_MAX);
+    (void)runner_options_of(request_value(r, REQUEST_OPTIONS));
     buf_fini(&model);
 }
 

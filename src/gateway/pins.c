@@ -57,27 +57,32 @@ static bool write_options(const struct pins *p, struct slice given, struct buf *
     return !buf_failed(out);
 }
 
-int pins_apply(struct exchange *x, const struct node *n, struct request_edits *edits)
+static bool may_be_pinned(const struct exchange *x)
 {
-    const struct json_member *own = &x->request.members[REQUEST_OPTIONS];
-    struct slice given = buf_slice(&x->inherited_options);
-    const struct config_model *model;
+    return x->sub->config->model_count > 0 && x->body_is_json && op_is_inference(x->op) &&
+           (x->native || x->native_only);
+}
+
+int pins_options(struct exchange *x, struct slice *options, bool *pinned)
+{
+    const struct config_model *model = NULL;
     struct exchange_extra *extra;
     struct pins pins;
 
-    if (x->sub->config->model_count == 0 || n->kind != NODE_KIND_OLLAMA || !x->body_is_json ||
-        !op_is_inference(x->op) || !(x->native || x->native_only)) {
-        return MCP_OK;
-    }
-    model = config_model_find(x->sub->config, buf_slice(&x->model));
-    if (model == NULL) {
-        return MCP_OK;
-    }
-    if (request_has(&x->request, REQUEST_OPTIONS) && own->kind != JSON_NULL) {
-        given = own->value;
-        if (own->kind != JSON_OBJECT) {
+    *pinned = false;
+    *options = buf_slice(&x->inherited_options);
+    if (x->body_is_json && request_has(&x->request, REQUEST_OPTIONS) &&
+        x->request.members[REQUEST_OPTIONS].kind != JSON_NULL) {
+        *options = x->request.members[REQUEST_OPTIONS].value;
+        if (x->request.members[REQUEST_OPTIONS].kind != JSON_OBJECT) {
             return MCP_OK; /* the node says what is wrong with it */
         }
+    }
+    if (may_be_pinned(x)) {
+        model = config_model_find(x->sub->config, buf_slice(&x->model));
+    }
+    if (model == NULL) {
+        return MCP_OK;
     }
     pins = pins_of(&model->pin);
     extra = exchange_extra(x);
@@ -85,10 +90,23 @@ int pins_apply(struct exchange *x, const struct node *n, struct request_edits *e
         return MCP_ENOMEM;
     }
     buf_clear(&extra->pinned_options);
-    if (!write_options(&pins, given, &extra->pinned_options)) {
+    if (!write_options(&pins, *options, &extra->pinned_options)) {
         return MCP_ENOMEM;
     }
-    edits->options = buf_slice(&extra->pinned_options);
-    edits->options_replace = true;
+    *options = buf_slice(&extra->pinned_options);
+    *pinned = true;
     return MCP_OK;
+}
+
+int pins_apply(struct exchange *x, const struct node *n, struct request_edits *edits)
+{
+    struct slice options;
+    bool pinned = false;
+    int rv = n->kind == NODE_KIND_OLLAMA ? pins_options(x, &options, &pinned) : MCP_OK;
+
+    if (pinned) {
+        edits->options = options;
+        edits->options_replace = true;
+    }
+    return rv;
 }

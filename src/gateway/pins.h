@@ -4,10 +4,18 @@
 #ifndef MCP_GATEWAY_PINS_H
 #define MCP_GATEWAY_PINS_H
 
+#include <stdbool.h>
+
+#include "base/slice.h"
 #include "codec/request.h"
 #include "node/node.h"
 
 struct exchange;
+
+/* The options a request to an Ollama node has in the end: its own or the inherited ones, those of
+ * the pins in their place where its model has some. Empty: none. The text lasts until this is
+ * called again. 0 or MCP_ENOMEM. */
+int pins_options(struct exchange *x, struct slice *options, bool *pinned);
 
 /* Where the request to `n` has options and its model has pins: `edits` set the request's options
  * with those of the pins in the place of its own. The text is the exchange's. 0 or MCP_ENOMEM. */

@@ -8,9 +8,11 @@
 #include "base/check.h"
 #include "base/counter.h"
 #include "codec/model_name.h"
+#include "codec/request_hints.h"
 #include "gateway/exchange.h"
 #include "gateway/keys.h"
 #include "gateway/local.h"
+#include "gateway/pins.h"
 #include "gateway/steps.h"
 #include "gateway/sub.h"
 
@@ -139,9 +141,13 @@ static uint64_t preferred(const struct exchange *x)
 
 static enum sched_verdict arrive(struct exchange *x, struct slice model, struct sched_answer *got)
 {
+    uint64_t prefix[PROMPT_HASHES_MAX];
+    struct runner_options options;
+    struct slice text;
+    bool pinned;
     const struct config_key *key = keys_named(x->sub->config, x->key_name);
     const struct exchange_turn *t = &x->turn;
-    const struct sched_job job = {
+    struct sched_job job = {
         .tag = x->sub->turns.first_free,
         .model = model,
         .speaks = spoken(x),
@@ -154,8 +160,20 @@ static enum sched_verdict arrive(struct exchange *x, struct slice model, struct 
         .deadline_us = x->has_deadline ? x->received_us + x->deadline_ms * 1000 : 0,
         .prefer_node = preferred(x),
         .avoid_node = t->avoid_node,
+        .prefix = prefix,
     };
 
+    if (pins_options(x, &text, &pinned) != MCP_OK) {
+        return SCHED_NO_MEMORY;
+    }
+    if (x->native || x->native_only) { /* of other APIs no such option has an effect */
+        options = runner_options_of(text);
+        job.options = options.hash;
+        job.context = options.context;
+    }
+    if (x->body_is_json && nodes_count(x->sub->nodes) > 1) {
+        job.prefix_count = prompt_hashes(&x->request, prefix);
+    }
     return brain_arrive(&x->sub->turns.home, &job, got);
 }
 

@@ -86,7 +86,7 @@ static bool group_key(const struct runner *r, struct group *key)
     }
     key->options_known = r->options_known;
     key->options = r->options_known ? r->options : 0;
-    key->context = r->options_known ? 0 : r->context;
+    key->context = !r->options_known ? r->context : r->options == 0 ? r->reported_context : 0;
     return r->resident || r->loading;
 }
 

@@ -338,7 +338,7 @@ bool line_takes(const struct line *line, const struct group *g)
     if (g->any_options) {
         return true;
     }
-    if (g->options_known) {
+    if (g->options_known && (g->options != 0 || line->options == 0)) {
         return line->options == g->options;
     }
     return line->options == 0 || (line->context != 0 && line->context == g->context);

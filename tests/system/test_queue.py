@@ -281,6 +281,17 @@ def test_a_session_goes_to_one_node():
         assert of[0] | of[1] == {"a", "b", "c", "d"} and not of[0] & of[1]
 
 
+def test_a_conversation_goes_where_it_was():
+    with OllamaNode() as one, OllamaNode() as two, limited(one, two, slots=4) as gateway:
+        messages = {name: [{"role": "user", "content": name * 2000}] for name in "abcd"}
+        for _ in range(4):
+            for said in messages.values():  # the other node has had as much, or less
+                assert ask(gateway.http, "POST", "/api/chat", {"model": "m", "messages": said}).status == 200
+                said += [{"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
+        of = [{r.json()["messages"][0]["content"][0] for r in node.of("/api/chat")} for node in (one, two)]
+        assert of[0] | of[1] == set("abcd") and not of[0] & of[1] and all(of)
+
+
 def test_slots_may_be_found_out():
     with OllamaNode() as node, limited(node, slots="auto") as gateway:
         for _ in range(3):

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several models before a node with memory for one: who wants the same model is served together."""
+"""Several models, or one with several options, before a node with memory for one: who wants the same is served together."""
 import threading
 import time
+
+import pytest
 
 from gateway import Gateway
 from http_bytes import HttpClient
@@ -11,21 +13,21 @@ SIM = ("--profile", "llm", "--models", "a,b", "--memory-mib", "6000", "--load-ms
        "--decode-slot-us", "10", "--prompt-us", "1", "--tokens", "4", "--slots", "64")
 
 
-def ask_in_turns(gateway, seconds, each_s):
-    """Requests for a, b, a, b, ... at a fixed pace; the longest that one took."""
+def ask_in_turns(gateway, seconds, each_s, bodies):
+    """These requests in turns at a fixed pace; the longest that one took."""
     took, threads = [], []
 
-    def one(model):
+    def one(body):
         begun = time.monotonic()
         with HttpClient(gateway.http) as client:
-            client.request("POST", "/api/generate", {"model": model, "prompt": "x"})
+            client.request("POST", "/api/generate", {"prompt": "x", **body})
             assert client.response().status == 200
         took.append(time.monotonic() - begun)
 
     begun = time.monotonic()
     while (at := len(threads) * each_s) < seconds:
         time.sleep(max(0, begun + at - time.monotonic()))
-        threads.append(threading.Thread(target=one, args=("ab"[len(threads) % 2],)))
+        threads.append(threading.Thread(target=one, args=(bodies[len(threads) % len(bodies)],)))
         threads[-1].start()
     for thread in threads:
         thread.join()
@@ -33,9 +35,23 @@ def ask_in_turns(gateway, seconds, each_s):
     return max(took)
 
 
-def test_models_are_not_loaded_in_turns():
+def with_options(num_ctx):
+    return {"model": "a", "options": {"num_ctx": num_ctx}}
+
+
+@pytest.mark.parametrize("bodies", [
+    pytest.param([{"model": "a"}, {"model": "b"}], id="models"),
+    pytest.param([with_options(2048), with_options(4096)], id="options")])
+def test_they_are_not_loaded_in_turns(bodies):
     queue = {"mode": "always", "min_resident": "500ms", "max_load_wait": "1s"}
     with Sim(*SIM) as sim, Gateway(config={"nodes": [{"url": sim.url}], "queue": queue}) as gateway:
-        assert ask_in_turns(gateway, 4, 0.05) < 4
+        assert ask_in_turns(gateway, 4, 0.05, bodies) < 4
         assert 2 <= sim.stats()["loads"] <= 8  # in turns: one for nearly each of the 80
         gateway.wait_metric("mcpgate_slots_used", 0)
+
+
+def test_what_is_pinned_is_loaded_once():
+    config = {"queue": {"mode": "always"}, "models": {"a": {"pin": {"num_ctx": 8192}}}}
+    with Sim(*SIM) as sim, Gateway(config={"nodes": [{"url": sim.url}], **config}) as gateway:
+        assert ask_in_turns(gateway, 1, 0.05, [with_options(2048), with_options(4096), {"model": "a"}]) < 4
+        assert sim.stats()["loads"] == 1

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "codec/request_hints.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+enum { FIRST_BYTES = 256, OPTION_COUNT = 7 };
+
+/* ollama-http.md: what triggers a reload. Here num_ctx is the first. */
+static const struct slice runner_options[OPTION_COUNT] = {
+    SLICE("num_ctx"),  SLICE("num_batch"),  SLICE("num_gpu"),          SLICE("main_gpu"),
+    SLICE("use_mmap"), SLICE("num_thread"), SLICE("draft_num_predict")};
+
+static uint64_t mix(uint64_t x)
+{
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9U; /* splitmix64 */
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EBU;
+    return x ^ (x >> 31);
+}
+
+static uint64_t hash_bytes(uint64_t hash, struct slice bytes)
+{
+    uint64_t word;
+
+    for (; bytes.len >= sizeof(word); bytes = slice_skip(bytes, sizeof(word))) {
+        memcpy(&word, bytes.ptr, sizeof(word));
+        hash = mix(hash ^ word) + 0x9E3779B97F4A7C15U;
+    }
+    word = 0;
+    if (bytes.len > 0) {
+        memcpy(&word, bytes.ptr, bytes.len);
+    }
+    return mix(hash ^ word ^ ((uint64_t)bytes.len << 56));
+}
+
+static uint64_t number_of(struct slice text)
+{
+    uint64_t n = 0;
+
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned digit = (unsigned)text.ptr[i] - '0';
+
+        if (digit > 9 || n > UINT32_MAX) {
+            return 0;
+        }
+        n = n * 10 + digit;
+    }
+    return n;
+}
+
+struct runner_options runner_options_of(struct slice options)
+{
+    struct runner_options out = {0};
+    struct json_member m;
+    struct json_walk w;
+    unsigned count = 0;
+
+    if (options.len == 0 || json_walk_begin(&w, options, JSON_OBJECT) != JSON_OK) {
+        return out;
+    }
+    while (json_walk_next(&w, &m) == JSON_OK) {
+        for (size_t i = 0; i < OPTION_COUNT; i++) {
+            if (m.kind != JSON_NULL && json_key_is(&m, runner_options[i])) {
+                out.hash += hash_bytes(i + 1, m.value);
+                out.context = i == 0 ? number_of(m.value) : out.context;
+                count++;
+            }
+        }
+    }
+    out.context = count == 1 ? out.context : 0;
+    out.hash += count > 0 && out.hash == 0;
+    return out;
+}
+
+static size_t hash_messages(struct slice messages, uint64_t *hashes)
+{
+    struct json_member m;
+    struct json_walk w;
+    uint64_t hash = 1;
+    size_t count = 0;
+
+    if (json_walk_begin(&w, messages, JSON_ARRAY) != JSON_OK) {
+        return 0;
+    }
+    while (count < PROMPT_HASHES_MAX && json_walk_next(&w, &m) == JSON_OK) {
+        hash = hash_bytes(hash, m.value);
+        hashes[count++] = hash;
+    }
+    return count;
+}
+
+static size_t hash_text(struct slice text, uint64_t *hashes)
+{
+    uint64_t hash = 2;
+    size_t count = 0, piece = FIRST_BYTES;
+
+    text = slice_skip(slice_first(text, text.len - 1), 1); /* its quotes */
+    while (text.len > 0 && count < PROMPT_HASHES_MAX) {
+        struct slice now = slice_first(text, piece < text.len ? piece : text.len);
+
+        hash = hash_bytes(hash, now);
+        hashes[count++] = hash;
+        text = slice_skip(text, now.len);
+        piece = count == 1 ? FIRST_BYTES : 2 * piece; /* to 256, 512, 1024 */
+    }
+    return count;
+}
+
+size_t prompt_hashes(const struct request *r, uint64_t *hashes)
+{
+    struct slice messages = request_value(r, REQUEST_MESSAGES);
+    struct slice prompt = request_value(r, REQUEST_PROMPT);
+
+    if (messages.len > 0) {
+        return hash_messages(messages, hashes);
+    }
+    return prompt.len > 1 && prompt.ptr[0] == '"' ? hash_text(prompt, hashes) : 0;
+}
