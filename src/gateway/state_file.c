@@ -47,7 +47,8 @@ char *state_file_directory(const char *configured)
     if (state != NULL && state[0] == '/') { /* a relative one does not count */
         return asprintf(&path, "%s/mcpgate", state) < 0 ? NULL : path;
     }
-    if (home != NULL && home[0] == '/') {
+    /* That of somebody else, after a change of user, is not ours to keep things in. */
+    if (home != NULL && home[0] == '/' && access(home, W_OK | X_OK) == 0) {
         return asprintf(&path, "%s/.local/state/mcpgate", home) < 0 ? NULL : path;
     }
     return NULL;

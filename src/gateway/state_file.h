@@ -22,8 +22,8 @@ struct state_file;
 typedef void (*state_file_cb)(void *owner, const char *why_not);
 
 /* The directory where things are kept: `configured` where it is not NULL, else STATE_DIRECTORY (of
- * systemd), else XDG_STATE_HOME/mcpgate, else ~/.local/state/mcpgate. To be freed; NULL: there is
- * none. Start-up. */
+ * systemd), else XDG_STATE_HOME/mcpgate, else ~/.local/state/mcpgate where HOME may be written to.
+ * To be freed; NULL: there is none. Start-up. */
 char *state_file_directory(const char *configured);
 /* Start-up. `directory` NULL: nothing can be kept, each writing fails. */
 struct state_file *state_file_new(struct loop *loop, const char *directory, const char *name,

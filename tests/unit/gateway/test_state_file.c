@@ -127,7 +127,7 @@ static void the_directory_is_the_first_that_is_named(void **state)
     (void)state;
     assert_int_equal(setenv("STATE_DIRECTORY", "/s/one:/s/two", 1), 0);
     assert_int_equal(setenv("XDG_STATE_HOME", "/x", 1), 0);
-    assert_int_equal(setenv("HOME", "/h", 1), 0);
+    assert_int_equal(setenv("HOME", "/tmp", 1), 0);
     path = state_file_directory("given");
     assert_string_equal(path, "given");
     free(path);
@@ -140,8 +140,10 @@ static void the_directory_is_the_first_that_is_named(void **state)
     free(path);
     assert_int_equal(setenv("XDG_STATE_HOME", "relative", 1), 0);
     path = state_file_directory(NULL);
-    assert_string_equal(path, "/h/.local/state/mcpgate");
+    assert_string_equal(path, "/tmp/.local/state/mcpgate");
     free(path);
+    assert_int_equal(setenv("HOME", "/nowhere", 1), 0);
+    assert_null(state_file_directory(NULL));
     assert_int_equal(unsetenv("HOME"), 0);
     assert_null(state_file_directory(NULL));
 }
