@@ -292,6 +292,21 @@ static struct slice whole_seconds(uint64_t ms, char text[24])
     return slice_of(text, (size_t)len);
 }
 
+/* Of an answer that has begun: an error that its stream can carry, else it breaks off. */
+static void end_with_event(struct http_exchange *h, unsigned status, struct slice text)
+{
+    struct buf event = {0};
+
+    if (h->stream != SHAPE_STREAM_NONE &&
+        shape_stream_error(h->route->shape, h->stream, status, text, id_of(h), &event)) {
+        http_reply_body(h->request, buf_slice(&event));
+        http_reply_end(&h->request);
+    } else {
+        http_reply_abort(&h->request);
+    }
+    buf_fini(&event);
+}
+
 static void reply_error(struct http_exchange *h, const struct exchange_result *r)
 {
     unsigned status = h->broken_status != 0 ? h->broken_status : exchange_error_status(h->exchange);
@@ -319,12 +334,8 @@ static void reply_error(struct http_exchange *h, const struct exchange_result *r
         http_reply_head(h->request, status, headers, count, (int64_t)buf_len(&body));
         http_reply_body(h->request, buf_slice(&body));
         http_reply_end(&h->request);
-    } else if (h->stream != SHAPE_STREAM_NONE &&
-               shape_stream_error(h->route->shape, h->stream, status, text, id_of(h), &body)) {
-        http_reply_body(h->request, buf_slice(&body));
-        http_reply_end(&h->request);
     } else {
-        http_reply_abort(&h->request);
+        end_with_event(h, status, text);
     }
     buf_fini(&scratch);
     buf_fini(&body);
@@ -334,20 +345,13 @@ static void reply_error(struct http_exchange *h, const struct exchange_result *r
 static void reply_swallowed(struct http_exchange *h)
 {
     struct buf scratch = {0};
-    struct buf body = {0};
     struct slice text = SLICE("the node did not answer with events");
 
     if (error_text_from_node(buf_slice(&h->wait.said), &scratch) && buf_len(&scratch) > 0) {
         text = buf_slice(&scratch);
     }
-    if (shape_stream_error(h->route->shape, h->stream, h->wait.status, text, id_of(h), &body)) {
-        http_reply_body(h->request, buf_slice(&body));
-        http_reply_end(&h->request);
-    } else {
-        http_reply_abort(&h->request);
-    }
+    end_with_event(h, h->wait.status, text);
     buf_fini(&scratch);
-    buf_fini(&body);
 }
 
 static void on_ended(void *owner, const struct exchange_result *result)
