@@ -9,30 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "cli/text.h"
 #include "mcp/error.h"
-
-/* "PATH: why". */
-static int fail(struct err *e, const char *path)
-{
-    return err_set(e, MCP_EARGUMENT, "%s: %s", path, strerror(errno));
-}
-
-/* Makes the folders above the last slash. */
-static int make_folders(char *path, struct err *e)
-{
-    for (char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-        int rc;
-
-        *slash = '\0';
-        rc = mkdir(path, 0700);
-        if (rc != 0 && errno != EEXIST) {
-            return fail(e, path);
-        }
-        *slash = '/';
-    }
-    return MCP_OK;
-}
 
 char *cli_state_path(const char *name, struct err *e)
 {
@@ -52,7 +31,7 @@ char *cli_state_path(const char *name, struct err *e)
     if (len < 0) {
         cli_no_memory();
     }
-    if (make_folders(path, e) != MCP_OK) {
+    if (file_make_folders(path, e) != MCP_OK) {
         free(path);
         return NULL;
     }
@@ -65,7 +44,7 @@ static int read_all(int fd, const char *path, size_t most, struct buf *out, stru
     size_t left;
 
     if (fstat(fd, &st) != 0) {
-        return fail(e, path);
+        return file_fail(e, path);
     }
     if (!S_ISREG(st.st_mode)) {
         return err_set(e, MCP_EARGUMENT, "%s: not a file", path);
@@ -82,7 +61,7 @@ static int read_all(int fd, const char *path, size_t most, struct buf *out, stru
         }
         n = read(fd, at, left);
         if (n < 0 && errno != EINTR) {
-            return fail(e, path);
+            return file_fail(e, path);
         }
         if (n == 0) {
             break; /* it has shrunk */
@@ -102,24 +81,11 @@ int cli_state_read(const char *path, size_t most, struct buf *out, struct err *e
     int rc;
 
     if (fd < 0) {
-        return fail(e, path);
+        return file_fail(e, path);
     }
     rc = read_all(fd, path, most, out, e);
     (void)close(fd); /* was only read */
     return rc;
-}
-
-static bool write_all(int fd, struct slice text)
-{
-    while (text.len > 0) {
-        ssize_t n = write(fd, text.ptr, text.len);
-
-        if (n < 0 && errno != EINTR) {
-            return false;
-        }
-        text = n > 0 ? slice_skip(text, (size_t)n) : text;
-    }
-    return true;
 }
 
 int cli_state_write(const char *path, struct slice text, struct err *e)
@@ -133,14 +99,14 @@ int cli_state_write(const char *path, struct slice text, struct err *e)
     }
     fd = mkostemp(draft, O_CLOEXEC); /* mode 0600 */
     if (fd < 0) {
-        rc = fail(e, path);
+        rc = file_fail(e, path);
         free(draft);
         return rc;
     }
-    ok = write_all(fd, text);
+    ok = file_write_all(fd, text);
     ok = close(fd) == 0 && ok;
     if (!ok || rename(draft, path) != 0) {
-        rc = fail(e, path);
+        rc = file_fail(e, path);
         (void)unlink(draft); /* nothing more can be done */
     }
     free(draft);

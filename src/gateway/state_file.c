@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
+
 enum { STATE_BYTES_MAX = 1 << 20 };
 
 /* What a helper thread works with. It outlives the state_file when that is freed meanwhile. */
@@ -56,44 +58,10 @@ char *state_file_directory(const char *configured)
 
 /* --- a helper thread's ------------------------------------------------------------------------ */
 
-/* "PATH: why". */
-static int fail(struct err *e, const char *path)
-{
-    return err_set(e, MCP_EARGUMENT, "%.150s: %s", path, strerror(errno));
-}
-
-static int make_folders(char *path, struct err *e)
-{
-    for (char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-        int rc;
-
-        *slash = '\0';
-        rc = mkdir(path, 0700) != 0 && errno != EEXIST ? fail(e, path) : MCP_OK;
-        *slash = '/';
-        if (rc != MCP_OK) {
-            return rc;
-        }
-    }
-    return MCP_OK;
-}
-
-static bool write_all(int fd, struct slice text)
-{
-    while (text.len > 0) {
-        ssize_t n = write(fd, text.ptr, text.len);
-
-        if (n < 0 && errno != EINTR) {
-            return false;
-        }
-        text = n > 0 ? slice_skip(text, (size_t)n) : text;
-    }
-    return true;
-}
-
 /* A crash right after the new name would else leave an empty file. */
 static bool write_draft(int fd, struct slice text)
 {
-    bool ok = write_all(fd, text) && fsync(fd) == 0;
+    bool ok = file_write_all(fd, text) && fsync(fd) == 0;
 
     return close(fd) == 0 && ok;
 }
@@ -109,9 +77,9 @@ static int replace(const char *path, struct slice text, struct err *e)
     }
     fd = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
-        rc = fail(e, path);
+        rc = file_fail(e, path);
     } else if (!write_draft(fd, text) || rename(draft, path) != 0) {
-        rc = fail(e, path);
+        rc = file_fail(e, path);
         (void)unlink(draft); /* nothing more can be done */
     }
     free(draft);
@@ -122,7 +90,7 @@ static void write_work(void *owner)
 {
     struct writing *w = owner;
 
-    w->rv = make_folders(w->path, &w->err);
+    w->rv = file_make_folders(w->path, &w->err);
     if (w->rv == MCP_OK) {
         w->rv = replace(w->path, slice_str(w->text), &w->err);
     }
@@ -247,7 +215,7 @@ static int read_all(int fd, const char *path, struct buf *out, struct err *e)
     ssize_t n;
 
     if (fstat(fd, &st) != 0) {
-        return fail(e, path);
+        return file_fail(e, path);
     }
     if (!S_ISREG(st.st_mode) || st.st_size > STATE_BYTES_MAX) {
         return err_set(e, MCP_EARGUMENT, "%.150s: not a file of at most 1 MiB", path);
@@ -261,7 +229,7 @@ static int read_all(int fd, const char *path, struct buf *out, struct err *e)
         n = read(fd, at, 4096);
         buf_commit(out, n > 0 ? (size_t)n : 0);
     } while (n > 0 || (n < 0 && errno == EINTR));
-    return n < 0 ? fail(e, path) : MCP_OK;
+    return n < 0 ? file_fail(e, path) : MCP_OK;
 }
 
 int state_file_read(const struct state_file *f, struct buf *out, struct err *e)
@@ -275,7 +243,7 @@ int state_file_read(const struct state_file *f, struct buf *out, struct err *e)
     /* Nonblocking, as opening a pipe could wait for ever. */
     fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) {
-        return errno == ENOENT ? MCP_OK : fail(e, f->path);
+        return errno == ENOENT ? MCP_OK : file_fail(e, f->path);
     }
     rc = read_all(fd, f->path, out, e);
     (void)close(fd); /* was only read */
