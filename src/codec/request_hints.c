@@ -2,7 +2,8 @@
 #include "codec/request_hints.h"
 
 #include <stdbool.h>
-#include <string.h>
+
+#include "base/hash.h"
 
 enum { FIRST_BYTES = 256, OPTION_COUNT = 7 };
 
@@ -10,28 +11,6 @@ enum { FIRST_BYTES = 256, OPTION_COUNT = 7 };
 static const struct slice runner_options[OPTION_COUNT] = {
     SLICE("num_ctx"),  SLICE("num_batch"),  SLICE("num_gpu"),          SLICE("main_gpu"),
     SLICE("use_mmap"), SLICE("num_thread"), SLICE("draft_num_predict")};
-
-static uint64_t mix(uint64_t x)
-{
-    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9U; /* splitmix64 */
-    x = (x ^ (x >> 27)) * 0x94D049BB133111EBU;
-    return x ^ (x >> 31);
-}
-
-static uint64_t hash_bytes(uint64_t hash, struct slice bytes)
-{
-    uint64_t word;
-
-    for (; bytes.len >= sizeof(word); bytes = slice_skip(bytes, sizeof(word))) {
-        memcpy(&word, bytes.ptr, sizeof(word));
-        hash = mix(hash ^ word) + 0x9E3779B97F4A7C15U;
-    }
-    word = 0;
-    if (bytes.len > 0) {
-        memcpy(&word, bytes.ptr, bytes.len);
-    }
-    return mix(hash ^ word ^ ((uint64_t)bytes.len << 56));
-}
 
 static uint64_t number_of(struct slice text)
 {

@@ -7,6 +7,7 @@
 
 #include "base/block.h"
 #include "base/check.h"
+#include "base/hash.h"
 #include "gateway/batch_internal.h"
 #include "gateway/route_step.h"
 #include "gateway/sub.h"
@@ -118,21 +119,11 @@ static enum embed_verdict read_ask(const struct exchange *x, struct buf *head, s
     return embed_read(&ask, head, inputs);
 }
 
-static uint32_t hash_of(struct slice text)
-{
-    uint32_t h = 2166136261; /* FNV-1a */
-
-    for (size_t i = 0; i < text.len; i++) {
-        h = (h ^ (unsigned char)text.ptr[i]) * 16777619;
-    }
-    return h;
-}
-
 /* Whose request it is: equal inputs of others are not told apart from different ones, as the tokens
  * counted would tell of them. */
 static uint64_t scope_of(const struct exchange *x)
 {
-    return hash_of(flight_tenant(x));
+    return hash_bytes(0, flight_tenant(x));
 }
 
 /* The inputs are copied: the body may go before the owner has heard of it. */
@@ -164,7 +155,7 @@ static bool keep_inputs(struct batch_member *m, const struct slice *inputs, uint
 /* What asks for the same meets on one loop, whichever that is. */
 static struct sub *owner_of(struct sub *s, struct slice head)
 {
-    return &s->siblings[hash_of(head) % s->sibling_count];
+    return &s->siblings[hash_bytes(0, head) % s->sibling_count];
 }
 
 static struct batch_member *member_new(struct exchange *x, struct buf *head, struct slice inputs)

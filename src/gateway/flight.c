@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/counter.h"
+#include "base/hash.h"
 #include "gateway/flight_internal.h"
 #include "gateway/keys.h"
 #include "gateway/sub.h"
@@ -29,22 +30,6 @@ void flight_member_unref(struct flight_member *m)
     buf_fini(&m->key);
     m->magic = 0;
     free(m);
-}
-
-uint64_t flight_hash(struct slice key)
-{
-    uint64_t h = UINT64_C(0xcbf29ce484222325);
-
-    while (key.len > 0) {
-        uint64_t word = 0;
-        size_t n = key.len < sizeof(word) ? key.len : sizeof(word);
-
-        memcpy(&word, key.ptr, n);
-        h = (h ^ word) * UINT64_C(0x100000001b3);
-        h ^= h >> 29;
-        key = slice_skip(key, n);
-    }
-    return h;
 }
 
 /* --- who joins -------------------------------------------------------------------------------- */
@@ -237,7 +222,7 @@ static struct flight_member *member_new(struct exchange *x)
         flight_member_unref(m);
         return NULL;
     }
-    m->owner = &x->sub->siblings[flight_hash(buf_slice(&m->key)) % x->sub->sibling_count];
+    m->owner = &x->sub->siblings[hash_bytes(0, buf_slice(&m->key)) % x->sub->sibling_count];
     return m;
 }
 

@@ -81,7 +81,6 @@ LIST_DECLARE(flight_members, struct flight_member, link);
 enum { FLIGHT_MEMBER_MAGIC = 0x666c6d62, FLIGHT_REPLAY_BYTES_MAX = 8 * 1024 * 1024 };
 
 void flight_member_unref(struct flight_member *m);
-uint64_t flight_hash(struct slice key);
 
 /* --- flight_table.c: on the owner's loop */
 void flight_on_join(struct post_message *join);

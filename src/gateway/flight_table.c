@@ -7,6 +7,7 @@
 #include "base/block.h"
 #include "base/check.h"
 #include "base/counter.h"
+#include "base/hash.h"
 #include "gateway/flight.h"
 #include "gateway/flight_internal.h"
 #include "gateway/sub.h"
@@ -47,7 +48,7 @@ static struct flight **slot_of(struct sub *s, uint64_t hash)
 static struct flight *find(struct sub *s, const struct flight_member *m)
 {
     struct slice key = buf_slice(&m->key);
-    uint64_t hash = flight_hash(key);
+    uint64_t hash = hash_bytes(0, key);
     struct flight *f = *slot_of(s, hash);
 
     while (f != NULL && !(f->hash == hash && slice_eq(buf_slice(&f->key), key))) {
@@ -329,7 +330,7 @@ static struct flight *flight_new(struct sub *s, const struct flight_member *m)
     }
     f->magic = FLIGHT_MAGIC;
     f->sub = s;
-    f->hash = flight_hash(buf_slice(&m->key));
+    f->hash = hash_bytes(0, buf_slice(&m->key));
     f->idempotent = m->idempotent;
     f->cacheable = m->cacheable;
     f->record = flight_record_new();

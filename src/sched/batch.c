@@ -2,6 +2,7 @@
 #include "sched/batch.h"
 
 #include "base/check.h"
+#include "base/hash.h"
 
 enum { CHAINS = 256 };
 
@@ -17,26 +18,9 @@ void batch_set_rules(struct batch *b, const struct batch_rules *rules)
     b->rules = *rules;
 }
 
-/* FNV-1a, eight bytes at a time: it only has to tell inputs apart quickly. */
-static uint64_t hash_of(struct slice text)
-{
-    uint64_t h = UINT64_C(0xcbf29ce484222325) ^ text.len;
-
-    while (text.len > 0) {
-        uint64_t word = 0;
-        size_t n = text.len < sizeof(word) ? text.len : sizeof(word);
-
-        memcpy(&word, text.ptr, n);
-        h = (h ^ word) * UINT64_C(0x100000001b3);
-        h ^= h >> 29;
-        text = slice_skip(text, n);
-    }
-    return h;
-}
-
 void batch_item_ready(struct batch_item *item)
 {
-    item->hash = hash_of(item->text);
+    item->hash = hash_bytes(0, item->text);
 }
 
 bool batch_item_equal(const struct batch_item *a, const struct batch_item *b)

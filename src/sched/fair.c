@@ -14,7 +14,7 @@ enum { MINUTE_US = 60 * 1000 * 1000 };
 
 static uint64_t account_hash(const struct sched *s, const struct tenant *t, const struct model *m)
 {
-    return map_mix(map_mix(s->seed, t->in_tenants.hash), m->in_models.hash);
+    return hash_number(hash_number(s->seed, t->in_tenants.hash), m->in_models.hash);
 }
 
 static void account_free(struct sched *s, struct account *a)
@@ -41,7 +41,7 @@ static void tenant_free(struct sched *s, struct tenant *t)
 
 struct tenant *tenant_get(struct sched *s, struct slice name)
 {
-    uint64_t hash = map_hash(s->seed, name);
+    uint64_t hash = hash_bytes(s->seed, name);
     struct map_link *l = map_find(&s->tenants, hash);
     struct tenant *t;
 

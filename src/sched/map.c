@@ -80,27 +80,3 @@ struct map_link *map_next(const struct map_link *l)
 {
     return with_hash(l->next, l->hash);
 }
-
-uint64_t map_mix(uint64_t seed, uint64_t x)
-{
-    x += seed + 0x9E3779B97F4A7C15U; /* splitmix64 */
-    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9U;
-    x = (x ^ (x >> 27)) * 0x94D049BB133111EBU;
-    return x ^ (x >> 31);
-}
-
-uint64_t map_hash(uint64_t seed, struct slice bytes)
-{
-    uint64_t hash = map_mix(seed, bytes.len), word;
-
-    for (; bytes.len >= sizeof(word); bytes = slice_skip(bytes, sizeof(word))) {
-        memcpy(&word, bytes.ptr, sizeof(word));
-        hash = map_mix(hash, word);
-    }
-    word = 0;
-    if (bytes.len > 0) {
-        memcpy(&word, bytes.ptr, bytes.len);
-        hash = map_mix(hash, word);
-    }
-    return hash;
-}

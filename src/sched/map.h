@@ -8,8 +8,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/slice.h"
-
 struct map_link {
     struct map_link *next;
     uint64_t hash;
@@ -29,10 +27,6 @@ void map_remove(struct map *m, struct map_link *l);
 /* The first with this hash, and the next one behind it. */
 struct map_link *map_find(const struct map *m, uint64_t hash);
 struct map_link *map_next(const struct map_link *l);
-
-/* Good bits from any number, and from bytes; `seed` keeps others from choosing collisions. */
-uint64_t map_mix(uint64_t seed, uint64_t x);
-uint64_t map_hash(uint64_t seed, struct slice bytes);
 
 #define MAP_OF(link, type, member) ((type *)(void *)((char *)(link)-offsetof(type, member)))
 

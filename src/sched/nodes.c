@@ -6,7 +6,7 @@
 
 struct node *node_find(const struct sched *s, uint64_t id)
 {
-    uint64_t hash = map_mix(s->seed, id);
+    uint64_t hash = hash_number(s->seed, id);
     struct map_link *l = map_find(&s->nodes, hash);
 
     for (; l != NULL; l = map_next(l)) {
@@ -26,7 +26,7 @@ bool node_takes(const struct node *n)
 
 struct model *model_find(const struct sched *s, struct slice name)
 {
-    struct map_link *l = map_find(&s->models, map_hash(s->seed, name));
+    struct map_link *l = map_find(&s->models, hash_bytes(s->seed, name));
 
     for (; l != NULL; l = map_next(l)) {
         struct model *m = MAP_OF(l, struct model, in_models);
@@ -55,7 +55,7 @@ static struct model *model_get(struct sched *s, struct slice name)
         slab_put(&s->model_slab, m);
         return NULL;
     }
-    map_add(&s->models, &m->in_models, map_hash(s->seed, name));
+    map_add(&s->models, &m->in_models, hash_bytes(s->seed, name));
     return m;
 }
 
@@ -103,6 +103,7 @@ static struct runner *runner_get(struct sched *s, struct node *n, struct slice n
         return NULL;
     }
     r->node = n;
+    r->node_id = n->id;
     r->model = m;
     prefix_add_runner(s, r);
     node_runners_push(&n->runners, r);
@@ -144,10 +145,10 @@ void runner_release(struct sched *s, struct runner *r)
 static uint64_t hash_models(uint64_t hash, const struct sched_model *models, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        hash = map_hash(hash, models[i].name);
-        hash = map_mix(map_mix(hash, models[i].bytes), models[i].context);
+        hash = hash_bytes(hash, models[i].name);
+        hash = hash_number(hash_number(hash, models[i].bytes), models[i].context);
     }
-    return map_mix(hash, count);
+    return hash_number(hash, count);
 }
 
 /* Of what decides which requests it can serve. */
@@ -155,12 +156,12 @@ static uint64_t hash_offer(const struct sched_node_state *n)
 {
     uint64_t flags = (uint64_t)n->up | (uint64_t)n->cordoned << 1 | (uint64_t)n->loads << 2;
 
-    return hash_models(map_mix(map_mix(0, flags), n->speaks), n->models, n->model_count);
+    return hash_models(hash_number(hash_number(0, flags), n->speaks), n->models, n->model_count);
 }
 
 static uint64_t hash_state(const struct sched_node_state *n, uint64_t offer_hash)
 {
-    return hash_models(map_mix(offer_hash, n->slots), n->resident, n->resident_count);
+    return hash_models(hash_number(offer_hash, n->slots), n->resident, n->resident_count);
 }
 
 static bool read_listed(struct sched *s, struct node *n, const struct sched_node_state *state)
@@ -257,7 +258,7 @@ static struct node *node_get(struct sched *s, uint64_t id)
         n = slab_get(&s->node_slab);
         if (n != NULL) {
             n->id = id;
-            map_add(&s->nodes, &n->in_nodes, map_mix(s->seed, id));
+            map_add(&s->nodes, &n->in_nodes, hash_number(s->seed, id));
             node_list_push(&s->all_nodes, n);
         }
     }

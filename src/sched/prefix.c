@@ -99,7 +99,7 @@ static struct runner *runner_of(const struct sched *s, uint32_t serial)
 
 static uint64_t hash_of(const struct model *m, uint64_t hash)
 {
-    return map_mix(m->in_models.hash, hash);
+    return hash_number(m->in_models.hash, hash);
 }
 
 static struct prefix *find(const struct sched *s, uint64_t hash)

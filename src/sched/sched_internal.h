@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/hash.h"
 #include "base/list.h"
 #include "base/slice.h"
 #include "sched/heap.h"
@@ -152,7 +153,8 @@ struct runner {
     uint32_t serial; /* prefix.c's */
     double recent;   /* work granted in the last minute or so */
     uint64_t recent_us;
-    double key; /* of its place in the group */
+    double key;       /* of its place in the group */
+    uint64_t node_id; /* by which equals stand in the configured order */
     /* slots.c */
     uint32_t limit, limit_epoch; /* 0: the first one */
     uint32_t samples;            /* of this window */
@@ -167,7 +169,10 @@ LIST_DECLARE(model_runners, struct runner, in_model);
 
 static inline bool runner_before(const struct runner *a, const struct runner *b)
 {
-    return a->key != b->key ? a->key < b->key : a->recent < b->recent;
+    if (a->key != b->key) {
+        return a->key < b->key;
+    }
+    return a->recent != b->recent ? a->recent < b->recent : a->node_id < b->node_id;
 }
 HEAP_DECLARE(runner_heap, struct runner, in_group, runner_before);
 
