@@ -331,7 +331,10 @@ static bool nicer(const struct runner *a, const struct verdict *va, const struct
     if (b == NULL || va->used_us != vb->used_us) {
         return b == NULL || va->used_us < vb->used_us;
     }
-    return a->node->running < b->node->running;
+    if (a->node->running != b->node->running) {
+        return a->node->running < b->node->running;
+    }
+    return a->node_id < b->node_id;
 }
 
 static void consider(const struct sched *s, struct search *f, struct runner *r, uint64_t now_us)
