@@ -24,7 +24,7 @@ struct reload;
 struct route_book;
 struct route_keeper;
 struct sub_thread;
-struct trace_ask;
+struct sub_ask;
 struct watch;
 
 enum { GATEWAY_INSTANCE_BYTES = 16, GATEWAY_EXIT_LISTEN = 3 };
@@ -48,8 +48,8 @@ struct gateway {
     struct admin_face *admin;
     struct reload *reload;
     struct route_keeper *route_keeper;
-    struct route_book *routes;    /* its */
-    struct trace_ask *trace_asks; /* that run */
+    struct route_book *routes; /* its */
+    struct sub_ask *sub_asks;  /* that run */
     struct sub *subs;
     struct sub_thread **threads; /* of each sub; NULL: they run on `loop` */
     size_t sub_count;

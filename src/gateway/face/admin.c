@@ -19,7 +19,6 @@
 #include "gateway/origin.h"
 #include "gateway/reload.h"
 #include "gateway/route_book.h"
-#include "gateway/trace_ask.h"
 #include "http/io/server.h"
 #include "http/parse/url.h"
 #include "obs/prometheus.h"
@@ -110,8 +109,7 @@ static void get_queue(const struct gateway *g, struct admin_reply *r)
 
 /* --- what is waited for ----------------------------------------------------------------------- */
 
-/* NULL: out of memory, and answered so. */
-static struct admin_wait *wait_new(struct admin_face *f, struct http_request *q)
+struct admin_wait *admin_wait_new(struct admin_face *f, struct http_request *q)
 {
     struct admin_wait *w = calloc(1, sizeof(*w));
 
@@ -128,7 +126,7 @@ static struct admin_wait *wait_new(struct admin_face *f, struct http_request *q)
     return w;
 }
 
-static void wait_free(struct admin_wait *w)
+void admin_wait_free(struct admin_wait *w)
 {
     admin_wait_list_remove(&w->face->waiting, w);
     buf_fini(&w->rest);
@@ -143,13 +141,13 @@ static void wait_drop(struct admin_wait *w)
     if (w->drop != NULL) {
         w->drop(w);
     }
-    wait_free(w);
+    admin_wait_free(w);
 }
 
 void admin_wait_reply(struct admin_wait *w, unsigned status, struct buf *body)
 {
     reply_or_500(&w->request, status, SLICE("application/json"), body);
-    wait_free(w);
+    admin_wait_free(w);
 }
 
 void admin_wait_refuse(struct admin_wait *w, unsigned status, struct slice text)
@@ -208,62 +206,13 @@ static void drop_reload(struct admin_wait *w)
 
 static void post_reload(struct admin_face *f, struct http_request *q, struct slice rest)
 {
-    struct admin_wait *w = wait_new(f, q);
+    struct admin_wait *w = admin_wait_new(f, q);
 
     (void)rest;
     if (w != NULL) {
         w->drop = drop_reload;
         w->reload = (struct reload_asker){.done = on_reloaded, .owner = w};
         reload_ask(f->gateway->reload, &w->reload);
-    }
-}
-
-/* --- GET /admin/requests/ID ------------------------------------------------------------------- */
-
-static void append_unknown(struct buf *out, const struct config *c)
-{
-    if (c->trace_requests == 0) {
-        buf_append_str(out, "{\"error\":\"requests are not traced: trace.requests is 0\"}\n");
-    } else {
-        buf_printf(out,
-                   "{\"error\":\"no request of that id; the last %" PRIu64
-                   " requests are kept (trace.requests)\"}\n",
-                   c->trace_requests);
-    }
-}
-
-static void on_found(void *owner, struct slice found, size_t count)
-{
-    struct admin_wait *w = owner;
-    struct buf body = {0};
-
-    if (count > 0) {
-        buf_append_str(&body, "{\"requests\":[");
-        buf_append(&body, found);
-        buf_append_str(&body, "]}\n");
-    } else {
-        append_unknown(&body, w->face->gateway->config);
-    }
-    admin_wait_reply(w, count > 0 ? 200 : 404, &body);
-}
-
-static void drop_trace(struct admin_wait *w)
-{
-    trace_ask_forget(&w->trace);
-}
-
-static void get_request(struct admin_face *f, struct http_request *q, struct slice id)
-{
-    struct admin_wait *w = wait_new(f, q);
-
-    if (w == NULL) {
-        return;
-    }
-    w->drop = drop_trace;
-    w->trace = trace_ask_begin(f->gateway, id, on_found, w);
-    if (w->trace == NULL) {
-        http_reply_simple(&w->request, 500, SLICE("text/plain"), SLICE("out of memory\n"));
-        wait_free(w);
     }
 }
 
@@ -285,7 +234,7 @@ static void post_route(struct admin_face *f, struct http_request *q, struct slic
 
 /* --- the pages -------------------------------------------------------------------------------- */
 
-enum method { METHOD_GET, METHOD_POST, METHOD_DELETE };
+enum method { METHOD_GET, METHOD_GET_ALONE, METHOD_POST, METHOD_DELETE };
 
 static const struct {
     const char *path; /* with a slash at its end: what begins so */
@@ -329,6 +278,8 @@ static bool has_method(size_t page, struct slice method)
         return slice_eq(method, SLICE("POST"));
     case METHOD_DELETE:
         return slice_eq(method, SLICE("DELETE"));
+    case METHOD_GET_ALONE: /* its body is all there is to it */
+        return slice_eq(method, SLICE("GET"));
     default:
         return slice_eq(method, SLICE("GET")) || slice_eq(method, SLICE("HEAD"));
     }
@@ -377,7 +328,7 @@ static size_t find_page(const struct gateway *g, const struct http_head *head,
 static void wait_for_body(struct admin_face *f, struct http_request *q, size_t page,
                           struct slice rest)
 {
-    struct admin_wait *w = wait_new(f, q);
+    struct admin_wait *w = admin_wait_new(f, q);
 
     if (w == NULL) {
         return;
@@ -439,6 +390,15 @@ static void on_body_end(void *owner)
 
 static void on_conn_closed(void *owner)
 {
+static void on_drained(void *owner)
+{
+    struct admin_wait *w = owner;
+
+    if (w->drained != NULL) {
+        w->drained(w);
+    }
+}
+
     (void)owner;
     counter_add(COUNTER_OPEN_ADMIN, -1);
 }
@@ -451,6 +411,7 @@ static const struct http_server_ops server_ops = {
     .gone = on_gone,
 };
 
+    .drained = on_drained,
 static void on_accept(void *owner, int fd, const struct addr *peer)
 {
     struct admin_face *f = owner;

@@ -8,7 +8,7 @@
 #include "base/list.h"
 #include "gateway/fleet.h"
 #include "gateway/reload.h"
-#include "gateway/trace_ask.h"
+#include "gateway/sub_ask.h"
 #include "http/io/server.h"
 
 struct gateway;
@@ -25,14 +25,20 @@ struct admin_wait {
     /* The client has left: who would answer forgets it. NULL: nobody would. */
     void (*drop)(struct admin_wait *w);
     struct buf rest; /* what follows the path of the page */
+    /* The client has taken what it had not. NULL: nobody wants to know. */
+    void (*drained)(struct admin_wait *w);
     struct buf body; /* at most 64 KiB, else failed */
     struct reload_asker reload;
-    struct trace_ask *trace;
+    struct sub_ask *ask;
     struct fleet_asker fleet;
     struct buf name; /* of the node */
 };
 
 /* Answers with `body` and frees both. */
+/* NULL: out of memory, and answered so. */
+struct admin_wait *admin_wait_new(struct admin_face *f, struct http_request *q);
+/* Nobody is there to be answered any more. */
+void admin_wait_free(struct admin_wait *w);
 void admin_wait_reply(struct admin_wait *w, unsigned status, struct buf *body);
 /* {"error":text} */
 void admin_wait_refuse(struct admin_wait *w, unsigned status, struct slice text);

@@ -485,3 +485,8 @@ size_t http_face_open(const struct http_face *f)
 {
     return http_server_open(f->server);
 }
+
+void http_face_walk(const struct http_face *f, http_conn_view_cb cb, void *owner)
+{
+    http_server_walk(f->server, cb, owner);
+}

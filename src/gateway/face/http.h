@@ -6,6 +6,7 @@
 
 #include <stddef.h>
 
+#include "http/io/server.h"
 #include "reactor/addr.h"
 
 struct http_face;
@@ -19,5 +20,7 @@ void http_face_accept(struct http_face *f, int fd, const struct addr *peer);
 /* Connections close as their replies end, new ones at once. */
 void http_face_drain(struct http_face *f);
 size_t http_face_open(const struct http_face *f); /* connections */
+/* Owners of their requests are http_exchanges. */
+void http_face_walk(const struct http_face *f, http_conn_view_cb cb, void *owner);
 
 #endif

@@ -94,6 +94,15 @@ size_t mcp_face_open(const struct mcp_face *f)
     return f->conns.count;
 }
 
+void mcp_face_walk(const struct mcp_face *f, void (*cb)(void *owner, const struct mcp_conn *c),
+                   void *owner)
+{
+    for (const struct mcp_conn *c = mcp_conn_list_first(&f->conns); c != NULL;
+         c = mcp_conn_list_next(&f->conns, c)) {
+        cb(owner, c);
+    }
+}
+
 size_t mcp_face_held(const struct mcp_face *f)
 {
     size_t count = 0;

@@ -8,6 +8,7 @@
 
 #include "reactor/addr.h"
 
+struct mcp_conn;
 struct mcp_face;
 struct sub;
 
@@ -22,6 +23,8 @@ void mcp_face_reconfigured(struct mcp_face *f);
 void mcp_face_drain(struct mcp_face *f);
 /* Connections that are not closed yet. */
 size_t mcp_face_open(const struct mcp_face *f);
+void mcp_face_walk(const struct mcp_face *f, void (*cb)(void *owner, const struct mcp_conn *c),
+                   void *owner);
 /* How many answers are over but for parts without credit. */
 size_t mcp_face_held(const struct mcp_face *f);
 /* The time for draining is over: those end as shutting_down. */

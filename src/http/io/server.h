@@ -68,6 +68,17 @@ void http_server_accept(struct http_server *s, int fd, const struct addr *peer);
 void http_server_drain(struct http_server *s);
 size_t http_server_open(const struct http_server *s); /* connections */
 
+/* A connection as it is now. */
+struct http_conn_view {
+    const struct addr *peer;
+    bool idle;           /* no request has begun */
+    uint64_t idle_us;    /* since when, by loop_now_us; where it is */
+    void *request_owner; /* of the request that it has; NULL: none */
+    size_t unsent_bytes;
+};
+typedef void (*http_conn_view_cb)(void *owner, const struct http_conn_view *v);
+void http_server_walk(const struct http_server *s, http_conn_view_cb cb, void *owner);
+
 void http_request_set_owner(struct http_request *q, void *owner);
 const struct addr *http_request_peer(const struct http_request *q);
 /* Stops and restarts reading the request's body (streamed uploads). */
