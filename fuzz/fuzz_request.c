@@ -33,7 +33,7 @@ static void ask(const struct request *r)
         (void)request_model(r, op, &model, &e); /* any verdict will do */
         (void)request_stream(r, op, &streams, &e);
     }
-    must(prompt_hashes(r, hashes) <= PROMPT_HASHES_MAX);
+    must(prompt_hashes(r, hashes, NULL) <= PROMPT_HASHES_MAX);
     (void)runner_options_of(request_value(r, REQUEST_OPTIONS));
     buf_fini(&model);
 }

@@ -2,13 +2,18 @@
 #include "cli/admin.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
+#include <yyjson.h>
+
 #include "cli/cli.h"
+#include "cli/conn.h"
 #include "cli/text.h"
 #include "client/io/address.h"
 #include "http/parse/message.h"
@@ -16,6 +21,7 @@
 enum {
     ANSWER_S = 5,
     READ_BYTES = 1 << 14,
+    STATUS_OK = 200,
     STATUS_BAD = 400,
     STATUS_UNAUTHORIZED = 401,
     STATUS_NO_PAGE = 404,
@@ -260,6 +266,33 @@ int cli_admin_refused(const struct cli_admin *a, unsigned status, struct slice e
     return CLI_EXIT_FAILED;
 }
 
+static int say_refused(const struct cli_admin *a, unsigned status, struct slice body)
+{
+    yyjson_doc *doc = yyjson_read(body.ptr, body.len, YYJSON_READ_NOFLAG);
+    int rc = cli_admin_refused(a, status, cli_member_text(yyjson_doc_get_root(doc), "error"));
+
+    yyjson_doc_free(doc);
+    return rc;
+}
+
+/* What was answered, if that was an admin listener. */
+static int judge(const struct cli_admin *a, unsigned status, struct slice body, struct err *e)
+{
+    if (e->code == MCP_ETIMEOUT) {
+        cli_error("%s: %s; " EXPECTED, a->address, e->text);
+        return CLI_EXIT_FAILED;
+    }
+    if (status == 0 || e->code != MCP_OK) {
+        return say_wrong(a, e->text);
+    }
+    /* Other listeners know no such page; what an admin listener does not find it says in JSON. */
+    if ((status == STATUS_BAD || status == STATUS_NO_PAGE) && !slice_starts(body, SLICE("{"))) {
+        (void)err_set(e, MCP_EPROTOCOL, "status %u", status);
+        return say_wrong(a, e->text);
+    }
+    return CLI_EXIT_OK;
+}
+
 int cli_admin_get(const struct cli_admin *a, const char *path, unsigned *status, struct buf *body)
 {
     return cli_admin_ask(a, "GET", path, SLICE(""), status, body);
@@ -282,18 +315,69 @@ int cli_admin_ask(const struct cli_admin *a, const char *method, const char *pat
         (void)err_set(&e, MCP_ECLOSED, "%s", strerror(errno));
     }
     (void)close(fd); /* everything that counts was read */
-    if (e.code == MCP_ETIMEOUT) {
-        cli_error("%s: %s; " EXPECTED, a->address, e.text);
-        return CLI_EXIT_FAILED;
+    return judge(a, *status, buf_slice(body), &e);
+}
+
+/* --- an answer that goes on ------------------------------------------------------------------- */
+
+/* Whether something can be read; else a second has passed, or a signal came. */
+static bool wait_readable(int fd, const sigset_t *signals)
+{
+    static const struct timespec a_second = {.tv_sec = 1};
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+
+    return ppoll(&p, 1, &a_second, signals) > 0;
+}
+
+/* Until `take` has enough, or the answer ends: false. */
+static bool follow(int fd, const struct cli_admin_follow *f, unsigned *status, struct buf *body,
+                   struct err *e)
+{
+    struct http_parser *p = http_parser_new(HTTP_PARSE_RESPONSES);
+    char bytes[READ_BYTES];
+    bool is_over = false, enough = false;
+
+    if (p == NULL) {
+        cli_no_memory();
     }
-    if (*status == 0 || e.code != MCP_OK) {
-        return say_wrong(a, e.text);
+    while (!is_over && !enough) {
+        if (wait_readable(fd, f->signals)) {
+            ssize_t n = recv(fd, bytes, sizeof(bytes), 0);
+
+            is_over = n <= 0 || take(p, slice_of(bytes, (size_t)n), status, body, e);
+        }
+        if (*status == 0 || *status == STATUS_OK) {
+            enough = !f->take(f->owner, buf_slice(body));
+            buf_clear(body);
+        }
     }
-    /* Other listeners know no such page; what an admin listener does not find it says in JSON. */
-    if ((*status == STATUS_BAD || *status == STATUS_NO_PAGE) &&
-        !slice_starts(buf_slice(body), SLICE("{"))) {
-        (void)err_set(&e, MCP_EPROTOCOL, "status %u", *status);
-        return say_wrong(a, e.text);
+    http_parser_free(&p);
+    return enough;
+}
+
+int cli_admin_follow(const struct cli_admin *a, const char *path, struct cli_admin_follow *f)
+{
+    struct buf body = {0};
+    struct err e = {0};
+    unsigned status = 0;
+    int fd = -1;
+    int rc = connect_to(a, &fd);
+
+    if (rc != CLI_EXIT_OK) {
+        return rc;
     }
-    return CLI_EXIT_OK;
+    if (!send_request(fd, a, "GET", path, SLICE(""))) {
+        (void)err_set(&e, MCP_ECLOSED, "%s", strerror(errno));
+    } else if (!follow(fd, f, &status, &body, &e)) {
+        rc = judge(a, status, buf_slice(&body), &e);
+        if (rc == CLI_EXIT_OK && status == STATUS_OK) {
+            f->ended = true;
+            rc = CLI_EXIT_FAILED;
+        } else if (rc == CLI_EXIT_OK) {
+            rc = say_refused(a, status, buf_slice(&body));
+        }
+    }
+    (void)close(fd); /* everything that counts was read */
+    buf_fini(&body);
+    return rc;
 }

@@ -51,47 +51,65 @@ struct runner_options runner_options_of(struct slice options)
     return out;
 }
 
-static size_t hash_messages(struct slice messages, uint64_t *hashes)
+/* What is hashed so far, and where that is written to. */
+struct chain {
+    uint64_t *hashes;
+    uint64_t *bytes; /* NULL: not wanted */
+    size_t count;
+    uint64_t hash;
+    uint64_t len;
+};
+
+static void chain_add(struct chain *c, struct slice piece)
+{
+    c->hash = hash_bytes(c->hash, piece);
+    c->len += piece.len;
+    if (c->bytes != NULL) {
+        c->bytes[c->count] = c->len;
+    }
+    c->hashes[c->count++] = c->hash;
+}
+
+static void hash_messages(struct slice messages, struct chain *c)
 {
     struct json_member m;
     struct json_walk w;
-    uint64_t hash = 1;
-    size_t count = 0;
+
+    c->hash = 1;
 
     if (json_walk_begin(&w, messages, JSON_ARRAY) != JSON_OK) {
-        return 0;
+        return;
     }
-    while (count < PROMPT_HASHES_MAX && json_walk_next(&w, &m) == JSON_OK) {
-        hash = hash_bytes(hash, m.value);
-        hashes[count++] = hash;
+    while (c->count < PROMPT_HASHES_MAX && json_walk_next(&w, &m) == JSON_OK) {
+        chain_add(c, m.value);
     }
-    return count;
 }
 
-static size_t hash_text(struct slice text, uint64_t *hashes)
+static void hash_text(struct slice text, struct chain *c)
 {
-    uint64_t hash = 2;
-    size_t count = 0, piece = FIRST_BYTES;
+    size_t piece = FIRST_BYTES;
 
+    c->hash = 2;
     text = slice_skip(slice_first(text, text.len - 1), 1); /* its quotes */
-    while (text.len > 0 && count < PROMPT_HASHES_MAX) {
+    while (text.len > 0 && c->count < PROMPT_HASHES_MAX) {
         struct slice now = slice_first(text, piece < text.len ? piece : text.len);
 
-        hash = hash_bytes(hash, now);
-        hashes[count++] = hash;
+        chain_add(c, now);
         text = slice_skip(text, now.len);
-        piece = count == 1 ? FIRST_BYTES : 2 * piece; /* to 256, 512, 1024 */
+        piece = c->count == 1 ? FIRST_BYTES : 2 * piece; /* to 256, 512, 1024 */
     }
-    return count;
 }
 
-size_t prompt_hashes(const struct request *r, uint64_t *hashes)
+size_t prompt_hashes(const struct request *r, uint64_t *hashes, uint64_t *bytes)
 {
     struct slice messages = request_value(r, REQUEST_MESSAGES);
     struct slice prompt = request_value(r, REQUEST_PROMPT);
+    struct chain c = {.hashes = hashes, .bytes = bytes};
 
     if (messages.len > 0) {
-        return hash_messages(messages, hashes);
+        hash_messages(messages, &c);
+    } else if (prompt.len > 1 && prompt.ptr[0] == '"') {
+        hash_text(prompt, &c);
     }
-    return prompt.len > 1 && prompt.ptr[0] == '"' ? hash_text(prompt, hashes) : 0;
+    return c.count;
 }

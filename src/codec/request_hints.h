@@ -22,7 +22,8 @@ enum { PROMPT_HASHES_MAX = 32 };
 
 /* Hashes of ever longer beginnings: of `messages` one behind each of the first, of `prompt` one at
  * 256 bytes, 512, and so on, and at its end. Equal beginnings of equal requests, as they are
- * written, have equal hashes. How many were written to `hashes`, of PROMPT_HASHES_MAX. */
-size_t prompt_hashes(const struct request *r, uint64_t *hashes);
+ * written, have equal hashes. How many were written to `hashes`, of PROMPT_HASHES_MAX; and to
+ * `bytes`, unless it is NULL, how long those beginnings are. */
+size_t prompt_hashes(const struct request *r, uint64_t *hashes, uint64_t *bytes);
 
 #endif

@@ -2,6 +2,7 @@
 #include "gateway/account.h"
 
 #include "base/counter.h"
+#include "gateway/record.h"
 #include "gateway/route_step.h"
 #include "gateway/sub.h"
 #include "http/parse/url.h"
@@ -88,5 +89,6 @@ void account_end(struct exchange *x)
         histogram_record(HISTOGRAM_EXCHANGE_US, record.total_us);
         access_log_write(&record);
     }
+    record_end(x, now_us);
     trace_end(x, now_us, record.status);
 }

@@ -12,6 +12,7 @@
 #include "gateway/batch.h"
 #include "gateway/flight.h"
 #include "gateway/keys.h"
+#include "gateway/record.h"
 #include "gateway/request_id.h"
 #include "gateway/steps.h"
 #include "gateway/sub.h"
@@ -268,6 +269,7 @@ void exchange_start(struct exchange *x)
     ASSERT(!x->started);
     x->started = true;
     trace_note(x, TRACE_COMPLETE);
+    record_begin(x);
     if (x->has_deadline) {
         timer_arm(x->sub->loop, &x->deadline, x->deadline_ms);
     }

@@ -32,6 +32,7 @@
 
 struct batch_member;
 struct flight_member;
+struct record;
 struct sub;
 struct exchange;
 
@@ -146,6 +147,7 @@ struct exchange {
     bool wants_timing;          /* the client asked for Server-Timing */
     bool text_is_nodes;         /* the error's text is the node's own */
     struct trace_record *trace; /* NULL: it is not traced */
+    struct record *recorded;    /* NULL: it is not recorded */
 
     /* The machine. */
     uint8_t step; /* index into the steps of exchange.c */

@@ -177,6 +177,7 @@ static bool make_subs(struct gateway *g, struct err *e)
         .bodies = &g->bodies,
         .brain = g->brain,
         .routes = g->routes,
+        .recorder = &g->recorder,
         .instance = g->instance,
         .http_addr = g->http == NULL ? NULL : acceptor_addr(g->http),
         .count = sub_count(g->config),
@@ -223,6 +224,7 @@ int gateway_open(struct gateway *g, struct config *config, const struct config_a
     *g = (struct gateway){.config = config_ref(config), .loop = loop};
     counters_attach(&g->counters);
     g->bodies.limit_bytes = config->body_memory_bytes;
+    recorder_init(&g->recorder, loop);
     g->reload = reload_new(g, args);
     make_instance(g);
     if (access_log_open(config->access_log, e) != MCP_OK || make_nodes(g, e) != MCP_OK) {
@@ -280,7 +282,8 @@ void gateway_close(struct gateway *g)
     acceptor_free(&g->http);
     acceptor_free(&g->mcp);
     free_subs(g);
-    trace_asks_free(g);
+    sub_asks_free(g);
+    recorder_fini(&g->recorder);
     watch_free(&g->watch);
     fleet_free(&g->fleet);
     nodes_free(&g->nodes);

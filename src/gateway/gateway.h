@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "gateway/body_memory.h"
 #include "gateway/config.h"
+#include "gateway/recorder.h"
 #include "gateway/sub.h"
 #include "node/registry.h"
 #include "reactor/loop.h"
@@ -37,6 +38,7 @@ struct gateway {
     struct watch *watch;      /* NULL: not started */
     struct counters counters; /* of the main reactor's thread */
     struct body_memory bodies;
+    struct recorder recorder;
     struct brain *brain;
     struct batch_shared batch_shared;
     bool draining;

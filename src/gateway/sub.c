@@ -35,6 +35,7 @@ void sub_init(struct sub *s, struct loop *loop, struct nodes *nodes, const struc
     s->bodies = o->bodies;
     turns_init(&s->turns, o->brain, loop);
     s->routes = o->routes;
+    s->recorder = o->recorder;
     s->instance = o->instance;
     s->http_addr = o->http_addr;
     s->last_exchange = o->index;

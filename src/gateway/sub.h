@@ -28,6 +28,7 @@
 
 struct http_face;
 struct mcp_face;
+struct recorder;
 struct route_book;
 
 /* A connection on its way from the main reactor. */
@@ -46,6 +47,7 @@ struct sub {
     struct nodes *nodes;        /* follows the main reactor's; in mode single it is that one */
     struct body_memory *bodies; /* the process's */
     struct route_book *routes;  /* the process's */
+    struct recorder *recorder;  /* the process's; NULL: there is none */
     struct turns turns;
     const char *instance;         /* the process's */
     const struct addr *http_addr; /* where HTTP is listened on; NULL: nowhere */
@@ -84,6 +86,7 @@ struct sub_options {
     struct config *config;
     struct body_memory *bodies;
     struct route_book *routes;
+    struct recorder *recorder;
     struct brain *brain;
     const char *instance;
     const struct addr *http_addr;

@@ -16,13 +16,7 @@
 #include "gateway/steps.h"
 #include "gateway/sub.h"
 
-enum {
-    LOOK_MS = 1000,
-    SEATS_FIRST = 16,
-    MISSES_MAX = 3,
-    NUMBERS_BYTES = 1024,
-    BYTES_PER_TOKEN = 4
-};
+enum { LOOK_MS = 1000, SEATS_FIRST = 16, MISSES_MAX = 3, BYTES_PER_TOKEN = 4 };
 
 /* --- seats ------------------------------------------------------------------------------------ */
 
@@ -108,7 +102,6 @@ static unsigned spoken(const struct exchange *x)
     return BRAIN_SPEAKS_OLLAMA | (by_openai ? BRAIN_SPEAKS_OPENAI : 0U);
 }
 
-/* What the request asks for, as far as its key lets it. */
 static enum sched_class class_of(const struct exchange *x, const struct config_key *key)
 {
     enum priority priority = x->priority;
@@ -120,6 +113,11 @@ static enum sched_class class_of(const struct exchange *x, const struct config_k
         priority = key->max_priority;
     }
     return (enum sched_class)(priority - PRIORITY_INTERACTIVE);
+}
+
+enum sched_class turn_class(const struct exchange *x)
+{
+    return class_of(x, keys_named(x->sub->config, x->key_name));
 }
 
 static const char *tenant_of(const struct exchange *x, const struct config_key *key)
@@ -172,7 +170,7 @@ static enum sched_verdict arrive(struct exchange *x, struct slice model, struct 
         job.context = options.context;
     }
     if (x->body_is_json && nodes_count(x->sub->nodes) > 1) {
-        job.prefix_count = prompt_hashes(&x->request, prefix);
+        job.prefix_count = prompt_hashes(&x->request, prefix, NULL);
     }
     return brain_arrive(&x->sub->turns.home, &job, got);
 }
@@ -380,40 +378,6 @@ static enum sched_end end_of(const struct exchange *x)
         return SCHED_FAILED;
     default:
         return SCHED_CANCELLED;
-    }
-}
-
-/* The number behind `name` as Ollama, or else as OpenAI calls it; 0: it is not there. */
-static uint32_t number_of(struct slice text, struct slice name, struct slice other)
-{
-    const char *at = memmem(text.ptr, text.len, name.ptr, name.len);
-    uint64_t number = 0;
-    size_t i;
-
-    if (at == NULL) {
-        name = other;
-        at = memmem(text.ptr, text.len, name.ptr, name.len);
-    }
-    i = at == NULL ? text.len : (size_t)(at - text.ptr) + name.len;
-    while (i < text.len && (text.ptr[i] == ' ' || text.ptr[i] == ':')) {
-        i++;
-    }
-    for (; i < text.len && text.ptr[i] >= '0' && text.ptr[i] <= '9' && number < UINT32_MAX; i++) {
-        number = number * 10 + (uint64_t)(text.ptr[i] - '0');
-    }
-    return number > UINT32_MAX ? UINT32_MAX : (uint32_t)number;
-}
-
-/* Numbers come last, and a text that holds their names escapes the quotes. */
-void turn_last_part(struct exchange *x, struct slice part)
-{
-    struct exchange_turn *t = &x->turn;
-    struct slice end = slice_skip(part, part.len > NUMBERS_BYTES ? part.len - NUMBERS_BYTES : 0);
-
-    if (t->state == TURN_GRANTED) {
-        t->prompt_tokens =
-            number_of(end, SLICE("\"prompt_eval_count\""), SLICE("\"prompt_tokens\""));
-        t->answer_tokens = number_of(end, SLICE("\"eval_count\""), SLICE("\"completion_tokens\""));
     }
 }
 

@@ -67,11 +67,13 @@ void turns_init(struct turns *q, struct brain *b, struct loop *loop);
 void turns_fini(struct turns *q);
 
 /* The exchange ends: what it has, or waits for, is given back. Does nothing where that is nothing.
+/* What the request asks for, as far as its key lets it. */
+enum sched_class turn_class(const struct exchange *x);
  */
 void turn_leave(struct exchange *x);
 /* The same of one that did not reach its node, and tries again. */
 void turn_again(struct exchange *x);
-/* The last part of the answer, which may say how many tokens it cost. */
+/* The last part of the answer, which may say how many tokens it cost (turn_tokens.c). */
 void turn_last_part(struct exchange *x, struct slice part);
 /* The first byte of the answer is here. */
 void turn_started(struct exchange *x);

@@ -258,7 +258,9 @@ static const struct {
     {"/admin/routes", false, METHOD_GET, get_routes, NULL, NULL},
     {"/admin/routes/", false, METHOD_POST, NULL, post_route, NULL},
     {"/admin/reload", false, METHOD_POST, NULL, post_reload, NULL},
-    {"/admin/requests/", false, METHOD_GET, NULL, get_request, NULL},
+    {"/admin/requests/", false, METHOD_GET, NULL, admin_asks_request, NULL},
+    {"/admin/record", false, METHOD_GET_ALONE, NULL, admin_record, NULL},
+    {"/admin/sessions", false, METHOD_GET, NULL, admin_asks_sessions, NULL},
 };
 
 enum { PAGE_COUNT = sizeof(pages) / sizeof(pages[0]) };
@@ -320,7 +322,7 @@ static size_t find_page(const struct gateway *g, const struct http_head *head,
         reply_text(
             r, 404,
             "404 page not found; there are /healthz /readyz /metrics /admin/nodes /admin/queue "
-            "/admin/reload /admin/requests/ID /admin/routes\n");
+            "/admin/record /admin/reload /admin/requests/ID /admin/routes /admin/sessions\n");
     }
     return PAGE_COUNT;
 }

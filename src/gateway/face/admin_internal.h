@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The admin face as its own files see it: admin.c, the listener and most pages; admin_nodes.c, what
- * is done to nodes. */
+ * is done to nodes; admin_asks.c, what the loops are asked; admin_record.c, what real traffic is
+ * like. */
 #ifndef MCP_GATEWAY_FACE_ADMIN_INTERNAL_H
 #define MCP_GATEWAY_FACE_ADMIN_INTERNAL_H
 
@@ -47,5 +48,12 @@ void admin_wait_refuse(struct admin_wait *w, unsigned status, struct slice text)
 void admin_nodes_add(struct admin_wait *w);
 void admin_nodes_act(struct admin_wait *w);
 void admin_nodes_remove(struct admin_wait *w);
+
+/* GET /admin/requests/ID, GET /admin/sessions. */
+void admin_asks_request(struct admin_face *f, struct http_request *q, struct slice id);
+void admin_asks_sessions(struct admin_face *f, struct http_request *q, struct slice rest);
+
+/* GET /admin/record: an answer without an end. */
+void admin_record(struct admin_face *f, struct http_request *q, struct slice rest);
 
 #endif

@@ -50,7 +50,7 @@ static size_t hashes_of(const char *body, uint64_t *hashes)
     struct request r;
 
     assert_int_equal(request_read(&r, slice_str(body), REQUEST_FROM_HTTP, NULL), 0);
-    return prompt_hashes(&r, hashes);
+    return prompt_hashes(&r, hashes, NULL);
 }
 
 static void a_conversation_begins_as_it_did(void **state)
@@ -102,6 +102,28 @@ static void a_prompt_begins_as_it_did(void **state)
     assert_memory_equal(first, next, 4 * sizeof(first[0]));
 }
 
+static void it_is_known_how_long_beginnings_are(void **state)
+{
+    static const char chat[] = "{\"messages\":[{\"a\":1}, {\"bc\":23}]}";
+    uint64_t hashes[PROMPT_HASHES_MAX], bytes[PROMPT_HASHES_MAX];
+    struct buf body = {0};
+    struct request r;
+
+    (void)state;
+    assert_int_equal(request_read(&r, slice_str(chat), REQUEST_FROM_HTTP, NULL), 0);
+    assert_int_equal(prompt_hashes(&r, hashes, bytes), 2);
+    assert_int_equal(bytes[0], 7);
+    assert_int_equal(bytes[1], 7 + 9);
+    buf_printf(&body, "{\"prompt\":\"%0*d\"}", 1100, 0);
+    assert_int_equal(request_read(&r, buf_slice(&body), REQUEST_FROM_HTTP, NULL), 0);
+    assert_int_equal(prompt_hashes(&r, hashes, bytes), 4);
+    assert_int_equal(bytes[0], 256);
+    assert_int_equal(bytes[1], 512);
+    assert_int_equal(bytes[2], 1024);
+    assert_int_equal(bytes[3], 1100);
+    buf_fini(&body);
+}
+
 static void what_has_no_prompt_has_no_hash(void **state)
 {
     uint64_t hashes[PROMPT_HASHES_MAX];
@@ -120,6 +142,7 @@ int main(void)
         cmocka_unit_test(options_that_load_a_model_anew),
         cmocka_unit_test(a_conversation_begins_as_it_did),
         cmocka_unit_test(a_prompt_begins_as_it_did),
+        cmocka_unit_test(it_is_known_how_long_beginnings_are),
         cmocka_unit_test(what_has_no_prompt_has_no_hash),
     };
 
