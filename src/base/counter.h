@@ -17,7 +17,7 @@ enum counter_id {
 };
 
 enum histogram_id {
-#define HISTOGRAM(id, family, help) HISTOGRAM_##id,
+#define HISTOGRAM(id, family, labels, help) HISTOGRAM_##id,
 #include "base/metrics.def"
     HISTOGRAM_COUNT
 };

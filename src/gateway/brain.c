@@ -6,6 +6,7 @@
 #include <sys/random.h>
 
 #include "base/check.h"
+#include "base/counter.h"
 #include "base/err.h"
 #include "gateway/brain_internal.h"
 
@@ -271,6 +272,7 @@ static bool leave_later(struct brain *b, uint64_t now_us, uint64_t ticket,
     if (!late_reserve(b)) {
         return false;
     }
+    counter_add(COUNTER_SLOTS_LATE, 1);
     b->late[(b->late_first + b->late_count++) & (b->late_room - 1)] =
         (struct late_leave){.due_us = now_us + b->grace_us, .ticket = ticket, .outcome = *outcome};
     return true;

@@ -299,6 +299,7 @@ bool exchange_try_again(struct exchange *x)
         return false;
     }
     trace_note(x, TRACE_UNREACHED);
+    counter_add(COUNTER_TRIED_AGAIN, 1);
     turn_again(x);
     exchange_begin_anew(x);
     return true;

@@ -389,6 +389,7 @@ void flight_on_kick(struct post_message *kick)
         steps_run(x);
         break;
     case FLIGHT_REFUSED:
+        counter_add(COUNTER_SHARE_CONFLICTS, 1);
         exchange_fail(x, MCP_EBAD_REQUEST,
                       "the idempotency key was given to another request before");
         break;

@@ -111,9 +111,13 @@ static size_t room(const struct sub *s)
 
 static void drop_old(struct sub *s, uint64_t now_us)
 {
-    while (s->flights.oldest != NULL &&
-           (s->flights.oldest->expires_us <= now_us || s->flights.kept_bytes > room(s))) {
-        drop(s->flights.oldest);
+    const struct flight_sub *fs = &s->flights;
+
+    while (fs->oldest != NULL && (fs->oldest->expires_us <= now_us || fs->kept_bytes > room(s))) {
+        counter_add(fs->oldest->expires_us <= now_us ? COUNTER_SHARE_FORGOTTEN_AGE
+                                                     : COUNTER_SHARE_FORGOTTEN_ROOM,
+                    1);
+        drop(fs->oldest);
     }
 }
 
@@ -170,6 +174,7 @@ static bool append(struct flight *f, struct flight_piece *p)
     }
     flight_append(f->record, p);
     if (f->listed && atomic_load(&f->record->bytes) > FLIGHT_REPLAY_BYTES_MAX) {
+        counter_add(COUNTER_SHARE_FORGOTTEN_LONG, 1);
         unlist(f); /* it goes on for those that have joined */
     }
     kick_all(f);

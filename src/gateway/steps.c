@@ -163,6 +163,7 @@ static void on_refreshed(void *owner)
 enum step_result step_wait_for_nodes(struct exchange *x)
 {
     x->refreshing = true;
+    counter_add(COUNTER_NODES_ASKED, 1);
     trace_note(x, TRACE_WAITS_NODES);
     nodes_refresh(x->sub->nodes, &x->refresh, on_refreshed, x);
     return STEP_WAIT;

@@ -144,7 +144,7 @@ static enum sched_verdict arrive(struct exchange *x, struct slice model, struct 
     struct slice text;
     bool pinned;
     const struct config_key *key = keys_named(x->sub->config, x->key_name);
-    const struct exchange_turn *t = &x->turn;
+    struct exchange_turn *t = &x->turn;
     struct sched_job job = {
         .tag = x->sub->turns.first_free,
         .model = model,
@@ -161,6 +161,7 @@ static enum sched_verdict arrive(struct exchange *x, struct slice model, struct 
         .prefix = prefix,
     };
 
+    t->class = (uint8_t)job.class;
     if (pins_options(x, &text, &pinned) != MCP_OK) {
         return SCHED_NO_MEMORY;
     }
@@ -189,6 +190,7 @@ static enum step_result take_node(struct exchange *x, uint64_t node_id, enum sch
 
     /* A drain counts on it that nothing begins where a node is known to be cordoned. */
     if (n == NULL || !n->has_addr || n->service != NODE_SERVING) {
+        counter_add(COUNTER_GRANTS_LOST, 1);
         x->turn.avoid_node = node_id;
         turn_leave(x);
         return x->turn.misses++ < MISSES_MAX ? step_wait_for_nodes(x)
@@ -201,14 +203,26 @@ static enum step_result take_node(struct exchange *x, uint64_t node_id, enum sch
     return STEP_NEXT;
 }
 
-static void granted(struct exchange_turn *t, uint64_t now_us, bool loads)
+static void granted(struct exchange_turn *t, uint64_t now_us, enum sched_why why, bool loads)
 {
+    static const enum counter_id counted_as[] = {
+        [SCHED_WHY_LEAST] = COUNTER_GRANTED_LEAST,     [SCHED_WHY_ONLY] = COUNTER_GRANTED_ONLY,
+        [SCHED_WHY_SESSION] = COUNTER_GRANTED_SESSION, [SCHED_WHY_PREFIX] = COUNTER_GRANTED_PREFIX,
+        [SCHED_WHY_LOAD] = COUNTER_GRANTED_LOAD,       [SCHED_WHY_SLOT] = COUNTER_GRANTED_SLOT,
+    };
+    static const enum histogram_id waits_of[SCHED_CLASS_COUNT] = {
+        [SCHED_CLASS_INTERACTIVE] = HISTOGRAM_QUEUE_WAIT_INTERACTIVE_US,
+        [SCHED_CLASS_NORMAL] = HISTOGRAM_QUEUE_WAIT_NORMAL_US,
+        [SCHED_CLASS_BATCH] = HISTOGRAM_QUEUE_WAIT_BATCH_US,
+    };
+
     t->state = TURN_GRANTED;
     t->granted_us = now_us;
     t->loads = loads;
     t->prompt_tokens = t->answer_tokens = 0;
     counter_add(COUNTER_SLOTS_USED, 1);
-    histogram_record(HISTOGRAM_QUEUE_WAIT_US, t->waited_us);
+    counter_add(counted_as[why], 1);
+    histogram_record(waits_of[t->class], t->waited_us);
 }
 
 static enum step_result refuse(struct exchange *x, enum sched_verdict verdict)
@@ -224,12 +238,16 @@ static enum step_result refuse(struct exchange *x, enum sched_verdict verdict)
         counter_add(COUNTER_QUEUE_TOO_LATE, 1);
         return step_fail(x, MCP_EDEADLINE_EXCEEDED, "its turn would come after its deadline");
     case SCHED_NO_MEMORY:
+        counter_add(COUNTER_QUEUE_NO_MEMORY, 1);
         return step_fail(x, MCP_ENOMEM, mcp_error_text(MCP_ENOMEM));
     case SCHED_NONE_SUITS:
+        counter_add(COUNTER_QUEUE_NO_NODE, 1);
         return step_no_node(x, CHOOSE_NONE_SUITS);
     case SCHED_UNKNOWN_MODEL:
+        counter_add(COUNTER_QUEUE_UNKNOWN_MODEL, 1);
         return step_no_node(x, CHOOSE_UNKNOWN_MODEL);
     default:
+        counter_add(COUNTER_QUEUE_NO_NODE, 1);
         return step_no_node(x, CHOOSE_NONE_UP);
     }
 }
@@ -254,7 +272,7 @@ static enum step_result answered(struct exchange *x, enum sched_verdict verdict,
 
     t->ticket = a->ticket;
     if (verdict == SCHED_GRANTED) {
-        granted(t, now_us, a->loads);
+        granted(t, now_us, a->why, a->loads);
         return take_node(x, a->node, a->why);
     }
     if (verdict != SCHED_QUEUED) {
@@ -307,7 +325,7 @@ static void decide(struct turns *q, const struct sched_decision *d)
     x = t->exchange;
     stand_up(q, t, now_us);
     if (d->verdict == SCHED_GRANTED) {
-        granted(t, now_us, d->loads);
+        granted(t, now_us, d->why, d->loads);
         if (!x->refused && take_node(x, d->node, d->why) != STEP_NEXT) {
             return;
         }
@@ -405,6 +423,9 @@ void turn_leave(struct exchange *x)
 
     if (t->state == TURN_WAITS) {
         stand_up(q, t, loop_now_us(q->home.loop));
+        counter_add(x->result_code == MCP_EDEADLINE_EXCEEDED ? COUNTER_QUEUE_LEFT_LATE
+                                                             : COUNTER_QUEUE_LEFT,
+                    1);
         brain_leave(&q->home, t->ticket, BRAIN_WAITED, NULL);
     } else if (t->state == TURN_GRANTED) {
         give_back(x);

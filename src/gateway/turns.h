@@ -40,6 +40,7 @@ struct exchange_turn {
     uint32_t prompt_tokens;  /* that the node says it computed; 0: it has not said */
     uint32_t answer_tokens;
     uint8_t state;   /* enum turn_state */
+    uint8_t class;   /* enum sched_class; once it has arrived */
     uint8_t misses;  /* grants of nodes that the loop does not know */
     uint8_t verdict; /* enum sched_verdict; REFUSED */
     bool loads;      /* the node loads the model for it */
@@ -66,9 +67,9 @@ void turns_init(struct turns *q, struct brain *b, struct loop *loop);
 /* After every exchange has ended. */
 void turns_fini(struct turns *q);
 
-/* The exchange ends: what it has, or waits for, is given back. Does nothing where that is nothing.
 /* What the request asks for, as far as its key lets it. */
 enum sched_class turn_class(const struct exchange *x);
+/* The exchange ends: what it has, or waits for, is given back. Does nothing where that is nothing.
  */
 void turn_leave(struct exchange *x);
 /* The same of one that did not reach its node, and tries again. */

@@ -18,7 +18,7 @@ static const struct metric metrics[COUNTER_COUNT] = {
 };
 
 static const struct metric histograms[HISTOGRAM_COUNT] = {
-#define HISTOGRAM(id, family, help) {family, "", help, "histogram"},
+#define HISTOGRAM(id, family, labels, help) {family, labels, help, "histogram"},
 #include "base/metrics.def"
 };
 
@@ -27,11 +27,18 @@ static void append_type(struct buf *out, const struct metric *m)
     buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", m->family, m->help, m->family, m->type);
 }
 
+static void append_name(struct buf *out, const struct metric *m, const char *suffix)
+{
+    bool labelled = m->labels[0] != '\0';
+
+    buf_printf(out, "%s%s%s%s%s", m->family, suffix, labelled ? "{" : "", m->labels,
+               labelled ? "}" : "");
+}
+
 static void append_counter(const struct counters *const *sets, size_t count, size_t id,
                            struct buf *out)
 {
     const struct metric *m = &metrics[id];
-    bool labelled = m->labels[0] != '\0';
     int64_t sum = 0;
 
     for (size_t i = 0; i < count; i++) {
@@ -40,8 +47,8 @@ static void append_counter(const struct counters *const *sets, size_t count, siz
     if (id == 0 || strcmp(metrics[id - 1].family, m->family) != 0) {
         append_type(out, m);
     }
-    buf_printf(out, "%s%s%s%s %" PRId64 "\n", m->family, labelled ? "{" : "", m->labels,
-               labelled ? "}" : "", sum);
+    append_name(out, m, "");
+    buf_printf(out, " %" PRId64 "\n", sum);
 }
 
 static uint64_t load(const uint64_t *value)
@@ -65,23 +72,29 @@ static void append_histogram(const struct counters *const *sets, size_t count, s
                              struct buf *out)
 {
     const struct metric *m = &histograms[id];
+    const char *comma = m->labels[0] != '\0' ? "," : "";
     uint64_t seen = 0;
     uint64_t sum_us = 0;
 
     for (size_t i = 0; i < count; i++) {
         sum_us += load(&sets[i]->histograms[id].sum_us);
     }
-    append_type(out, m);
+    if (id == 0 || strcmp(histograms[id - 1].family, m->family) != 0) {
+        append_type(out, m);
+    }
     for (size_t b = 0; b + 1 < HISTOGRAM_BUCKETS; b += 2) {
         seen += bucket_sum(sets, count, id, b) + bucket_sum(sets, count, id, b + 1);
         if (b + 2 < HISTOGRAM_BUCKETS) { /* the last one has no upper bound */
-            buf_printf(out, "%s_bucket{le=\"%.6f\"} %" PRIu64 "\n", m->family,
+            buf_printf(out, "%s_bucket{%s%sle=\"%.6f\"} %" PRIu64 "\n", m->family, m->labels, comma,
                        (double)histogram_bucket_max_us(b + 1) / 1e6, seen);
         }
     }
     /* The count is what the buckets said: they are written one by one while this reads. */
-    buf_printf(out, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n%s_sum %.6f\n%s_count %" PRIu64 "\n",
-               m->family, seen, m->family, (double)sum_us / 1e6, m->family, seen);
+    buf_printf(out, "%s_bucket{%s%sle=\"+Inf\"} %" PRIu64 "\n", m->family, m->labels, comma, seen);
+    append_name(out, m, "_sum");
+    buf_printf(out, " %.6f\n", (double)sum_us / 1e6);
+    append_name(out, m, "_count");
+    buf_printf(out, " %" PRIu64 "\n", seen);
 }
 
 bool prometheus_render(const struct counters *const *sets, size_t count, struct buf *out)

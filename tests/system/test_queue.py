@@ -70,7 +70,7 @@ def test_a_request_waits_for_a_slot_and_its_client_is_told(busy):
         assert (told[0]["node"], told[0]["attempt"]) == (node.name, 1)
         assert "position" not in told[0]
         assert part.opcode == RESPONSE and part.json() == PARTS[0]
-    assert gateway.metric("mcpgate_queue_wait_seconds_count") == 2
+    assert gateway.metric('mcpgate_queue_wait_seconds_count{class="normal"}') == 2
 
 
 def test_a_position_that_changes_is_told_within_about_a_second(busy):

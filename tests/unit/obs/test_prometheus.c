@@ -51,6 +51,32 @@ static void counters_are_summed_over_sets(void **state)
     free(b);
 }
 
+static void labels_of_histograms_stand_before_their_bounds(void **state)
+{
+    struct counters *a = fresh();
+    char *text;
+
+    (void)state;
+    counters_attach(a);
+    histogram_record(HISTOGRAM_QUEUE_WAIT_NORMAL_US, 3);
+    histogram_record(HISTOGRAM_QUEUE_WAIT_BATCH_US, 1000);
+    histogram_record(HISTOGRAM_QUEUE_WAIT_BATCH_US, 1000);
+    histogram_record(HISTOGRAM_EXCHANGE_US, 1);
+    counters_attach(NULL);
+    text = render(a, NULL);
+    assert_non_null(
+        strstr(text, "\nmcpgate_queue_wait_seconds_bucket{class=\"normal\",le=\"0.000003\"} 1\n"));
+    assert_non_null(
+        strstr(text, "\nmcpgate_queue_wait_seconds_bucket{class=\"batch\",le=\"+Inf\"} 2\n"));
+    assert_non_null(strstr(text, "\nmcpgate_queue_wait_seconds_sum{class=\"batch\"} 0.002000\n"));
+    assert_non_null(strstr(text, "\nmcpgate_queue_wait_seconds_count{class=\"interactive\"} 0\n"));
+    assert_non_null(strstr(text, "\nmcpgate_queue_wait_seconds_count{class=\"normal\"} 1\n"));
+    assert_non_null(strstr(text, "\nmcpgate_exchange_seconds_bucket{le=\"+Inf\"} 1\n"));
+    assert_non_null(strstr(text, "\nmcpgate_exchange_seconds_count 1\n"));
+    free(text);
+    free(a);
+}
+
 /* Prometheus refuses a family that is described twice. */
 static void each_family_is_described_once(void **state)
 {
@@ -138,6 +164,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counters_are_summed_over_sets),
+        cmocka_unit_test(labels_of_histograms_stand_before_their_bounds),
         cmocka_unit_test(each_family_is_described_once),
         cmocka_unit_test(a_histogram_has_cumulative_buckets_sum_and_count),
         cmocka_unit_test(the_bounds_are_always_the_same),
