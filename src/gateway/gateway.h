@@ -24,8 +24,8 @@ struct fleet;
 struct reload;
 struct route_book;
 struct route_keeper;
-struct sub_thread;
 struct sub_ask;
+struct sub_thread;
 struct watch;
 
 enum { GATEWAY_INSTANCE_BYTES = 16, GATEWAY_EXIT_LISTEN = 3 };

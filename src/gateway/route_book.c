@@ -135,6 +135,11 @@ static void inherit(struct route_entry *to, const struct route_entry *from)
         }
         if (from->route.promoted == old) {
             to->route.promoted = i;
+            to->route.watch = from->route.watch;
+            to->route.watch.before =
+                from->route.watch.before == MODEL_ROUTE_NO_ARM
+                    ? MODEL_ROUTE_NO_ARM
+                    : route_entry_arm(to, slice_str(from->models[from->route.watch.before]));
         }
     }
 }
@@ -219,12 +224,17 @@ bool route_book_model(struct route_book *b, uint64_t id, size_t arm, struct buf 
 /* --- what arms do ----------------------------------------------------------------------------- */
 
 /* With the lock held. */
-static void log_rollback(const struct route_entry *en, uint64_t now_us, size_t arm)
+static void log_rollback(const struct route_entry *en, uint64_t now_us, size_t arm,
+                         const struct model_route_watch *watch)
 {
     struct model_route_summary mine, first;
 
     model_route_summarize(&en->route, now_us, arm, &mine);
-    model_route_summarize(&en->route, now_us, 0, &first);
+    if (watch->until_us > now_us) {
+        model_route_summarize_period(&watch->against, &first);
+    } else {
+        model_route_summarize(&en->route, now_us, 0, &first);
+    }
     LOG_INFO("route_rolled_back",
              "route=%s model=%s why=%s requests=%" PRIu64 " errors=%" PRIu64
              " first_part_ms=%.1f first_requests=%" PRIu64 " first_errors=%" PRIu64
@@ -242,16 +252,20 @@ static void tell_changed(struct route_book *b)
 void route_book_ended(struct route_book *b, uint64_t now_us, uint64_t id, size_t arm,
                       const struct model_route_outcome *o)
 {
+    struct model_route_watch watch = {0};
     struct route_entry *en;
     bool rolled_back = false;
 
     (void)pthread_mutex_lock(&b->lock);
     en = find_numbered(&b->set, id);
     if (en != NULL) {
+        if (en->route.promoted == arm) {
+            watch = en->route.watch;
+        }
         rolled_back = model_route_ended(&en->route, now_us, arm, o);
     }
     if (rolled_back) {
-        log_rollback(en, now_us, arm);
+        log_rollback(en, now_us, arm, &watch);
     }
     (void)pthread_mutex_unlock(&b->lock);
     if (rolled_back) {
@@ -273,7 +287,7 @@ static void turn(struct route_entry *en, size_t arm, struct slice action)
     }
 }
 
-static int promote(struct route_entry *en, size_t arm, struct err *e)
+static int promote(struct route_entry *en, uint64_t now_us, size_t arm, struct err *e)
 {
     if (arm == MODEL_ROUTE_NO_ARM) {
         if (en->route.arm_count != 2) {
@@ -286,14 +300,15 @@ static int promote(struct route_entry *en, size_t arm, struct err *e)
         return err_set(e, MCP_EARGUMENT, "'%.100s' is a shadow: its answers are thrown away",
                        en->models[arm]);
     }
-    model_route_promote(&en->route, arm);
+    model_route_promote(&en->route, now_us, arm);
     return MCP_OK;
 }
 
-static int change(struct route_entry *en, struct slice action, size_t arm, struct err *e)
+static int change(struct route_entry *en, uint64_t now_us, struct slice action, size_t arm,
+                  struct err *e)
 {
     if (slice_eq(action, SLICE("promote"))) {
-        return promote(en, arm, e);
+        return promote(en, now_us, arm, e);
     }
     if (!slice_eq(action, SLICE("rollback")) && !slice_eq(action, SLICE("pause")) &&
         !slice_eq(action, SLICE("resume"))) {
@@ -305,7 +320,7 @@ static int change(struct route_entry *en, struct slice action, size_t arm, struc
                        en->models[0]);
     }
     if (slice_eq(action, SLICE("resume"))) {
-        model_route_promote(&en->route, MODEL_ROUTE_NO_ARM);
+        model_route_promote(&en->route, now_us, MODEL_ROUTE_NO_ARM);
     }
     for (size_t i = 1; i < en->route.arm_count; i++) {
         if (arm == MODEL_ROUTE_NO_ARM || arm == i) {
@@ -330,7 +345,7 @@ static int find_and_change(struct route_book *b, struct slice route, struct slic
         return err_set(e, MCP_EUNKNOWN_MODEL, "route '%.64s' has no arm '%.*s'", en->name,
                        SLICE_ARG(slice_first(model, 100)));
     }
-    return change(en, action, arm, e);
+    return change(en, loop_now_us(b->loop), action, arm, e);
 }
 
 int route_book_command(struct route_book *b, struct slice route, struct slice action,
@@ -342,6 +357,7 @@ int route_book_command(struct route_book *b, struct slice route, struct slice ac
     rv = find_and_change(b, route, action, model, e);
     (void)pthread_mutex_unlock(&b->lock);
     if (rv == MCP_OK) {
+        counter_add(COUNTER_ROUTE_CHANGES, 1);
         LOG_INFO("route_changed", "route=%.*s action=%.*s model=%.*s", SLICE_ARG(route),
                  SLICE_ARG(action), SLICE_ARG(model));
         tell_changed(b);

@@ -8,6 +8,8 @@
 const char *const route_state_names[] = {"on", "paused", "rolled_back"};
 const char *const route_why_names[] = {"", "asked", "errors", "first_part"};
 
+#define US_PER_S UINT64_C(1000000)
+
 enum {
     STATE_COUNT = sizeof(route_state_names) / sizeof(route_state_names[0]),
     WHY_COUNT = sizeof(route_why_names) / sizeof(route_why_names[0])
@@ -30,6 +32,22 @@ static void append_spread(struct buf *out, const char *name, const struct model_
     }
 }
 
+/* How long an arm that is promoted is watched still, and what it is held against. */
+static void append_watch(struct buf *out, const struct model_route_watch *w, uint64_t now_us)
+{
+    struct model_route_summary s;
+
+    if (w->until_us <= now_us) {
+        return;
+    }
+    model_route_summarize_period(&w->against, &s);
+    buf_printf(
+        out, ",\"watched_s\":%" PRIu64 ",\"against\":{\"requests\":%" PRIu64 ",\"errors\":%" PRIu64,
+        (w->until_us - now_us) / US_PER_S, s.requests, s.errors);
+    append_spread(out, "first_part_ms", &s.first_part_us, 1000);
+    buf_append_byte(out, '}');
+}
+
 static void append_arm(struct buf *out, const struct route_entry *en, size_t i, uint64_t now_us)
 {
     const struct model_route_arm *a = &en->route.arms[i];
@@ -47,6 +65,9 @@ static void append_arm(struct buf *out, const struct route_entry *en, size_t i, 
     append_spread(out, "first_part_ms", &s.first_part_us, 1000);
     append_spread(out, "parts_per_s", &s.rate, 1);
     append_spread(out, "parts", &s.length, 1);
+    if (en->route.promoted == i) {
+        append_watch(out, &en->route.watch, now_us);
+    }
     buf_append_byte(out, '}');
 }
 
@@ -72,7 +93,31 @@ bool route_book_list(struct route_book *b, uint64_t now_us, struct buf *out)
 
 /* --- what is kept ----------------------------------------------------------------------------- */
 
-/* {"routes":[{"name","promoted","arms":[{"model","state","why"}]}]}, of what is not as it began. */
+/* Times of the loop mean nothing to the next process. */
+static void save_watch(const struct route_book *b, const struct route_entry *en, struct buf *out)
+{
+    const struct model_route_watch *w = &en->route.watch;
+    uint64_t now_us = loop_now_us(b->loop);
+    struct model_route_summary s;
+
+    if (w->until_us <= now_us) {
+        return;
+    }
+    model_route_summarize_period(&w->against, &s);
+    buf_printf(out, ",\"watch\":{\"until\":%" PRIu64,
+               (loop_wall_us(b->loop) + w->until_us - now_us) / US_PER_S);
+    if (w->before != MODEL_ROUTE_NO_ARM) {
+        append_text(out, ",\"before\":", en->models[w->before]);
+    }
+    buf_printf(out,
+               ",\"requests\":%" PRIu64 ",\"errors\":%" PRIu64 ",\"streams\":%" PRIu64
+               ",\"first_part_us\":%.0f,\"deviation_us\":%.0f}",
+               s.requests, s.errors, s.first_part_us.count, s.first_part_us.mean,
+               s.first_part_us.deviation);
+}
+
+/* {"routes":[{"name","promoted","watch","arms":[{"model","state","why"}]}]}, of what is not as it
+ * began. */
 bool route_book_save(struct route_book *b, struct buf *out)
 {
     (void)pthread_mutex_lock(&b->lock);
@@ -84,6 +129,7 @@ bool route_book_save(struct route_book *b, struct buf *out)
         append_text(out, i == 0 ? "\n{\"name\":" : ",\n{\"name\":", en->name);
         if (promoted != MODEL_ROUTE_NO_ARM) {
             append_text(out, ",\"promoted\":", en->models[promoted]);
+            save_watch(b, en, out);
         }
         buf_append_str(out, ",\"arms\":[");
         for (size_t k = 0; k < en->route.arm_count; k++) {
@@ -134,11 +180,43 @@ static void restore_arm(struct route_entry *en, struct slice said)
     }
 }
 
+static uint64_t number_of(struct slice object, struct slice key)
+{
+    struct json_member m;
+    uint64_t number = 0;
+
+    return json_find(object, key, &m) == JSON_OK && json_uint(m.value, &number) ? number : 0;
+}
+
+static void restore_watch(const struct route_book *b, struct route_entry *en, struct slice said)
+{
+    struct model_route_watch *w = &en->route.watch;
+    struct slice before = text_of(said, SLICE("before"));
+    uint64_t until_s = number_of(said, SLICE("until"));
+    uint64_t now_s = loop_wall_us(b->loop) / US_PER_S;
+    uint64_t left_s = until_s > now_s ? until_s - now_s : 0;
+    double count = (double)number_of(said, SLICE("streams"));
+    double mean_us = (double)number_of(said, SLICE("first_part_us"));
+    double deviation_us = (double)number_of(said, SLICE("deviation_us"));
+
+    if (left_s == 0 || left_s > MODEL_ROUTE_WATCH_US / US_PER_S) {
+        return; /* it is over, or a clock was wrong */
+    }
+    w->until_us = loop_now_us(b->loop) + left_s * US_PER_S;
+    w->before = before.len == 0 ? MODEL_ROUTE_NO_ARM : route_entry_arm(en, before);
+    w->against.requests = number_of(said, SLICE("requests"));
+    w->against.errors = number_of(said, SLICE("errors"));
+    w->against.first_part_us.count = (uint64_t)count;
+    w->against.first_part_us.sum = mean_us * count;
+    w->against.first_part_us.squares =
+        mean_us * mean_us * count + deviation_us * deviation_us * (count > 1 ? count - 1 : 0);
+}
+
 static void restore_route(struct route_book *b, struct slice said)
 {
     struct route_entry *en = route_set_find(&b->set, text_of(said, SLICE("name")));
     struct slice promoted = text_of(said, SLICE("promoted"));
-    struct json_member arms, arm;
+    struct json_member arms, arm, watch;
     struct json_walk w;
     size_t at;
 
@@ -154,6 +232,9 @@ static void restore_route(struct route_book *b, struct slice said)
     at = promoted.len == 0 ? MODEL_ROUTE_NO_ARM : route_entry_arm(en, promoted);
     if (at != MODEL_ROUTE_NO_ARM && en->route.arms[at].shadow_percent == 0) {
         en->route.promoted = at;
+        if (json_find(said, SLICE("watch"), &watch) == JSON_OK) {
+            restore_watch(b, en, watch.value);
+        }
     }
 }
 

@@ -38,6 +38,7 @@ void model_route_init(struct model_route *r, const struct model_route_terms *ter
     r->period_us = terms->window_us / MODEL_ROUTE_PERIODS + 1;
     r->min_requests = terms->min_requests;
     r->promoted = MODEL_ROUTE_NO_ARM;
+    r->watch.before = MODEL_ROUTE_NO_ARM;
     for (size_t i = 0; i < r->arm_count; i++) {
         r->arms[i].hash = model_route_key(terms->arms[i].model);
         r->arms[i].shadow_percent = terms->arms[i].shadow_percent;
@@ -199,10 +200,12 @@ static bool is_slower(const struct model_route_moments *mine,
            by * by > FIRST_PART_DEVIATIONS * FIRST_PART_DEVIATIONS * error;
 }
 
+/* What a promoted arm is held against is from before, as nothing else gets requests now. */
 static enum model_route_why judge(const struct model_route *r, uint64_t now_us, size_t arm)
 {
+    bool watched = r->promoted == arm && now_us < r->watch.until_us;
     struct model_route_period mine = total(r, now_us, arm);
-    struct model_route_period first = total(r, now_us, 0);
+    struct model_route_period first = watched ? r->watch.against : total(r, now_us, 0);
 
     if (mine.requests < r->min_requests || first.requests < r->min_requests) {
         return MODEL_ROUTE_WHY_NONE;
@@ -217,6 +220,17 @@ static enum model_route_why judge(const struct model_route *r, uint64_t now_us, 
         return MODEL_ROUTE_WHY_FIRST_PART;
     }
     return MODEL_ROUTE_WHY_NONE;
+}
+
+/* Behind a promoted arm is the one that was promoted before. */
+static void roll_back(struct model_route *r, size_t arm, enum model_route_why why)
+{
+    size_t before = r->promoted == arm ? r->watch.before : MODEL_ROUTE_NO_ARM;
+
+    model_route_turn(r, arm, MODEL_ROUTE_ROLLED_BACK, why);
+    if (before != MODEL_ROUTE_NO_ARM && r->arms[before].state == MODEL_ROUTE_ON) {
+        r->promoted = before;
+    }
 }
 
 bool model_route_ended(struct model_route *r, uint64_t now_us, size_t arm,
@@ -242,7 +256,7 @@ bool model_route_ended(struct model_route *r, uint64_t now_us, size_t arm,
     if (why == MODEL_ROUTE_WHY_NONE) {
         return false;
     }
-    model_route_turn(r, arm, MODEL_ROUTE_ROLLED_BACK, why);
+    roll_back(r, arm, why);
     return true;
 }
 
@@ -257,15 +271,35 @@ void model_route_turn(struct model_route *r, size_t arm, enum model_route_state 
         memset(a->periods, 0, sizeof(a->periods));
     } else if (r->promoted == arm) {
         r->promoted = MODEL_ROUTE_NO_ARM;
+        r->watch = (struct model_route_watch){.before = MODEL_ROUTE_NO_ARM};
     }
 }
 
-void model_route_promote(struct model_route *r, size_t arm)
+static void watch(struct model_route *r, uint64_t now_us, size_t arm)
 {
+    size_t before = r->promoted;
+    struct model_route_period against = total(r, now_us, before == MODEL_ROUTE_NO_ARM ? 0 : before);
+
+    r->watch = (struct model_route_watch){.before = MODEL_ROUTE_NO_ARM};
+    if (arm == MODEL_ROUTE_NO_ARM || arm == 0 || r->min_requests == 0 ||
+        against.requests < r->min_requests) {
+        return;
+    }
+    r->watch.until_us = now_us + MODEL_ROUTE_WATCH_US;
+    r->watch.against = against;
+    r->watch.before = before;
+}
+
+void model_route_promote(struct model_route *r, uint64_t now_us, size_t arm)
+{
+    if (arm != MODEL_ROUTE_NO_ARM && arm == r->promoted) {
+        return; /* it goes on being watched */
+    }
+    watch(r, now_us, arm);
+    r->promoted = arm;
     if (arm != MODEL_ROUTE_NO_ARM) {
         model_route_turn(r, arm, MODEL_ROUTE_ON, MODEL_ROUTE_WHY_NONE);
     }
-    r->promoted = arm;
 }
 
 static struct model_route_spread spread_of(const struct model_route_moments *m)
@@ -274,16 +308,22 @@ static struct model_route_spread spread_of(const struct model_route_moments *m)
         .count = m->count, .mean = mean(m), .deviation = sqrt(variance(m))};
 }
 
+void model_route_summarize_period(const struct model_route_period *p,
+                                  struct model_route_summary *out)
+{
+    *out = (struct model_route_summary){
+        .requests = p->requests,
+        .errors = p->errors,
+        .first_part_us = spread_of(&p->first_part_us),
+        .rate = spread_of(&p->rate),
+        .length = spread_of(&p->length),
+    };
+}
+
 void model_route_summarize(const struct model_route *r, uint64_t now_us, size_t arm,
                            struct model_route_summary *out)
 {
     struct model_route_period sum = total(r, now_us, arm);
 
-    *out = (struct model_route_summary){
-        .requests = sum.requests,
-        .errors = sum.errors,
-        .first_part_us = spread_of(&sum.first_part_us),
-        .rate = spread_of(&sum.rate),
-        .length = spread_of(&sum.length),
-    };
+    model_route_summarize_period(&sum, out);
 }

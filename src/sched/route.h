@@ -2,7 +2,8 @@
 /* A route: one name that stands for several models, its arms, each with a share of the requests.
  * The same key has the same arm, and a share that changes moves only the keys it must. The first
  * arm is the one that is known to be good: what the others do is held against it, and one that is
- * clearly worse is rolled back, which gives its share to the first. Pure; its caller locks. */
+ * clearly worse is rolled back, which gives its share to the first. One that was promoted is held
+ * for a day against what the arm before it did last. Pure; its caller locks. */
 #ifndef MCP_SCHED_ROUTE_H
 #define MCP_SCHED_ROUTE_H
 
@@ -63,12 +64,22 @@ struct model_route_arm {
     struct model_route_period periods[MODEL_ROUTE_PERIODS];
 };
 
+#define MODEL_ROUTE_WATCH_US (UINT64_C(24) * 3600 * 1000 * 1000)
+
+/* Of the arm that is promoted. */
+struct model_route_watch {
+    uint64_t until_us;                 /* 0: it is not watched */
+    struct model_route_period against; /* what the arm before it did in its last window */
+    size_t before; /* that arm, where it was promoted; else MODEL_ROUTE_NO_ARM */
+};
+
 struct model_route {
     struct model_route_arm arms[MODEL_ROUTE_ARMS_MAX];
     size_t arm_count;
     uint64_t period_us;
     uint64_t min_requests;
     size_t promoted; /* gets all; MODEL_ROUTE_NO_ARM: none */
+    struct model_route_watch watch;
 };
 
 /* With all arms on. */
@@ -92,8 +103,9 @@ bool model_route_ended(struct model_route *r, uint64_t now_us, size_t arm,
 /* What a person says. Whatever was counted of an arm that is on again is forgotten. */
 void model_route_turn(struct model_route *r, size_t arm, enum model_route_state state,
                       enum model_route_why why);
-/* MODEL_ROUTE_NO_ARM: shares count again. */
-void model_route_promote(struct model_route *r, size_t arm);
+/* MODEL_ROUTE_NO_ARM: shares count again. Where the arm that had most until now has had too little
+ * to be held against, the promoted one is not watched. */
+void model_route_promote(struct model_route *r, uint64_t now_us, size_t arm);
 
 /* Mean and standard deviation; of none, 0. */
 struct model_route_spread {
@@ -110,5 +122,7 @@ struct model_route_summary {
 };
 void model_route_summarize(const struct model_route *r, uint64_t now_us, size_t arm,
                            struct model_route_summary *out);
+void model_route_summarize_period(const struct model_route_period *p,
+                                  struct model_route_summary *out);
 
 #endif

@@ -278,10 +278,10 @@ static bool has_method(size_t page, struct slice method)
     switch (pages[page].method) {
     case METHOD_POST:
         return slice_eq(method, SLICE("POST"));
-    case METHOD_DELETE:
-        return slice_eq(method, SLICE("DELETE"));
     case METHOD_GET_ALONE: /* its body is all there is to it */
         return slice_eq(method, SLICE("GET"));
+    case METHOD_DELETE:
+        return slice_eq(method, SLICE("DELETE"));
     default:
         return slice_eq(method, SLICE("GET")) || slice_eq(method, SLICE("HEAD"));
     }
@@ -390,8 +390,6 @@ static void on_body_end(void *owner)
     }
 }
 
-static void on_conn_closed(void *owner)
-{
 static void on_drained(void *owner)
 {
     struct admin_wait *w = owner;
@@ -401,6 +399,8 @@ static void on_drained(void *owner)
     }
 }
 
+static void on_conn_closed(void *owner)
+{
     (void)owner;
     counter_add(COUNTER_OPEN_ADMIN, -1);
 }
@@ -411,9 +411,9 @@ static const struct http_server_ops server_ops = {
     .body = on_body,
     .body_end = on_body_end,
     .gone = on_gone,
+    .drained = on_drained,
 };
 
-    .drained = on_drained,
 static void on_accept(void *owner, int fd, const struct addr *peer)
 {
     struct admin_face *f = owner;

@@ -25,9 +25,9 @@ struct admin_wait {
     void (*told)(struct admin_wait *w);
     /* The client has left: who would answer forgets it. NULL: nobody would. */
     void (*drop)(struct admin_wait *w);
-    struct buf rest; /* what follows the path of the page */
     /* The client has taken what it had not. NULL: nobody wants to know. */
     void (*drained)(struct admin_wait *w);
+    struct buf rest; /* what follows the path of the page */
     struct buf body; /* at most 64 KiB, else failed */
     struct reload_asker reload;
     struct sub_ask *ask;
@@ -35,11 +35,11 @@ struct admin_wait {
     struct buf name; /* of the node */
 };
 
-/* Answers with `body` and frees both. */
 /* NULL: out of memory, and answered so. */
 struct admin_wait *admin_wait_new(struct admin_face *f, struct http_request *q);
 /* Nobody is there to be answered any more. */
 void admin_wait_free(struct admin_wait *w);
+/* Answers with `body` and frees both. */
 void admin_wait_reply(struct admin_wait *w, unsigned status, struct buf *body);
 /* {"error":text} */
 void admin_wait_refuse(struct admin_wait *w, unsigned status, struct slice text);

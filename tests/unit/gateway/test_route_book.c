@@ -137,6 +137,42 @@ static void what_is_kept(void **state)
     buf_fini(&again);
 }
 
+/* A promoted arm is rolled back for what the first one did before a restart. */
+static void a_watch_outlives_the_gateway(void **state)
+{
+    const struct model_route_outcome good = {.first_part_us = 1000, .parts = 1};
+    const struct model_route_outcome bad = {.failed = true};
+    struct route_book *b = open_book();
+    struct buf text = {0}, list = {0};
+    struct route_pick pick;
+
+    (void)state;
+    (void)arm_of(b, "three", 1, &pick);
+    for (uint64_t i = 0; i < 30; i++) {
+        route_book_ended(b, loop_now_us(loop), pick.id, 0, &good);
+    }
+    assert_int_equal(say(b, "three", "promote", "a:v2"), MCP_OK);
+    assert_true(route_book_save(b, &text));
+    route_book_free(&b);
+
+    b = open_book();
+    route_book_restore(b, buf_slice(&text));
+    assert_true(route_book_list(b, loop_now_us(loop), &list));
+    assert_true(buf_append_byte(&list, '\0'));
+    assert_non_null(strstr(buf_slice(&list).ptr,
+                           "\"against\":{\"requests\":30,\"errors\":0,"
+                           "\"first_part_ms\":{\"count\":30,\"mean\":1.000,"));
+    (void)arm_of(b, "three", 1, &pick);
+    assert_int_equal(pick.arm, 1);
+    for (uint64_t i = 0; i < 20; i++) {
+        route_book_ended(b, loop_now_us(loop), pick.id, 1, &bad);
+    }
+    assert_int_equal(arms_used(b, "three") & 2U, 0);
+    route_book_free(&b);
+    buf_fini(&text);
+    buf_fini(&list);
+}
+
 static void what_is_kept_may_be_anything(void **state)
 {
     static const char *const texts[] = {
@@ -151,6 +187,8 @@ static void what_is_kept_may_be_anything(void **state)
         "{\"routes\":[{\"name\":\"three\",\"arms\":[{\"model\":\"a:v2\",\"state\":\"gone\",\"why\":"
         "\"\"}]}]}",
         "{\"routes\":[{\"name\":\"three\",\"promoted\":\"a:v3\",\"arms\":[]}]}",
+        "{\"routes\":[{\"name\":\"three\",\"promoted\":\"a:v3\",\"watch\":{\"until\":99999999999}}]"
+        "}",
     };
 
     (void)state;
@@ -246,6 +284,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(commands),
         cmocka_unit_test(what_is_kept),
+        cmocka_unit_test(a_watch_outlives_the_gateway),
         cmocka_unit_test(what_is_kept_may_be_anything),
         cmocka_unit_test(ends_are_told_to_the_arm),
         cmocka_unit_test(another_configuration),

@@ -152,13 +152,100 @@ static void a_promoted_arm_has_all(void **state)
 
     (void)state;
     model_route_turn(&r, 1, MODEL_ROUTE_ROLLED_BACK, MODEL_ROUTE_WHY_ASKED);
-    model_route_promote(&r, 1);
+    model_route_promote(&r, 0, 1);
     for (size_t i = 0; i < 1000; i++) {
         assert_int_equal(model_route_choose(&r, user(i)), 1);
     }
     model_route_turn(&r, 1, MODEL_ROUTE_ROLLED_BACK, MODEL_ROUTE_WHY_ASKED);
     assert_int_equal(r.promoted, MODEL_ROUTE_NO_ARM);
     assert_int_equal(model_route_choose(&r, user(1)), 0);
+}
+
+/* So many requests, of which each `errors_every`-th fails; until it is rolled back. */
+static size_t served(struct model_route *r, uint64_t *now_us, size_t arm, size_t requests,
+                     size_t errors_every, uint64_t first_part_us)
+{
+    for (size_t i = 1; i <= requests; i++) {
+        struct model_route_outcome o = {.failed = errors_every > 0 && i % errors_every == 0,
+                                        .first_part_us = first_part_us + i % 7};
+
+        *now_us += SECOND / 100;
+        if (model_route_ended(r, *now_us, arm, &o)) {
+            return i;
+        }
+    }
+    return 0;
+}
+
+static struct model_route watched_route(void)
+{
+    struct model_route_terms t = {.arm_count = 3, .window_us = 60 * SECOND, .min_requests = 50};
+    struct model_route r;
+
+    for (size_t i = 0; i < 3; i++) {
+        t.arms[i].model = slice_of(&"abc"[i], 1);
+        t.arms[i].weight = 1;
+    }
+    model_route_init(&r, &t);
+    return r;
+}
+
+/* The first arm gets nothing any more, long after its window. */
+static void a_promoted_arm_is_held_against_the_one_before(void **state)
+{
+    struct model_route r = watched_route();
+    uint64_t now_us = 0;
+    size_t after;
+
+    (void)state;
+    (void)served(&r, &now_us, 0, 200, 100, 1000);
+    model_route_promote(&r, now_us, 1);
+    now_us += 3600 * SECOND;
+    assert_int_equal(served(&r, &now_us, 1, 1000, 100, 1000), 0); /* as good */
+    now_us += 120 * SECOND;
+    after = served(&r, &now_us, 1, 1000, 4, 1000);
+    assert_in_range(after, 50, 200); /* not before the minimum */
+    assert_int_equal(r.arms[1].state, MODEL_ROUTE_ROLLED_BACK);
+    assert_int_equal(r.arms[1].why, MODEL_ROUTE_WHY_ERRORS);
+    assert_int_equal(r.promoted, MODEL_ROUTE_NO_ARM);
+    assert_true(r.watch.until_us == 0);
+}
+
+static void a_promoted_arm_that_is_slow_gives_way_to_the_promoted_one_before(void **state)
+{
+    struct model_route r = watched_route();
+    uint64_t now_us = 0;
+
+    (void)state;
+    (void)served(&r, &now_us, 0, 200, 0, 1000);
+    model_route_promote(&r, now_us, 1);
+    assert_int_equal(served(&r, &now_us, 1, 200, 0, 1100), 0);
+    model_route_promote(&r, now_us, 2);
+    model_route_promote(&r, now_us, 2); /* said twice: against the same */
+    assert_in_range(served(&r, &now_us, 2, 200, 0, 2000), 50, 60);
+    assert_int_equal(r.arms[2].why, MODEL_ROUTE_WHY_FIRST_PART);
+    assert_int_equal(r.promoted, 1);
+    assert_int_equal(model_route_choose(&r, user(3)), 1);
+}
+
+static void it_is_watched_for_a_day_and_only_with_something_to_hold_it_against(void **state)
+{
+    struct model_route r = watched_route(), few = r;
+    uint64_t now_us = 0;
+
+    (void)state;
+    (void)served(&r, &now_us, 0, 200, 0, 1000);
+    model_route_promote(&r, now_us, 1);
+    now_us += MODEL_ROUTE_WATCH_US;
+    assert_int_equal(served(&r, &now_us, 1, 500, 2, 9000), 0);
+    now_us = 0;
+    (void)served(&few, &now_us, 0, 49, 0, 1000);
+    model_route_promote(&few, now_us, 1);
+    assert_true(few.watch.until_us == 0);
+    now_us += 60 * SECOND;
+    assert_int_equal(served(&few, &now_us, 1, 500, 2, 9000), 0);
+    model_route_promote(&few, now_us, MODEL_ROUTE_NO_ARM);
+    assert_int_equal(few.promoted, MODEL_ROUTE_NO_ARM);
 }
 
 static void copies(void **state)
@@ -343,6 +430,9 @@ int main(void)
         SEEDS_TEST(only_the_needed_share_moves),
         cmocka_unit_test(an_arm_that_is_off_gives_to_the_first),
         cmocka_unit_test(a_promoted_arm_has_all),
+        cmocka_unit_test(a_promoted_arm_is_held_against_the_one_before),
+        cmocka_unit_test(a_promoted_arm_that_is_slow_gives_way_to_the_promoted_one_before),
+        cmocka_unit_test(it_is_watched_for_a_day_and_only_with_something_to_hold_it_against),
         cmocka_unit_test(copies),
         cmocka_unit_test(means_and_deviations),
         cmocka_unit_test(what_is_old_does_not_count),
