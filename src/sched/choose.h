@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Node choice, as far as it goes today: the session's last node, else the first one that is up,
- * suits the request and lists the model. Pure. */
+/* Node choice for requests that take no turn: what runs no model (pull, show, files), a cloud's
+ * models, and all of them where the scheduler has nothing to decide. The session's last node, else
+ * the first one that is up, suits the request and lists the model; from what the loop itself knows
+ * of the nodes, so without a lock. Requests that take turns: place.c. Pure. */
 #ifndef MCP_SCHED_CHOOSE_H
 #define MCP_SCHED_CHOOSE_H
 

@@ -16,11 +16,6 @@ static double mean(double old, double now, uint64_t count)
     return old + (now - old) / (double)(count < MEAN_OF ? count : MEAN_OF);
 }
 
-uint64_t work_of(uint64_t prompt_tokens, uint64_t answer_tokens)
-{
-    return prompt_tokens + 2 * answer_tokens; /* as the paper weighs them */
-}
-
 void estimate_job(const struct model *m, struct job *j)
 {
     if (j->prompt_tokens == 0) {
@@ -29,15 +24,13 @@ void estimate_job(const struct model *m, struct job *j)
     if (j->answer_tokens == 0) {
         j->answer_tokens = (uint32_t)m->answer_tokens;
     }
-    j->work = work_of(j->prompt_tokens, j->answer_tokens);
-    j->work += j->work == 0;
 }
 
 void estimate_done(struct runner *r, const struct job *j, const struct sched_outcome *o,
                    uint64_t now_us)
 {
     struct model *m = r->model;
-    double took_us = (double)(now_us - j->granted_us);
+    double took_us = (double)(now_us - j->since_us);
     uint64_t work = work_of(o->prompt_tokens, o->answer_tokens);
 
     if (o->prompt_tokens > 0 || o->answer_tokens > 0) {
@@ -71,13 +64,14 @@ double estimate_load(const struct runner *r)
 /* Of another flow of the same class, before the counter of one's own account is at `mine`. */
 static double ahead_in_flow(const struct flow *f, double mine)
 {
-    double each = (double)flow_list_first(&f->jobs)->work * COUNTER_SCALE / f->account->weight;
+    double count = (double)f->jobs.count;
+    double each = (double)f->work * COUNTER_SCALE / (count * f->account->weight);
     double turns = (mine - (double)f->account->counter) / each + 1;
 
     if (turns <= 0) {
         return 0;
     }
-    return turns < (double)f->jobs.count ? turns : (double)f->jobs.count;
+    return turns < count ? turns : count;
 }
 
 static double ahead_in_line(const struct line *line, const struct job *j, double mine)
@@ -97,7 +91,7 @@ static double ahead_in_line(const struct line *line, const struct job *j, double
         }
     }
     if (looked > 0) {
-        size_t others = level->all.count - (j->line == line);
+        size_t others = level->all.count - (j->flow->line == line);
 
         ahead += sum * (double)(others > looked ? others : looked) / (double)looked;
     }
@@ -107,8 +101,8 @@ static double ahead_in_line(const struct line *line, const struct job *j, double
 static double ahead_of(const struct job *j)
 {
     const struct account *a = j->account;
-    double own = (double)(j->seq - flow_list_first(&j->flow->jobs)->seq);
-    double mine = (double)a->counter + own * (double)j->work * COUNTER_SCALE / a->weight;
+    double own = j->seq - flow_list_first(&j->flow->jobs)->seq;
+    double mine = (double)a->counter + own * (double)job_work(j) * COUNTER_SCALE / a->weight;
     const struct line *line = line_list_first(&a->model->lines);
     double ahead = own;
 
@@ -116,14 +110,6 @@ static double ahead_of(const struct job *j)
         ahead += ahead_in_line(line, j, mine);
     }
     return ahead;
-}
-
-size_t estimate_position(const struct job *j)
-{
-    double position = ahead_of(j) + 1;
-    double depth = (double)j->account->model->waiting;
-
-    return (size_t)(position < depth ? position : depth);
 }
 
 /* --- when --- */
@@ -134,15 +120,16 @@ static double gap_us(const struct model *m)
     return m->service_us / (double)(m->running.count > 0 ? m->running.count : 1);
 }
 
-uint64_t estimate_eta_us(const struct job *j, uint64_t now_us)
+static uint64_t eta_us_of(const struct job *j, double ahead, uint64_t now_us)
 {
     const struct model *m = j->account->model;
+    uint64_t try_us = j->flow->line->try_us;
     size_t slots = m->running.count, at;
-    double ahead = ahead_of(j), at_us;
+    double at_us;
     const struct job *one;
 
-    if (slots == 0 && j->line->try_us != SCHED_NEVER) { /* for a load to begin */
-        return j->line->try_us > now_us ? j->line->try_us - now_us : 0;
+    if (slots == 0 && try_us != SCHED_NEVER) { /* for a load to begin */
+        return try_us > now_us ? try_us - now_us : 0;
     }
     if (m->served == 0 || slots == 0) {
         return SCHED_UNKNOWN;
@@ -155,8 +142,16 @@ uint64_t estimate_eta_us(const struct job *j, uint64_t now_us)
     for (at = (size_t)ahead % slots; at > 0; at--) {
         one = running_list_next(&m->running, one);
     }
-    at_us = (double)one->granted_us + m->service_us * (1 + (double)((size_t)ahead / slots));
+    at_us = (double)one->since_us + m->service_us * (1 + (double)((size_t)ahead / slots));
     return at_us > (double)now_us ? (uint64_t)at_us - now_us : 0;
+}
+
+void estimate_turn(const struct job *j, uint64_t now_us, size_t *position, uint64_t *eta_us)
+{
+    double ahead = ahead_of(j), depth = (double)j->account->model->waiting;
+
+    *position = (size_t)(ahead + 1 < depth ? ahead + 1 : depth);
+    *eta_us = eta_us_of(j, ahead, now_us);
 }
 
 uint64_t estimate_retry_us(const struct model *m)

@@ -122,13 +122,13 @@ struct account *account_get(struct sched *s, struct tenant *t, struct model *m)
 }
 
 /* The least counter of those that wait; false: nobody does. */
-static bool least_waiting(const struct model *m, uint64_t *least)
+static bool least_waiting(struct model *m, uint64_t *least)
 {
     bool found = false;
 
     for (struct line *l = line_list_first(&m->lines); l != NULL; l = line_list_next(&m->lines, l)) {
         for (int level = 0; level < SCHED_CLASS_COUNT; level++) {
-            struct flow *f = flow_heap_first(&l->levels[level].flows);
+            const struct flow *f = level_first(&l->levels[level]);
 
             if (f != NULL && (!found || f->account->counter < *least)) {
                 *least = f->account->counter;
@@ -160,21 +160,26 @@ void account_arrives(struct sched *s, struct account *a, unsigned weight)
 
 void account_charge(struct account *a, int64_t work, int running)
 {
-    int64_t by_weight = work * COUNTER_SCALE / (int64_t)a->weight;
-    struct flow *f;
+    int64_t more = work * COUNTER_SCALE / (int64_t)a->weight;
+    struct flow *f = account_flows_first(&a->flows);
 
-    for (f = account_flows_first(&a->flows); f != NULL; f = account_flows_next(&a->flows, f)) {
-        flow_heap_remove(&f->line->levels[f->level].flows, f);
-    }
-    if (by_weight >= 0 || a->counter > (uint64_t)-by_weight) {
-        a->counter += (uint64_t)by_weight;
-    } else {
-        a->counter = 0;
-    }
     a->running += (uint32_t)running;
-    for (f = account_flows_first(&a->flows); f != NULL; f = account_flows_next(&a->flows, f)) {
-        flow_heap_push(&f->line->levels[f->level].flows, f);
+    if (more > 0 || (more == 0 && running >= 0)) {
+        a->counter += (uint64_t)more;
+        return; /* its turn comes later, which is seen when it comes */
     }
+    a->counter -= (uint64_t)-more < a->counter ? (uint64_t)-more : a->counter;
+    for (; f != NULL; f = account_flows_next(&a->flows, f)) {
+        flow_requeue(f);
+    }
+}
+
+void account_grant(struct account *a, uint64_t work)
+{
+    struct model *m = a->model;
+
+    m->vtime = a->counter > m->vtime ? a->counter : m->vtime;
+    account_charge(a, (int64_t)work, 1);
 }
 
 void account_leaves(struct sched *s, struct account *a)

@@ -1,112 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is in the memory of nodes that load and unload models, and when one more is loaded.
+/* What is in the memory of nodes that load and unload models, and when one more is loaded; evict.c
+ * says what goes for it.
  *
- * A load evicts unless what is resident and its size are together at most the most ever seen
- * resident; what it evicts are those used least recently, as nodes do. It may begin at once where
- * nothing that served in the last min_resident goes. Else the line waits; when its first has waited
- * for nearly max_load_wait it claims a node: those that would be evicted get nothing new, and it
- * loads when they are idle, or when max_load_wait is over. A line whose model is resident, but
- * without a free slot, also gets a further node if nobody is hurt by it. */
+ * A load may begin at once where nothing that served in the last min_resident goes. Else the line
+ * waits; when its first has waited for nearly max_load_wait it claims a node: those that would be
+ * evicted get nothing new, and it loads when they are idle, or when max_load_wait is over. A line
+ * whose model is resident, but without a free slot, also gets a further node if nobody is hurt by
+ * it. */
 #include "sched/sched_internal.h"
 
 enum {
     LOAD_US = 5 * 1000 * 1000,
-    SERVICE_US = 1000 * 1000,
     SETTLE_US = 1000 * 1000,
     NODES_LOOKED_AT = 512,
     CANDIDATES_LOOKED_AT = 64,
     LOOK_ON_US = 20 * 1000
 };
-
-/* --- memory --- */
-
-static uint64_t resident_bytes(const struct node *n)
-{
-    const struct runner *r = node_runners_first(&n->runners);
-    uint64_t bytes = 0;
-
-    for (; r != NULL; r = node_runners_next(&n->runners, r)) {
-        bytes += r->resident ? r->bytes : 0;
-    }
-    return bytes;
-}
-
-static struct runner *least_recent(const struct node *n)
-{
-    struct runner *r = node_runners_first(&n->runners), *oldest = NULL;
-
-    for (; r != NULL; r = node_runners_next(&n->runners, r)) {
-        if (!r->resident || r->victim) {
-            continue;
-        }
-        if (r->closed) { /* somebody waits for it to go */
-            return r;
-        }
-        if (oldest == NULL || r->used_us < oldest->used_us) {
-            oldest = r;
-        }
-    }
-    return oldest;
-}
-
-/* Marks what goes when `r` is loaded on its node. Where its size is not known, all of it. */
-static void mark_victims(struct runner *r)
-{
-    struct node *n = r->node;
-    uint64_t bytes = resident_bytes(n);
-    struct runner *v;
-
-    for (v = node_runners_first(&n->runners); v != NULL; v = node_runners_next(&n->runners, v)) {
-        v->victim = false;
-    }
-    if (r->resident) { /* with other options */
-        r->victim = true;
-        bytes -= r->bytes;
-    }
-    while (r->bytes == 0 || bytes + r->bytes > n->most_bytes) {
-        v = least_recent(n);
-        if (v == NULL) {
-            return;
-        }
-        v->victim = true;
-        bytes -= v->bytes;
-    }
-}
-
-struct verdict {
-    uint64_t from_us;  /* it may begin; SCHED_NEVER: something of it runs */
-    uint64_t used_us;  /* the latest use of what goes; 0: nothing goes */
-    uint64_t demand;   /* requests that run on what goes, or wait for it */
-    uint64_t drain_us; /* until what goes is idle */
-};
-
-static struct verdict judge(const struct sched *s, struct runner *r)
-{
-    struct verdict v = {0};
-    const struct runner *o = node_runners_first(&r->node->runners);
-
-    mark_victims(r);
-    for (; o != NULL; o = node_runners_next(&r->node->runners, o)) {
-        uint64_t from_us = o->used_us + s->limits.min_resident_us;
-
-        if (!o->victim) {
-            continue;
-        }
-        if (o->running > 0) {
-            v.from_us = SCHED_NEVER;
-            uint64_t service_us = (uint64_t)o->model->service_us;
-
-            v.drain_us = service_us > v.drain_us ? service_us : v.drain_us;
-        }
-        v.from_us = from_us > v.from_us ? from_us : v.from_us;
-        v.used_us = o->used_us > v.used_us ? o->used_us : v.used_us;
-        v.demand += o->running + o->model->waiting;
-    }
-    if (v.from_us == SCHED_NEVER && v.drain_us == 0) {
-        v.drain_us = SERVICE_US;
-    }
-    return v;
-}
 
 /* --- claims --- */
 
@@ -143,7 +52,7 @@ static void claim(struct sched *s, struct line *line, struct runner *r)
 
     line->claim = n;
     n->claimed_by = line;
-    mark_victims(r);
+    evict_mark(r);
     for (v = node_runners_first(&n->runners); v != NULL; v = node_runners_next(&n->runners, v)) {
         if (v->victim) {
             v->closed = true;
@@ -173,7 +82,7 @@ static void begin(struct sched *s, struct line *line, struct runner *r, uint64_t
     struct node *n = r->node;
     struct runner *v;
 
-    mark_victims(r);
+    evict_mark(r);
     for (v = node_runners_first(&n->runners); v != NULL; v = node_runners_next(&n->runners, v)) {
         if (v->victim) {
             evict(s, v, now_us);
@@ -321,12 +230,12 @@ static bool candidate(const struct line *line, const struct runner *r)
 
 struct search {
     struct runner *now, *claim; /* may load; would hurt least; NULL: none */
-    struct verdict best, least;
+    struct eviction best, least;
     uint64_t from_us; /* when the first may load; SCHED_NEVER */
 };
 
-static bool nicer(const struct runner *a, const struct verdict *va, const struct runner *b,
-                  const struct verdict *vb)
+static bool nicer(const struct runner *a, const struct eviction *va, const struct runner *b,
+                  const struct eviction *vb)
 {
     if (b == NULL || va->used_us != vb->used_us) {
         return b == NULL || va->used_us < vb->used_us;
@@ -339,7 +248,7 @@ static bool nicer(const struct runner *a, const struct verdict *va, const struct
 
 static void consider(const struct sched *s, struct search *f, struct runner *r, uint64_t now_us)
 {
-    struct verdict v = judge(s, r);
+    struct eviction v = evict_judge(s, r);
 
     f->from_us = v.from_us < f->from_us ? v.from_us : f->from_us;
     r->node->wanted = r->node->wanted || v.from_us == SCHED_NEVER;
@@ -396,7 +305,7 @@ static uint64_t lesser(uint64_t a, uint64_t b)
 static void must_load(struct sched *s, struct line *line, uint64_t now_us)
 {
     struct search f = look(s, line, now_us);
-    uint64_t latest_us = age_list_first(&line->jobs)->arrived_us + s->limits.max_load_wait_us;
+    uint64_t latest_us = age_list_first(&line->jobs)->since_us + s->limits.max_load_wait_us;
     uint64_t lead_us = lesser(f.least.drain_us, s->limits.max_load_wait_us / 2);
 
     if (f.now != NULL) {
@@ -429,10 +338,10 @@ static void must_load(struct sched *s, struct line *line, uint64_t now_us)
 static void may_load(struct sched *s, struct line *line, uint64_t now_us)
 {
     uint64_t patience_us = line->model->load_us == 0 ? LOAD_US : line->model->load_us;
-    uint64_t from_us = age_list_first(&line->jobs)->arrived_us + patience_us;
+    uint64_t from_us = age_list_first(&line->jobs)->since_us + patience_us;
     struct search f;
 
-    if (!model_usable(s, line->model, line->speaks, 0) || line->model->loaders == 0) {
+    if (!model_usable(line->model, line->speaks, 0) || line->model->serving.loaders == 0) {
         line_try(s, line, SCHED_NEVER);
         return;
     }

@@ -140,6 +140,77 @@ void runner_release(struct sched *s, struct runner *r)
     node_release(s, n);
 }
 
+/* --- what nodes serve together --- */
+
+static void serving_add(struct serving *all, const struct served *one, int sign)
+{
+    if (!one->serves) {
+        return;
+    }
+    all->nodes += (size_t)sign;
+    all->loaders += one->loads ? (size_t)sign : 0;
+    for (int bit = 0; bit < SPEAKS_BITS; bit++) {
+        all->speak[bit] += (one->speaks >> bit & 1) != 0 ? (uint32_t)sign : 0;
+    }
+}
+
+static void serving_replace(struct serving *all, struct served *was, const struct served *is)
+{
+    serving_add(all, was, -1);
+    serving_add(all, is, 1);
+    *was = *is;
+}
+
+static bool serving_speaks(const struct serving *all, unsigned speaks)
+{
+    for (int bit = 0; speaks != 0 && bit < SPEAKS_BITS; bit++) {
+        if ((speaks >> bit & 1) != 0 && all->speak[bit] > 0) {
+            return true;
+        }
+    }
+    return speaks == 0 && all->nodes > 0;
+}
+
+/* It takes requests now or does not, and lists other models than before. */
+static void count_served(struct sched *s, struct node *n)
+{
+    struct served now = {.serves = node_takes(n), .loads = n->loads, .speaks = n->speaks};
+    struct runner *r = node_runners_first(&n->runners);
+
+    serving_replace(&s->serving, &n->served_as, &now);
+    for (; r != NULL; r = node_runners_next(&n->runners, r)) {
+        now.serves = node_takes(n) && r->listed;
+        serving_replace(&r->model->serving, &r->served_as, &now);
+    }
+}
+
+static bool suits(const struct node *n, unsigned speaks)
+{
+    return speaks == 0 || (n->speaks & speaks) != 0;
+}
+
+bool model_usable(const struct model *m, unsigned speaks, uint64_t avoid_node)
+{
+    struct runner *r = model_runners_first(&m->runners);
+
+    if (avoid_node == 0 || !serving_speaks(&m->serving, speaks)) {
+        return serving_speaks(&m->serving, speaks);
+    }
+    while (r != NULL && (r->node->id == avoid_node || !node_takes(r->node) || !r->listed ||
+                         !suits(r->node, speaks))) {
+        r = model_runners_next(&m->runners, r);
+    }
+    return r != NULL;
+}
+
+enum sched_verdict nodes_verdict(const struct sched *s, const struct sched_job *job)
+{
+    if (serving_speaks(&s->serving, job->speaks)) {
+        return SCHED_UNKNOWN_MODEL;
+    }
+    return s->serving.nodes > 0 ? SCHED_NONE_SUITS : SCHED_NONE_UP;
+}
+
 /* --- what a node says --- */
 
 static uint64_t hash_models(uint64_t hash, const struct sched_model *models, size_t count)
@@ -151,17 +222,13 @@ static uint64_t hash_models(uint64_t hash, const struct sched_model *models, siz
     return hash_number(hash, count);
 }
 
-/* Of what decides which requests it can serve. */
-static uint64_t hash_offer(const struct sched_node_state *n)
+static uint64_t hash_state(const struct sched_node_state *n)
 {
     uint64_t flags = (uint64_t)n->up | (uint64_t)n->cordoned << 1 | (uint64_t)n->loads << 2;
+    uint64_t hash = hash_number(hash_number(hash_number(0, flags), n->speaks), n->slots);
 
-    return hash_models(hash_number(hash_number(0, flags), n->speaks), n->models, n->model_count);
-}
-
-static uint64_t hash_state(const struct sched_node_state *n, uint64_t offer_hash)
-{
-    return hash_models(hash_number(offer_hash, n->slots), n->resident, n->resident_count);
+    hash = hash_models(hash, n->models, n->model_count);
+    return hash_models(hash, n->resident, n->resident_count);
 }
 
 static bool read_listed(struct sched *s, struct node *n, const struct sched_node_state *state)
@@ -195,7 +262,6 @@ static bool read_resident(struct sched *s, struct node *n, const struct sched_no
             return false;
         }
         r->seen = true;
-        s->epoch += !r->listed;
         r->listed = true; /* it serves it, whatever its list says */
         r->bytes = state->resident[i].bytes == 0 ? r->bytes : state->resident[i].bytes;
         bytes += r->bytes;
@@ -222,7 +288,7 @@ static void mark_orphans(struct sched *s, struct model *m, uint64_t now_us)
     struct line *l = line_list_first(&m->lines);
 
     for (; l != NULL; l = line_list_next(&m->lines, l)) {
-        bool served = model_usable(s, m, l->speaks, l->avoid_node);
+        bool served = model_usable(m, l->speaks, l->avoid_node);
 
         if (served) {
             line_orphan(s, l, SCHED_NEVER);
@@ -236,6 +302,7 @@ static void settle_runners(struct sched *s, struct node *n, uint64_t now_us)
 {
     struct runner *r = node_runners_first(&n->runners), *next;
 
+    count_served(s, n);
     n->unsure = false;
     for (; r != NULL; r = next) {
         next = node_runners_next(&n->runners, r);
@@ -267,7 +334,7 @@ static struct node *node_get(struct sched *s, uint64_t id)
 
 bool sched_node(struct sched *s, uint64_t now_us, const struct sched_node_state *state)
 {
-    uint64_t offer_hash = hash_offer(state), hash = hash_state(state, offer_hash);
+    uint64_t hash = hash_state(state);
     struct node *n = node_get(s, state->id);
 
     ASSERT(state->id != 0);
@@ -284,8 +351,6 @@ bool sched_node(struct sched *s, uint64_t now_us, const struct sched_node_state 
     n->speaks = state->speaks;
     n->slots = state->slots;
     n->loads = state->loads;
-    s->epoch += n->offer_hash != offer_hash; /* what is served may have changed */
-    n->offer_hash = offer_hash;
     if (!node_takes(n)) {
         load_node_lost(s, n);
     }
@@ -309,73 +374,17 @@ void sched_node_gone(struct sched *s, uint64_t now_us, uint64_t id)
     }
     n->gone = true;
     n->up = false;
-    n->offer_hash = 0;
-    s->epoch++;
     load_node_lost(s, n);
     for (r = node_runners_first(&n->runners); r != NULL; r = node_runners_next(&n->runners, r)) {
         r->listed = r->seen = r->resident = false;
     }
     if (n->runners.count == 0) {
+        count_served(s, n);
         node_release(s, n);
     } else {
-        settle_runners(s, n, now_us);
+        settle_runners(s, n, now_us); /* it goes with its last runner */
     }
     load_due(s, now_us);
-}
-
-/* --- what they serve together --- */
-
-static bool suits(const struct node *n, unsigned speaks)
-{
-    return speaks == 0 || (n->speaks & speaks) != 0;
-}
-
-bool model_usable(struct sched *s, struct model *m, unsigned speaks, uint64_t avoid_node)
-{
-    struct runner *r;
-
-    if (m->usable_epoch != s->epoch) {
-        m->usable_epoch = s->epoch;
-        m->usable_speaks = 0;
-        m->usable = m->loaders = 0;
-        r = model_runners_first(&m->runners);
-        for (; r != NULL; r = model_runners_next(&m->runners, r)) {
-            if (node_takes(r->node) && r->listed) {
-                m->usable_speaks |= r->node->speaks;
-                m->usable++;
-                m->loaders += r->node->loads;
-            }
-        }
-    }
-    if (m->usable == 0 || (speaks != 0 && (m->usable_speaks & speaks) == 0)) {
-        return false;
-    }
-    if (avoid_node == 0) {
-        return true;
-    }
-    for (r = model_runners_first(&m->runners); r != NULL; r = model_runners_next(&m->runners, r)) {
-        if (r->node->id != avoid_node && node_takes(r->node) && suits(r->node, speaks) &&
-            r->listed) {
-            return true;
-        }
-    }
-    return false;
-}
-
-enum sched_verdict nodes_verdict(const struct sched *s, const struct sched_job *job)
-{
-    enum sched_verdict v = SCHED_NONE_UP;
-    struct node *n = node_list_first(&s->all_nodes);
-
-    for (; n != NULL; n = node_list_next(&s->all_nodes, n)) {
-        if (node_takes(n) && suits(n, job->speaks)) {
-            return SCHED_UNKNOWN_MODEL;
-        }
-        if (node_takes(n)) {
-            v = SCHED_NONE_SUITS;
-        }
-    }
-    return v;
 }
 
 void nodes_fini(struct sched *s)

@@ -202,23 +202,22 @@ static void add_recent(struct runner *r, uint64_t work, uint64_t now_us)
 void place_grant(struct sched *s, struct job *j, struct runner *r, enum sched_why why,
                  uint64_t now_us)
 {
-    struct account *a = j->account;
+    uint64_t work = job_work(j);
 
     j->state = JOB_GRANTED;
     j->verdict = SCHED_GRANTED;
     j->why = (uint8_t)why;
     j->runner = r;
+    j->placed = true;
     j->loads = r->loading;
     r->used_us = now_us;
-    j->granted_us = now_us;
-    r->model->vtime = a->counter > r->model->vtime ? a->counter : r->model->vtime;
-    account_charge(a, (int64_t)j->work, 1);
+    j->since_us = now_us;
     running_list_push(&r->model->running, j);
     r->running++;
     r->node->running++;
-    r->outstanding += j->work;
+    r->outstanding += work;
     s->running++;
-    add_recent(r, j->work, now_us);
+    add_recent(r, work, now_us);
     if (j->prefix != NULL) {
         prefix_note(s, r, j->prefix, j->prefix_count);
         job_forget_prefix(s, j);
@@ -232,23 +231,23 @@ static uint64_t settled(const struct job *j, const struct sched_outcome *o)
 {
     uint64_t work = work_of(o->prompt_tokens, o->answer_tokens);
 
-    return work == 0 && o->end == SCHED_DONE ? j->work : work;
+    return work == 0 && o->end == SCHED_DONE ? job_work(j) : work;
 }
 
 void place_release(struct sched *s, struct job *j, const struct sched_outcome *o, uint64_t now_us)
 {
     struct runner *r = j->runner;
 
-    j->runner = NULL;
+    j->placed = false;
     running_list_remove(&r->model->running, j);
     if (o->end == SCHED_DONE) {
         estimate_done(r, j, o, now_us);
         slots_done(r, j, o, now_us);
     }
-    account_charge(j->account, (int64_t)settled(j, o) - (int64_t)j->work, -1);
+    account_charge(j->account, (int64_t)settled(j, o) - (int64_t)job_work(j), -1);
     r->running--;
     r->node->running--;
-    r->outstanding -= j->work;
+    r->outstanding -= job_work(j);
     s->running--;
     runner_rekey(r);
 }
@@ -266,6 +265,7 @@ void place_fill(struct sched *s, struct runner *r, uint64_t now_us)
             continue;
         }
         j = queue_nearer(j, r, now_us);
+        account_grant(j->account, job_work(j));
         queue_served(j, now_us);
         queue_remove(s, j);
         place_grant(s, j, r, r->loading ? SCHED_WHY_LOAD : SCHED_WHY_SLOT, now_us);

@@ -102,6 +102,15 @@ static uint64_t hash_of(const struct model *m, uint64_t hash)
     return hash_number(m->in_models.hash, hash);
 }
 
+/* Of the longest, which are looked for first: a miss each. */
+static void prefetch(const struct sched *s, const struct model *m, const uint64_t *hashes,
+                     size_t count)
+{
+    for (int i = 0; i < FIRST_LOOKS && count > 0; i++, count--) {
+        __builtin_prefetch(&s->prefixes[hash_of(m, hashes[count - 1]) & s->prefix_mask], 1);
+    }
+}
+
 static struct prefix *find(const struct sched *s, uint64_t hash)
 {
     struct prefix *ways = s->prefixes[hash & s->prefix_mask].ways;
@@ -138,6 +147,7 @@ void prefix_note(struct sched *s, const struct runner *r, const uint64_t *hashes
     if (s->prefixes == NULL || r->serial == UINT32_MAX) {
         return;
     }
+    prefetch(s, r->model, hashes, count);
     for (size_t i = count; i > 0; i--) {
         uint64_t hash = hash_of(r->model, hashes[i - 1]);
         struct prefix *p = find(s, hash);
@@ -176,6 +186,7 @@ struct runner *prefix_find(const struct sched *s, const struct model *m,
     if (s->prefixes == NULL) {
         return NULL;
     }
+    prefetch(s, m, job->prefix, high);
     /* The next turn of a conversation has all but the last few. */
     for (int i = 0; i < FIRST_LOOKS && high > 0; i++, high--) {
         best = look(s, m, job, high, &common);

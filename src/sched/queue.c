@@ -6,6 +6,7 @@
 enum {
     LIFTS_AT_ONCE = 2, /* more than one leaves the queue for each that is looked for */
     NEAR_LOOKS = 8,
+    FEW_HASHES = CACHE_LINE_BYTES / sizeof(uint64_t),
     LINES_MOST = 64 /* of a model: each slot that becomes free looks at all of them */
 };
 
@@ -21,10 +22,11 @@ static bool add_jobs(struct sched *s)
         }
         s->job_pages = pages;
     }
-    page = calloc(JOBS_PER_PAGE, sizeof(*page));
+    page = aligned_alloc(CACHE_LINE_BYTES, JOBS_PER_PAGE * sizeof(*page));
     if (page == NULL) {
         return false;
     }
+    memset(page, 0, JOBS_PER_PAGE * sizeof(*page));
     s->job_pages[s->job_page_count++] = page;
     for (size_t i = 0; i < JOBS_PER_PAGE; i++) {
         page[i].index = (uint32_t)(count * JOBS_PER_PAGE + i);
@@ -50,22 +52,27 @@ struct job *job_get(struct sched *s)
     return j;
 }
 
+static struct slab *hashes_slab(struct sched *s, size_t count)
+{
+    return count > FEW_HASHES ? &s->hashes_slab : &s->few_hashes_slab;
+}
+
 /* Where memory is out it has none. */
 void job_keep_prefix(struct sched *s, struct job *j, const struct sched_job *job)
 {
     size_t count = job->prefix_count < SCHED_PREFIX_MAX ? job->prefix_count : SCHED_PREFIX_MAX;
 
-    j->prefix = count == 0 ? NULL : slab_get(&s->hashes_slab);
+    j->prefix = count == 0 ? NULL : slab_get(hashes_slab(s, count));
     if (j->prefix != NULL) {
         memcpy(j->prefix, job->prefix, count * sizeof(*job->prefix));
-        j->prefix_count = count;
+        j->prefix_count = (uint8_t)count;
     }
 }
 
 void job_forget_prefix(struct sched *s, struct job *j)
 {
     if (j->prefix != NULL) {
-        slab_put(&s->hashes_slab, j->prefix);
+        slab_put(hashes_slab(s, j->prefix_count), j->prefix);
         j->prefix = NULL;
     }
 }
@@ -92,17 +99,6 @@ struct job *job_find(const struct sched *s, uint64_t ticket)
 }
 
 /* --- lines and flows --- */
-
-bool flow_before(const struct flow *a, const struct flow *b)
-{
-    if (a->account->counter != b->account->counter) {
-        return a->account->counter < b->account->counter;
-    }
-    if (a->account->running != b->account->running) {
-        return a->account->running < b->account->running;
-    }
-    return flow_list_first(&a->jobs)->arrived_us < flow_list_first(&b->jobs)->arrived_us;
-}
 
 static bool line_is(const struct line *l, const struct sched_job *job)
 {
@@ -187,6 +183,36 @@ static void line_release(struct sched *s, struct line *l)
     }
 }
 
+void flow_requeue(struct flow *f)
+{
+    struct flow_heap *heap = &f->line->levels[f->level].flows;
+
+    if (flow_heap_has(f)) {
+        flow_heap_remove(heap, f);
+    }
+    f->turn_counter = f->account->counter;
+    f->turn_running = f->account->running;
+    f->turn_us = f->starved_us;
+    flow_heap_push(heap, f);
+}
+
+static bool turn_is_right(const struct flow *f)
+{
+    return f->turn_counter == f->account->counter && f->turn_running == f->account->running &&
+           f->turn_us == f->starved_us;
+}
+
+struct flow *level_first(struct level *level)
+{
+    struct flow *f = flow_heap_first(&level->flows);
+
+    while (f != NULL && !turn_is_right(f)) {
+        flow_requeue(f);
+        f = flow_heap_first(&level->flows);
+    }
+    return f;
+}
+
 static struct flow *flow_get(struct sched *s, struct line *line, struct account *a, uint8_t level,
                              uint64_t now_us)
 {
@@ -219,9 +245,8 @@ static void flow_release(struct sched *s, struct flow *f)
 }
 
 /* False: out of memory, and nothing has changed. */
-static bool enter(struct sched *s, struct job *j, uint8_t level, uint64_t now_us)
+static bool enter(struct sched *s, struct line *line, struct job *j, uint8_t level, uint64_t now_us)
 {
-    struct line *line = j->line;
     struct flow *f = flow_get(s, line, j->account, level, now_us);
 
     if (f == NULL) {
@@ -230,10 +255,11 @@ static bool enter(struct sched *s, struct job *j, uint8_t level, uint64_t now_us
     j->flow = f;
     j->level = level;
     flow_list_push(&f->jobs, j);
+    f->work += job_work(j);
     line->levels[level].jobs++;
     j->seq = f->seq++;
     if (!flow_heap_has(f)) {
-        flow_heap_push(&line->levels[level].flows, f);
+        flow_requeue(f);
     }
     return true;
 }
@@ -241,13 +267,13 @@ static bool enter(struct sched *s, struct job *j, uint8_t level, uint64_t now_us
 static void exit_flow(struct sched *s, struct job *j)
 {
     struct flow *f = j->flow;
-    struct flow_heap *heap = &j->line->levels[f->level].flows;
+    struct level *level = &f->line->levels[f->level];
 
-    flow_heap_remove(heap, f);
     flow_list_remove(&f->jobs, j);
-    j->line->levels[f->level].jobs--;
-    if (f->jobs.count > 0) {
-        flow_heap_push(heap, f);
+    f->work -= job_work(j);
+    level->jobs--;
+    if (f->jobs.count == 0) {
+        flow_heap_remove(&level->flows, f);
     }
     flow_release(s, f);
     j->flow = NULL;
@@ -255,8 +281,7 @@ static void exit_flow(struct sched *s, struct job *j)
 
 bool queue_push(struct sched *s, struct line *line, struct job *j, uint64_t now_us)
 {
-    j->line = line;
-    if (!enter(s, j, j->class, now_us)) {
+    if (!enter(s, line, j, j->class, now_us)) {
         line_release(s, line);
         return false;
     }
@@ -271,11 +296,10 @@ bool queue_push(struct sched *s, struct line *line, struct job *j, uint64_t now_
 
 void queue_remove(struct sched *s, struct job *j)
 {
-    struct line *line = j->line;
+    struct line *line = j->flow->line;
 
     exit_flow(s, j);
     age_list_remove(&line->jobs, j);
-    j->line = NULL;
     j->account->waiting--;
     line->model->waiting--;
     s->waiting--;
@@ -308,26 +332,43 @@ static void lift(struct sched *s, struct line *line, uint64_t now_us)
             j = flow_list_first(&f->jobs);
             queue_served(j, now_us);
             exit_flow(s, j);
-            if (!enter(s, j, (uint8_t)(level - 1), now_us)) {
-                (void)enter(s, j, level,
-                            now_us); /* there is memory for that: it was there before */
+            if (!enter(s, line, j, (uint8_t)(level - 1), now_us)) {
+                /* There is memory for that: it was there before. */
+                (void)enter(s, line, j, level, now_us);
                 break;
             }
         }
     }
 }
 
-struct job *line_first(struct sched *s, struct line *line, uint64_t now_us)
+static struct job *line_first(struct sched *s, struct line *line, uint64_t now_us)
 {
     lift(s, line, now_us);
     for (int level = 0; level < SCHED_CLASS_COUNT; level++) {
-        struct flow *f = flow_heap_first(&line->levels[level].flows);
+        struct flow *f = level_first(&line->levels[level]);
 
         if (f != NULL) {
             return flow_list_first(&f->jobs);
         }
     }
     return NULL;
+}
+
+void queue_prefetch(const struct model *m)
+{
+    const struct line *line = line_list_first(&m->lines);
+
+    for (int level = 0; line != NULL && level < SCHED_CLASS_COUNT; level++) {
+        const struct flow *f = flow_heap_first(&line->levels[level].flows);
+
+        if (f != NULL) {
+            const char *job = (const char *)flow_list_first(&f->jobs);
+
+            __builtin_prefetch(job, 1);
+            __builtin_prefetch(job + CACHE_LINE_BYTES, 1);
+            return;
+        }
+    }
 }
 
 bool line_takes(const struct line *line, const struct group *g)
@@ -377,7 +418,7 @@ struct job *queue_nearer(struct job *first, const struct runner *r, uint64_t now
     uint64_t id = r->node->id;
 
     if (first->near_node == 0 || first->near_node == id ||
-        (double)(now_us - first->arrived_us) > r->model->service_us) {
+        (double)(now_us - first->since_us) > r->model->service_us) {
         return first;
     }
     for (int i = 0; j != NULL && i < NEAR_LOOKS; i++) {
@@ -387,16 +428,6 @@ struct job *queue_nearer(struct job *first, const struct runner *r, uint64_t now
         j = flow_list_next(&first->flow->jobs, j);
     }
     return first;
-}
-
-bool line_waits_for(const struct runner *r)
-{
-    const struct line *l = line_list_first(&r->model->lines);
-
-    while (l != NULL && (r->group == NULL || !line_takes(l, r->group))) {
-        l = line_list_next(&r->model->lines, l);
-    }
-    return l != NULL;
 }
 
 void queue_refuse(struct sched *s, struct job *j, enum sched_verdict verdict)

@@ -39,6 +39,7 @@ struct sched *sched_new(const struct sched_limits *limits, uint64_t seed)
     slab_init(&s->group_slab, sizeof(struct group));
     slab_init(&s->model_slab, sizeof(struct model));
     slab_init(&s->node_slab, sizeof(struct node));
+    slab_init(&s->few_hashes_slab, CACHE_LINE_BYTES);
     slab_init(&s->hashes_slab, SCHED_PREFIX_MAX * sizeof(uint64_t));
     if (!map_init(&s->nodes, MAP_CHAINS) || !map_init(&s->models, MAP_CHAINS) ||
         !map_init(&s->tenants, MAP_CHAINS) || !map_init(&s->accounts, MAP_CHAINS) ||
@@ -76,6 +77,7 @@ void sched_free(struct sched **s)
     slab_fini(&old->group_slab);
     slab_fini(&old->model_slab);
     slab_fini(&old->node_slab);
+    slab_fini(&old->few_hashes_slab);
     slab_fini(&old->hashes_slab);
     free(old);
 }
@@ -105,12 +107,11 @@ static struct job *make_job(struct sched *s, const struct sched_job *job, struct
     j->tag = job->tag;
     j->class = j->level =
         (uint8_t)(job->class < SCHED_CLASS_COUNT ? job->class : SCHED_CLASS_BATCH);
-    j->arrived_us = now_us;
+    j->since_us = now_us;
     j->deadline_us = job->deadline_us;
     j->bytes = job->bytes;
     j->prompt_tokens = job->prompt_tokens;
     j->answer_tokens = job->answer_tokens;
-    j->options = job->options;
     j->account = a;
     estimate_job(a->model, j);
     job_keep_prefix(s, j, job);
@@ -201,6 +202,7 @@ static enum sched_verdict grant_or_wait(struct sched *s, struct model *m, struct
     if (j == NULL) {
         return SCHED_NO_MEMORY;
     }
+    account_grant(a, job_work(j));
     place_grant(s, j, r, r->loading ? SCHED_WHY_LOAD : why, now_us);
     return granted(j, out);
 }
@@ -229,10 +231,10 @@ enum sched_verdict sched_arrive(struct sched *s, uint64_t now_us, const struct s
 
     *out = (struct sched_answer){.eta_us = SCHED_UNKNOWN};
     m = model_find(s, job->anywhere ? slice_of("", 0) : job->model);
-    if (m == NULL || !model_usable(s, m, job->speaks, 0)) {
+    if (m == NULL || !model_usable(m, job->speaks, 0)) {
         return nodes_verdict(s, job);
     }
-    if (mine.avoid_node != 0 && !model_usable(s, m, job->speaks, mine.avoid_node)) {
+    if (mine.avoid_node != 0 && !model_usable(m, job->speaks, mine.avoid_node)) {
         mine.avoid_node = 0; /* there is no other */
     }
     t = tenant_get(s, job->tenant);
@@ -256,6 +258,7 @@ static void leave_node(struct sched *s, struct job *j, const struct sched_outcom
     struct runner *r = j->runner;
 
     o = o == NULL ? &unknown : o;
+    queue_prefetch(r->model);
     place_release(s, j, o, now_us);
     end_job(s, j);
     load_left(s, r, o->end, now_us);
@@ -274,7 +277,7 @@ void sched_leave(struct sched *s, uint64_t now_us, uint64_t ticket, const struct
     } else if (j->state == JOB_DECIDED) {
         age_list_remove(&s->decided, j);
     }
-    if (j->runner == NULL) {
+    if (!j->placed) {
         end_job(s, j);
     } else {
         leave_node(s, j, o, now_us);
@@ -285,21 +288,13 @@ void sched_leave(struct sched *s, uint64_t now_us, uint64_t ticket, const struct
 void sched_started(struct sched *s, uint64_t now_us, uint64_t ticket)
 {
     struct job *j = job_find(s, ticket);
-    struct runner *r = j == NULL ? NULL : j->runner;
+    struct runner *r = j == NULL || !j->placed ? NULL : j->runner;
 
     if (r != NULL && r->loading) {
         load_took(r->model, now_us - r->load_began_us);
         load_over(s, r, true, now_us);
         load_due(s, now_us);
     }
-}
-
-bool sched_load_wanted(const struct sched *s, uint64_t ticket)
-{
-    const struct job *j = job_find(s, ticket);
-    const struct runner *r = j == NULL ? NULL : j->runner;
-
-    return r != NULL && r->loading && r->running == 1 && line_waits_for(r);
 }
 
 /* --- decisions --- */
@@ -319,7 +314,7 @@ size_t sched_take(struct sched *s, struct sched_decision *out, size_t most)
             .loads = j->loads,
             .why = (enum sched_why)j->why,
         };
-        if (j->runner == NULL) {
+        if (!j->placed) {
             end_job(s, j);
         } else {
             out[n].node = j->runner->node->id;

@@ -63,7 +63,7 @@ struct sched_node_state {
     uint64_t id; /* not 0 */
     bool up;
     bool cordoned;   /* gets nothing new */
-    unsigned speaks; /* bits, which mean something to the caller alone */
+    unsigned speaks; /* the lower 8 bits, which mean something to the caller alone */
     uint32_t slots;  /* per model; or one of SCHED_SLOTS_ */
     /* It loads and unloads models, and `resident` says which are in its memory. Else all that it
      * lists is ready at any time, also where what is resident cannot be known. */
@@ -168,10 +168,6 @@ struct sched_outcome {
 /* Waiting or granted; `o` is read for granted ones and may be NULL for others. */
 void sched_leave(struct sched *s, uint64_t now_us, uint64_t ticket, const struct sched_outcome *o);
 
-/* Others wait for the load that this ticket's call makes: better let it run to its first byte, as
- * closing its connection may end the load. */
-bool sched_load_wanted(const struct sched *s, uint64_t ticket);
-
 /* --- decisions -------------------------------------------------------------------------------- */
 
 struct sched_decision {
@@ -212,8 +208,7 @@ struct sched_view {
     uint64_t tag;
     struct slice model, tenant;
     enum sched_class class; /* that it came with */
-    uint64_t options;
-    uint64_t node; /* 0: it waits */
+    uint64_t node;          /* 0: it waits */
     bool loads;
     uint64_t age_us; /* since it arrived; since the grant for one that runs */
     size_t position; /* of those that wait */

@@ -21,52 +21,62 @@
 #include "sched/sched.h"
 #include "sched/slab.h"
 
-enum { JOBS_PER_PAGE = 64, COUNTER_SCALE = 1024 };
+enum { JOBS_PER_PAGE = 64, COUNTER_SCALE = 1024, SPEAKS_BITS = 8, CACHE_LINE_BYTES = 64 };
 
 enum job_state { JOB_FREE, JOB_WAITING, JOB_DECIDED, JOB_GRANTED };
 
+/* Two cache lines, as there may be very many. */
 struct job {
-    struct list_link in_age;     /* of the line, or of what is decided */
-    struct list_link in_running; /* of the model */
-    struct list_link in_flow;
+    struct list_link in_age;   /* of the line, or of what is decided */
+    struct list_link in_order; /* of its flow while it waits, then of the model's that run */
     uint32_t index, generation;
     uint8_t state;
     uint8_t verdict, why;
-    uint8_t class, level; /* asked for, lifted to */
-    bool loads;
+    uint8_t class, level;     /* asked for, lifted to */
+    uint8_t prefix_count;     /* of `prefix` */
+    bool placed : 1;          /* it has a runner, not a flow */
+    bool loads : 1;           /* whose model was being loaded at the grant */
+    bool full : 1, alone : 1; /* the runner was, with this one; this one was there */
     uint32_t home;
-    uint64_t tag;
-    uint64_t arrived_us, granted_us;
-    uint64_t deadline_us, prefer_node;
-    uint64_t bytes;
-    uint32_t prompt_tokens, answer_tokens; /* estimates */
-    uint64_t work;                         /* of both; charged at the grant */
-    uint64_t seq;                          /* in its flow */
+    union {
+        uint32_t seq;         /* in its flow */
+        uint32_t limit_epoch; /* of the runner, at the grant */
+    };
+    uint64_t since_us; /* it waits; it runs */
     struct account *account;
-    struct flow *flow;     /* waiting */
-    struct line *line;     /* waiting */
-    struct runner *runner; /* granted */
-    uint64_t options;
-    uint64_t *prefix; /* until the grant; NULL: none */
-    size_t prefix_count;
-    uint64_t near_node;   /* which has most of its prompt; 0: none */
-    uint32_t limit_epoch; /* of the runner, at the grant */
-    bool full, alone;     /* the runner, with this one; this one there */
+    union {
+        struct flow *flow;
+        struct runner *runner;
+    };
+    uint32_t prompt_tokens, answer_tokens; /* estimates */
+    uint64_t deadline_us;
+    uint64_t near_node; /* which has most of its prompt; 0: none */
+    uint64_t *prefix;   /* until the grant; NULL: none */
+    uint64_t bytes;
+    uint64_t tag;
 };
 
-LIST_DECLARE(age_list, struct job, in_age);
-LIST_DECLARE(running_list, struct job, in_running);
-LIST_DECLARE(flow_list, struct job, in_flow);
+_Static_assert(sizeof(struct job) <= 128, "two cache lines");
 
+LIST_DECLARE(age_list, struct job, in_age);
+LIST_DECLARE(running_list, struct job, in_order);
+LIST_DECLARE(flow_list, struct job, in_order);
+
+/* Its turn is what it had when it was put into the heap. Since then its account may only have been
+ * charged more, so that the first of the heap is the first of all once its own turn is right. */
 struct flow {
     struct heap_link in_line;
-    struct list_link in_account, in_level;
+    uint64_t turn_counter; /* the account's, */
+    uint64_t turn_us;      /* and since when it had not been served */
+    uint32_t turn_running;
+    uint32_t seq; /* of the next */
+    uint8_t level;
     struct account *account;
     struct line *line;
-    uint8_t level;
-    uint64_t seq;        /* of the next */
-    uint64_t starved_us; /* since when it has not been served */
     struct flow_list jobs;
+    uint64_t work;       /* of all of them */
+    uint64_t starved_us; /* not served since */
+    struct list_link in_account, in_level;
 };
 
 LIST_DECLARE(account_flows, struct flow, in_account);
@@ -74,13 +84,13 @@ LIST_DECLARE(level_flows, struct flow, in_level);
 
 struct account {
     struct map_link in_accounts;
-    struct list_link in_tenant, in_model;
     struct tenant *tenant;
     struct model *model;
     uint64_t counter; /* service that it has had, by weight */
-    unsigned weight;
+    uint32_t weight;
     uint32_t waiting, running;
     struct account_flows flows;
+    struct list_link in_tenant, in_model;
 };
 
 LIST_DECLARE(tenant_accounts, struct account, in_tenant);
@@ -98,7 +108,16 @@ struct tenant {
 
 LIST_DECLARE(tenant_list, struct tenant, in_idle);
 
-bool flow_before(const struct flow *a, const struct flow *b);
+static inline bool flow_before(const struct flow *a, const struct flow *b)
+{
+    if (a->turn_counter != b->turn_counter) {
+        return a->turn_counter < b->turn_counter;
+    }
+    if (a->turn_running != b->turn_running) {
+        return a->turn_running < b->turn_running;
+    }
+    return a->turn_us < b->turn_us;
+}
 HEAP_DECLARE(flow_heap, struct flow, in_line, flow_before);
 
 /* Of a line, those of one class. */
@@ -131,30 +150,43 @@ static inline bool line_before(const struct line *a, const struct line *b)
 }
 HEAP_DECLARE(line_heap, struct line, in_timers, line_before);
 
+/* How many nodes serve something, those that load it, and those that speak each of the bits. */
+struct serving {
+    size_t nodes, loaders;
+    uint32_t speak[SPEAKS_BITS];
+};
+
+/* What one node counts for in that. */
+struct served {
+    bool serves, loads;
+    unsigned speaks;
+};
+
 struct runner {
-    struct list_link in_node, in_model;
     struct heap_link in_group;
+    double key;       /* of its place there */
+    double recent;    /* work granted in the last minute or so */
+    uint64_t node_id; /* by which equals stand in the configured order */
+    uint64_t recent_us;
     struct node *node;
     struct model *model;
-    struct group *group; /* NULL: takes nothing now, also with a slot free */
+    struct group *group;  /* NULL: takes nothing now, also with a slot free */
+    uint64_t outstanding; /* estimated work of what runs */
+    uint32_t running;
+    uint32_t serial; /* prefix.c's */
+    uint64_t served;
+    double work_us; /* as the model's, here */
+    uint64_t used_us, load_began_us, evicted_us;
     bool listed, resident;
     bool loading;
     bool closed;               /* it gets nothing new, as it is to be evicted */
     bool seen, victim;         /* while a state is read; while a load is thought about */
-    uint64_t options, context; /* that it was loaded with */
     bool options_known;        /* by one of us */
+    uint64_t options, context; /* that it was loaded with */
     uint64_t reported_context;
-    uint64_t used_us, load_began_us, evicted_us;
     uint64_t bytes;
-    uint32_t running;
-    uint64_t outstanding; /* estimated work of what runs */
-    uint64_t served;
-    double work_us;  /* as the model's, here */
-    uint32_t serial; /* prefix.c's */
-    double recent;   /* work granted in the last minute or so */
-    uint64_t recent_us;
-    double key;       /* of its place in the group */
-    uint64_t node_id; /* by which equals stand in the configured order */
+    struct served served_as; /* of the model's */
+    struct list_link in_node, in_model;
     /* slots.c */
     uint32_t limit, limit_epoch; /* 0: the first one */
     uint32_t samples;            /* of this window */
@@ -205,9 +237,7 @@ struct model {
     double service_us;           /* means, of those: from the grant to the end */
     double work_us;              /* for each unit of work */
     double prompt_tokens, answer_tokens;
-    uint64_t usable_epoch; /* of the next three */
-    unsigned usable_speaks;
-    size_t usable, loaders; /* nodes; of these, those that load */
+    struct serving serving;
 };
 
 struct node {
@@ -217,7 +247,8 @@ struct node {
     bool up, cordoned, loads, gone;
     unsigned speaks;
     uint32_t slots;
-    uint64_t state_hash, offer_hash;
+    struct served served_as; /* of the scheduler's */
+    uint64_t state_hash;
     struct node_runners runners;
     uint64_t running;
     struct list_link in_reopen;
@@ -236,9 +267,9 @@ struct sched {
     uint64_t seed;
     struct map nodes, models, tenants, accounts;
     struct node_list all_nodes;
-    uint64_t epoch; /* of what nodes serve */
+    struct serving serving; /* anything */
     struct slab flow_slab, line_slab, tenant_slab, account_slab, runner_slab, group_slab;
-    struct slab model_slab, node_slab, hashes_slab;
+    struct slab model_slab, node_slab, few_hashes_slab, hashes_slab;
     struct job **job_pages;
     size_t job_page_count;
     struct flow_list free_jobs;
@@ -273,6 +304,18 @@ static inline uint64_t job_ticket(const struct job *j)
 /* Requests with ever other options could make very many lines. */
 bool line_has_room(const struct model *m, const struct sched_job *job);
 struct line *line_get(struct sched *s, struct model *m, const struct sched_job *job);
+static inline uint64_t work_of(uint64_t prompt_tokens, uint64_t answer_tokens)
+{
+    return prompt_tokens + 2 * answer_tokens; /* as the paper weighs them */
+}
+
+/* What it is thought to need; charged at the grant. */
+static inline uint64_t job_work(const struct job *j)
+{
+    uint64_t work = work_of(j->prompt_tokens, j->answer_tokens);
+
+    return work > 0 ? work : 1;
+}
 /* False: out of memory. */
 bool queue_push(struct sched *s, struct line *line, struct job *j, uint64_t now_us);
 /* Before a request that is granted is removed: its flow does not starve. */
@@ -283,12 +326,15 @@ void queue_remove(struct sched *s, struct job *j);
 struct job *queue_first(struct sched *s, const struct runner *r, uint64_t now_us);
 /* In place of the first, one of the same flow whose prompt this runner has most of. */
 struct job *queue_nearer(struct job *first, const struct runner *r, uint64_t now_us);
-/* The same of one line. */
-struct job *line_first(struct sched *s, struct line *line, uint64_t now_us);
+/* Of one class of a line, the flow whose turn it is; NULL: none waits. */
+struct flow *level_first(struct level *level);
+/* Into the heap, once more or for the first time, by what its account has now. */
+void flow_requeue(struct flow *f);
+/* What queue_first will come to is likely to be in no cache. */
+void queue_prefetch(const struct model *m);
 void line_try(struct sched *s, struct line *line, uint64_t try_us);
 void line_orphan(struct sched *s, struct line *line, uint64_t orphan_us);
 bool line_takes(const struct line *line, const struct group *g);
-bool line_waits_for(const struct runner *r);
 void queue_refuse(struct sched *s, struct job *j, enum sched_verdict verdict);
 void queue_refuse_all(struct sched *s, struct line *line, enum sched_verdict verdict);
 
@@ -301,9 +347,12 @@ bool tenant_takes(struct tenant *t, uint64_t now_us, uint32_t per_min, uint64_t 
 struct account *account_get(struct sched *s, struct tenant *t, struct model *m);
 /* A request of it is about to wait or run. */
 void account_arrives(struct sched *s, struct account *a, unsigned weight);
-void account_charge(struct account *a, int64_t work, int running); /* and so many more run */
-void account_leaves(struct sched *s, struct account *a);           /* a request of it has ended */
-void accounts_forget(struct sched *s, struct model *m);            /* all of them idle */
+/* It has had so much more, or less, and so many more of its requests run. */
+void account_charge(struct account *a, int64_t work, int running);
+/* A request of it is granted that is thought to need so much. */
+void account_grant(struct account *a, uint64_t work);
+void account_leaves(struct sched *s, struct account *a); /* a request of it has ended */
+void accounts_forget(struct sched *s, struct model *m);  /* all of them idle */
 void fair_fini(struct sched *s);
 
 /* nodes.c */
@@ -314,7 +363,7 @@ struct runner *runner_find(const struct node *n, const struct model *m); /* NULL
 void runner_release(struct sched *s, struct runner *r);                  /* likewise */
 bool node_takes(const struct node *n);
 /* Whether a node that is up serves such requests. */
-bool model_usable(struct sched *s, struct model *m, unsigned speaks, uint64_t avoid_node);
+bool model_usable(const struct model *m, unsigned speaks, uint64_t avoid_node);
 enum sched_verdict nodes_verdict(const struct sched *s, const struct sched_job *job);
 void nodes_fini(struct sched *s);
 
@@ -335,14 +384,12 @@ void place_release(struct sched *s, struct job *j, const struct sched_outcome *o
 void place_fill(struct sched *s, struct runner *r, uint64_t now_us);
 
 /* estimate.c: what is measured, and what follows. */
-uint64_t work_of(uint64_t prompt_tokens, uint64_t answer_tokens);
-void estimate_job(const struct model *m, struct job *j); /* what its tokens and work may be */
+void estimate_job(const struct model *m, struct job *j); /* how many tokens it may need */
 void estimate_done(struct runner *r, const struct job *j, const struct sched_outcome *o,
                    uint64_t now_us);
 double estimate_load(const struct runner *r); /* how long what it has will take */
-/* Of one that waits. */
-size_t estimate_position(const struct job *j);
-uint64_t estimate_eta_us(const struct job *j, uint64_t now_us);
+/* Of one that waits: its position and ETA. */
+void estimate_turn(const struct job *j, uint64_t now_us, size_t *position, uint64_t *eta_us);
 uint64_t estimate_retry_us(const struct model *m); /* until one of those that wait is let in */
 
 /* prefix.c: who has what of a prompt. */
@@ -360,6 +407,17 @@ uint32_t slots_of(const struct runner *r); /* SCHED_SLOTS_UNLIMITED */
 void slots_granted(const struct runner *r, struct job *j);
 void slots_done(struct runner *r, const struct job *j, const struct sched_outcome *o,
                 uint64_t now_us);
+
+/* evict.c: what goes for a load. */
+struct eviction {
+    uint64_t from_us;  /* it may begin; SCHED_NEVER: something of it runs */
+    uint64_t used_us;  /* the latest use of what goes; 0: nothing goes */
+    uint64_t demand;   /* requests that run on what goes, or wait for it */
+    uint64_t drain_us; /* until what goes is idle */
+};
+/* Marks it as victims: what goes when the model of `r` is loaded on its node. */
+void evict_mark(struct runner *r);
+struct eviction evict_judge(const struct sched *s, struct runner *r); /* and marks it */
 
 /* load.c: what is resident. */
 /* Looks for a node that loads the line's model; grants if it finds one. */

@@ -16,11 +16,13 @@
 #define UNPOISON(ptr, size) ((void)(ptr), (void)(size))
 #endif
 
-enum { PAGE_BYTES = 16 * 1024, HEAD_BYTES = 16 };
+enum { PAGE_BYTES = 16 * 1024, LINE_BYTES = 64, LEAST_BYTES = 16 };
 
 void slab_init(struct slab *slab, size_t size)
 {
-    *slab = (struct slab){.size = (size + 15) & ~(size_t)15};
+    size_t unit = size < LINE_BYTES ? LEAST_BYTES : LINE_BYTES;
+
+    *slab = (struct slab){.size = (size + unit - 1) / unit * unit};
 }
 
 void slab_fini(struct slab *slab)
@@ -37,14 +39,14 @@ void slab_fini(struct slab *slab)
 
 static void add_page(struct slab *slab)
 {
-    char *page = malloc(PAGE_BYTES);
+    char *page = aligned_alloc(LINE_BYTES, PAGE_BYTES);
 
     if (page == NULL) {
         return;
     }
     *(void **)(void *)page = slab->pages;
     slab->pages = page;
-    for (size_t at = HEAD_BYTES; at + slab->size <= PAGE_BYTES; at += slab->size) {
+    for (size_t at = LINE_BYTES; at + slab->size <= PAGE_BYTES; at += slab->size) {
         slab_put(slab, page + at);
     }
 }

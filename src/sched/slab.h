@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Things of one size that come and go: memory is taken a page at a time, kept until the end, and
- * used again at once. */
+ * used again at once. Those of a cache line or more begin with one. */
 #ifndef MCP_SCHED_SLAB_H
 #define MCP_SCHED_SLAB_H
 
 #include <stddef.h>
 
 struct slab {
-    size_t size; /* of one; a multiple of 16 */
+    size_t size; /* of one, rounded up */
     void *free;  /* chained by their first word */
     void *pages;
 };

@@ -88,7 +88,7 @@ void slots_done(struct runner *r, const struct job *j, const struct sched_outcom
     }
     r->limit = slots_of(r);
     r->first_us += first_us;
-    r->total_us += (double)(now_us - j->granted_us);
+    r->total_us += (double)(now_us - j->since_us);
     r->samples++;
     if (r->samples >= LEAST_SAMPLES && r->samples >= r->limit) {
         end_window(r);

@@ -10,8 +10,7 @@ bool sched_look(const struct sched *s, uint64_t now_us, uint64_t ticket, struct 
         return false;
     }
     out->depth = j->account->model->waiting;
-    out->position = estimate_position(j);
-    out->eta_us = estimate_eta_us(j, now_us);
+    estimate_turn(j, now_us, &out->position, &out->eta_us);
     return true;
 }
 
@@ -39,10 +38,9 @@ static struct sched_view view_of(const struct job *j, uint64_t now_us)
         .model = model_name(a->model),
         .tenant = slice_of(a->tenant->name, a->tenant->name_len),
         .class = (enum sched_class)j->class,
-        .options = j->options,
-        .node = j->runner == NULL ? 0 : j->runner->node->id,
-        .loads = j->loads && j->runner != NULL && j->runner->loading,
-        .age_us = now_us - (j->runner == NULL ? j->arrived_us : j->granted_us),
+        .node = j->placed ? j->runner->node->id : 0,
+        .loads = j->placed && j->loads && j->runner->loading,
+        .age_us = now_us - j->since_us,
         .eta_us = SCHED_UNKNOWN,
     };
 }
@@ -54,8 +52,7 @@ static bool walk_line(const struct line *line, uint64_t now_us, sched_view_cb cb
     for (; j != NULL; j = age_list_next(&line->jobs, j)) {
         struct sched_view v = view_of(j, now_us);
 
-        v.position = estimate_position(j);
-        v.eta_us = estimate_eta_us(j, now_us);
+        estimate_turn(j, now_us, &v.position, &v.eta_us);
         if (!cb(owner, &v)) {
             return false;
         }
@@ -89,7 +86,7 @@ void sched_walk(const struct sched *s, uint64_t now_us, sched_view_cb cb, void *
         const struct job *j = &s->job_pages[i / JOBS_PER_PAGE][i % JOBS_PER_PAGE];
         struct sched_view v;
 
-        if (j->state == JOB_FREE || j->runner == NULL) {
+        if (j->state == JOB_FREE || !j->placed) {
             continue;
         }
         v = view_of(j, now_us);

@@ -155,7 +155,7 @@ static void what_fits_is_learned(void **state)
     sched_free(&s);
 }
 
-static void a_load_that_others_want(void **state)
+static void a_load_whose_caller_left(void **state)
 {
     struct sched *s = make();
     struct sched_job m = job_of("m", 1);
@@ -165,10 +165,8 @@ static void a_load_that_others_want(void **state)
     (void)state;
     world_node(s, 0, 1, (struct node_words){.lists = "m", .slots = 1, .loads = true});
     (void)world_granted(s, 0, &m, &first);
-    assert_false(sched_load_wanted(s, first));
     m.tag = 2;
     second = world_queued(s, 1, &m);
-    assert_true(sched_load_wanted(s, first));
     sched_leave(s, 2, first, &(struct sched_outcome){.end = SCHED_CANCELLED});
     assert_int_equal(world_taken(s, &d), 2);
     assert_int_equal(d.ticket, second);
@@ -282,7 +280,7 @@ int main(void)
         cmocka_unit_test(an_idle_model_goes),
         cmocka_unit_test(a_busy_model_goes_in_time),
         cmocka_unit_test(what_fits_is_learned),
-        cmocka_unit_test(a_load_that_others_want),
+        cmocka_unit_test(a_load_whose_caller_left),
         cmocka_unit_test(no_thrash),
         SEEDS_TEST(all_are_served),
     };
