@@ -10,7 +10,28 @@
 #include "base/err.h"
 #include "gateway/brain_internal.h"
 
-enum { DECISIONS_AT_ONCE = 16, INBOX_ROOM_FIRST = 16, LATE_ROOM_FIRST = 16 };
+enum { DECISIONS_AT_ONCE = 16, ROOM_FIRST = 16 };
+
+/* --- rings: oldest first, the room a power of two --------------------------------------------- */
+
+/* The same in twice the room, from its beginning on. NULL: out of memory, and nothing has changed.
+ */
+static void *ring_grow(void *ring, size_t size, size_t first, size_t *room)
+{
+    size_t more = *room == 0 ? ROOM_FIRST : 2 * *room;
+    char *bigger = malloc(more * size);
+
+    if (bigger == NULL) {
+        return NULL;
+    }
+    if (*room > 0) {
+        memcpy(bigger, (const char *)ring + first * size, (*room - first) * size);
+        memcpy(bigger + (*room - first) * size, ring, first * size);
+    }
+    free(ring);
+    *room = more;
+    return bigger;
+}
 
 /* --- homes ------------------------------------------------------------------------------------ */
 
@@ -59,28 +80,36 @@ void brain_home_fini(struct brain_home *h)
 
 static bool inbox_reserve(struct brain_home *h)
 {
-    size_t room = h->inbox_room == 0 ? INBOX_ROOM_FIRST : 2 * h->inbox_room;
     struct sched_decision *inbox;
 
     if (h->waiting < h->inbox_room) {
         return true;
     }
-    inbox = realloc(h->inbox, room * sizeof(*inbox));
+    inbox = ring_grow(h->inbox, sizeof(*inbox), h->inbox_first, &h->inbox_room);
     if (inbox == NULL) {
         return false;
     }
     h->inbox = inbox;
-    h->inbox_room = room;
+    h->inbox_first = 0;
     return true;
+}
+
+static struct sched_decision *inbox_at(const struct brain_home *h, size_t i)
+{
+    return &h->inbox[(h->inbox_first + i) & (h->inbox_room - 1)];
 }
 
 static void inbox_drop(struct brain_home *h, uint64_t ticket)
 {
-    for (size_t i = 0; i < h->inbox_count; i++) {
-        if (h->inbox[i].ticket == ticket) {
-            h->inbox_count--;
-            memmove(&h->inbox[i], &h->inbox[i + 1], (h->inbox_count - i) * sizeof(h->inbox[0]));
-            return;
+    size_t i = 0;
+
+    while (i < h->inbox_count && inbox_at(h, i)->ticket != ticket) {
+        i++;
+    }
+    if (i < h->inbox_count) {
+        h->inbox_count--;
+        for (; i < h->inbox_count; i++) {
+            *inbox_at(h, i) = *inbox_at(h, i + 1);
         }
     }
 }
@@ -145,7 +174,7 @@ static void put_decision(struct brain *b, const struct sched_decision *d, struct
     struct brain_home *h = b->homes[d->home];
 
     ASSERT(h != NULL && h->inbox_count < h->inbox_room);
-    h->inbox[h->inbox_count++] = *d;
+    *inbox_at(h, h->inbox_count++) = *d;
     if (h->rung) {
         return;
     }
@@ -245,23 +274,17 @@ void brain_session_served(struct brain *b, uint64_t session, uint64_t node_id)
 
 static bool late_reserve(struct brain *b)
 {
-    size_t room = b->late_room == 0 ? LATE_ROOM_FIRST : 2 * b->late_room;
     struct late_leave *late;
 
     if (b->late_count < b->late_room) {
         return true;
     }
-    late = malloc(room * sizeof(*late));
+    late = ring_grow(b->late, sizeof(*late), b->late_first, &b->late_room);
     if (late == NULL) {
         return false;
     }
-    for (size_t i = 0; i < b->late_count; i++) {
-        late[i] = b->late[(b->late_first + i) & (b->late_room - 1)];
-    }
-    free(b->late);
     b->late = late;
     b->late_first = 0;
-    b->late_room = room;
     return true;
 }
 
@@ -313,9 +336,9 @@ bool brain_take(struct brain_home *h, struct sched_decision *out)
     has = h->inbox_count > 0;
     h->rung = has;
     if (has) {
-        *out = h->inbox[0];
+        *out = *inbox_at(h, 0);
+        h->inbox_first = (h->inbox_first + 1) & (h->inbox_room - 1);
         h->inbox_count--;
-        memmove(&h->inbox[0], &h->inbox[1], h->inbox_count * sizeof(h->inbox[0]));
         h->waiting--;
     }
     (void)pthread_mutex_unlock(&b->lock);

@@ -34,10 +34,11 @@ struct brain_home {
     struct task task;
 
     /* Guarded by the brain's lock. */
-    struct sched_decision *inbox; /* room for all that wait */
+    struct sched_decision *inbox; /* a ring, oldest first; room for all that wait */
+    size_t inbox_first;
     size_t inbox_count;
-    size_t inbox_room;
-    size_t waiting; /* those decided but not taken too */
+    size_t inbox_room; /* a power of two, or 0 */
+    size_t waiting;    /* those decided but not taken too */
     bool rung;
 };
 
