@@ -3,7 +3,7 @@
 JOBS ?= $(shell nproc)
 SOURCES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
 
-.PHONY: help build test test-threads test-ollama install uninstall deb demo bench fuzz check format format-check clean
+.PHONY: help build test test-threads test-ollama soak bench-sched install uninstall deb demo bench fuzz check format format-check clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -36,6 +36,17 @@ test-ollama: ## a real Ollama, asked directly and through the gateway (built onc
 	cmake --preset asan
 	cmake --build --preset asan -j $(JOBS) --target mcpgate
 	MCPGATE_BIN=build/asan/mcpgate timeout -k 10 1200 .cache/venv-test/bin/python -m pytest -q tests/ollama
+
+REQUESTS ?= 100000
+SOAK_SECONDS ?= 60
+
+soak: build ## REQUESTS (100000) in virtual time, then the program in front of failing nodes for SOAK_SECONDS (60)
+	@tools/deps test
+	cmake --preset asan
+	cmake --build --preset asan -j $(JOBS) --target mcpgate test_virtual_soak
+	MCPGATE_SOAK=$(REQUESTS) build/asan/tests/test_virtual_soak
+	MCPGATE_BIN=build/asan/mcpgate MCPGATE_SOAK_SECONDS=$(SOAK_SECONDS) timeout -k 10 600 \
+	    .cache/venv-test/bin/python -m pytest -q -s tests/system/test_soak.py
 
 PREFIX ?= /usr/local
 # Under sudo, what is built stays its owner's.
@@ -71,6 +82,10 @@ $(BENCH_TARGETS): bench-%:
 	@tools/deps bench
 	@$(MAKE) --no-print-directory build
 	.cache/venv-bench/bin/python bench/run.py $* --seconds $(T) --rounds $(ROUNDS) $(BENCH_OPTIONS)
+
+bench-sched: build ## what a decision of the scheduler costs
+	cmake --build --preset release -j $(JOBS) --target bench-sched
+	build/release/bench/bench-sched $(T)
 
 fuzz: T = 60
 fuzz: ## fuzzes each target for T seconds (60), longer is better

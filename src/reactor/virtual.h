@@ -84,6 +84,9 @@ enum virtual_reach {
 /* How connections to an address fare that are begun from now on. */
 void virtual_net_set_reach(struct virtual_net *net, const struct addr *at,
                            enum virtual_reach reach);
+/* Connections begun from now on come from so many addresses of IPv4 in turn (127.0.0.1 and what
+ * follows) instead of one. */
+void virtual_net_set_client_hosts(struct virtual_net *net, uint32_t hosts);
 /* A connected pair, for sock_adopt on loops of this network. */
 void virtual_net_pair(struct virtual_net *net, int family, int fds[2]);
 /* Nothing arrives any more on the connection of that descriptor, in either direction. */

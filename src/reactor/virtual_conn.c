@@ -14,11 +14,12 @@ enum { BUFFER_BYTES = 192 * 1024, CLIENT_PORT = 32768, CLIENT_PORTS = 28000 };
 
 /* --- making and freeing */
 
-static struct addr client_addr(const struct addr *to, uint32_t id)
+static struct addr client_addr(const struct addr *to, uint32_t id, uint32_t hosts)
 {
     in_port_t port = htons((uint16_t)(CLIENT_PORT + id % CLIENT_PORTS));
-    struct sockaddr_in in = {
-        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = port};
+    struct sockaddr_in in = {.sin_family = AF_INET,
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK + id % hosts),
+                             .sin_port = port};
     struct sockaddr_in6 in6 = {
         .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT, .sin6_port = port};
     struct addr a = {.len = sizeof(sa_family_t), .ss.ss_family = AF_UNIX};
@@ -47,7 +48,7 @@ struct virtual_conn *virtual_conn_new(struct virtual_net *net, const struct addr
     c->to = *to;
     c->is_unix = to->ss.ss_family == AF_UNIX;
     c->latency_us = (uint32_t)virtual_draw_in(net, p->latency_min_us, p->latency_max_us);
-    c->ends[0].addr = client_addr(to, c->id);
+    c->ends[0].addr = client_addr(to, c->id, net->client_hosts);
     c->ends[1].addr = *to;
     for (int side = 0; side < 2; side++) {
         struct virtual_pipe *in = &c->ends[side].in;

@@ -147,6 +147,7 @@ struct virtual_net {
     struct virtual_listener *listeners;
     int next_listener_fd;
     uint16_t next_port;
+    uint32_t client_hosts;
 
     struct virtual_rule *rules;
     size_t rule_count;

@@ -102,6 +102,7 @@ struct virtual_net *virtual_net_new(uint64_t seed, const struct virtual_profile 
     net->now_us = START_US;
     net->next_listener_fd = VIRTUAL_LISTENER_FD;
     net->next_port = 20000;
+    net->client_hosts = 1;
     latest = net;
     return net;
 }
@@ -362,6 +363,11 @@ struct virtual_listener *virtual_listener_at(const struct virtual_net *net, cons
         }
     }
     return NULL;
+}
+
+void virtual_net_set_client_hosts(struct virtual_net *net, uint32_t hosts)
+{
+    net->client_hosts = hosts;
 }
 
 void virtual_net_set_reach(struct virtual_net *net, const struct addr *at, enum virtual_reach reach)

@@ -29,6 +29,25 @@ static void put_filler(struct buf *b, unsigned number, size_t line)
     buf_commit(b, n);
 }
 
+/* By the name of a route, and with a deadline. */
+static void make_asked_for(struct deal *d)
+{
+    static const struct slice model = SLICE("{\"model\":\"m\"");
+    struct slice rest = slice_skip(buf_slice(&d->request), model.len);
+    struct buf *b = &d->asked_for;
+    bool by_route = world.plan.routes && one_in(2);
+
+    if (d->deadline_ms == 0 && !by_route) {
+        return;
+    }
+    put(b, by_route ? "{\"model\":\"r\"" : model.ptr);
+    assert_true(buf_append(b, slice_first(rest, rest.len - 1)));
+    if (d->deadline_ms > 0) {
+        assert_true(buf_printf(b, ",\"mcp\":{\"deadline_ms\":%u}", (unsigned)d->deadline_ms));
+    }
+    put(b, "}");
+}
+
 static void make_request(struct deal *d)
 {
     struct buf *b = &d->request;
@@ -43,13 +62,7 @@ static void make_request(struct deal *d)
     put(b, d->is_chat ? "\"messages\":[{\"role\":\"user\",\"content\":\"" : "\"prompt\":\"");
     put_filler(b, d->number, 0);
     put(b, d->is_chat ? "\"}]}" : "\"}");
-    if (d->deadline_ms > 0) {
-        struct slice all = buf_slice(b);
-
-        assert_true(
-            buf_append(&d->asked_for, slice_of(all.ptr, all.len - 1)) &&
-            buf_printf(&d->asked_for, ",\"mcp\":{\"deadline_ms\":%u}}", (unsigned)d->deadline_ms));
-    }
+    make_asked_for(d);
 }
 
 struct slice deal_asked_for(const struct deal *d)
@@ -183,7 +196,8 @@ struct deal *deal_new(bool is_mcp)
     if (world.deal_count == DEALS_MAX) {
         return NULL;
     }
-    *d = (struct deal){.number = (unsigned)world.deal_count++, .is_mcp = is_mcp, .status = 200};
+    *d = (struct deal){
+        .number = world.first_deal + (unsigned)world.deal_count++, .is_mcp = is_mcp, .status = 200};
     d->is_v1 = !is_mcp && one_in(3);
     d->is_translated = world.plan.is_openai && !d->is_v1;
     d->is_chat = d->is_v1 || one_in(2);
@@ -208,7 +222,7 @@ struct deal *deal_new(bool is_mcp)
     return d;
 }
 
-struct deal *deal_of(struct slice request)
+struct deal *deal_of(struct slice request, bool *past)
 {
     char text[16];
     static const struct slice marks[] = {SLICE("\"deal\":"), SLICE("\"content\":\""),
@@ -216,6 +230,7 @@ struct deal *deal_of(struct slice request)
     const char *at = NULL;
     size_t number;
 
+    *past = false;
     for (size_t i = 0; i < 3 && at == NULL; i++) {
         at = memmem(request.ptr, request.len, marks[i].ptr, marks[i].len);
         at = at == NULL ? NULL : at + marks[i].len;
@@ -225,7 +240,9 @@ struct deal *deal_of(struct slice request)
     }
     (void)snprintf(text, sizeof(text), "%.*s", 8, at);
     number = strtoul(text, NULL, 10);
-    return number < world.deal_count ? &world.deals[number] : NULL;
+    *past = number < world.first_deal;
+    number -= world.first_deal;
+    return !*past && number < world.deal_count ? &world.deals[number] : NULL;
 }
 
 static struct slice line_at(const struct deal *d, size_t i)

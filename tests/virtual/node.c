@@ -169,8 +169,13 @@ static const char *type_of(const struct deal *d)
 static void begin_answer(struct node_conn *c)
 {
     struct slice body = buf_slice(&c->body);
-    struct deal *d = deal_of(body);
+    bool past;
+    struct deal *d = deal_of(body, &past);
 
+    if (past) { /* it was on its way when its client left */
+        conn_close(c, true);
+        return;
+    }
     c->answering = true;
     c->deal = d;
     buf_clear(&c->out);
@@ -286,6 +291,18 @@ void script_node_vanish(struct script_node *n)
     listener_free(&n->l);
     while ((c = node_conn_list_first(&n->conns)) != NULL) {
         conn_close(c, c->closes || one_in(2)); /* a FIN might be taken for the answer's end */
+    }
+}
+
+void script_node_forget(struct script_node *n)
+{
+    struct node_conn *c = node_conn_list_first(&n->conns), *next;
+
+    for (; c != NULL; c = next) {
+        next = node_conn_list_next(&n->conns, c);
+        if (c->deal != NULL) {
+            conn_close(c, true);
+        }
     }
 }
 

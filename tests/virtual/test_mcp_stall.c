@@ -9,18 +9,6 @@
 
 enum { PART_BYTES = 60000, WINDOW_PARTS = 5, CONNS = 4 };
 
-struct world world; /* of the helpers; only the network and the loops are used here */
-
-uint64_t pick(uint64_t n)
-{
-    return n == 0 ? 0 : virtual_net_random(world.net) % n;
-}
-
-bool one_in(uint64_t n)
-{
-    return pick(n) == 0;
-}
-
 /* --- the node */
 
 static struct listener *listener;

@@ -5,18 +5,6 @@
 
 enum { SESSION = 7, BEATS = 20000 };
 
-struct world world; /* of the helpers; only the network and the loops are used here */
-
-uint64_t pick(uint64_t n)
-{
-    return n == 0 ? 0 : virtual_net_random(world.net) % n;
-}
-
-bool one_in(uint64_t n)
-{
-    return pick(n) == 0;
-}
-
 static int open_world(void **state)
 {
     (void)state;

@@ -123,7 +123,7 @@ static void ask_http(struct user *u, const struct deal *d)
     assert_true(buf_printf(&u->out,
                            "POST %s HTTP/1.1\r\nHost: 127.0.0.1:11435\r\nContent-Type: "
                            "application/json\r\nContent-Length: %zu\r\n%s\r\n",
-                           deal_path(d), buf_len(&d->request),
+                           deal_path(d), deal_asked_for(d).len,
                            u->closes && u->deals_left == 0 ? "Connection: close\r\n" : "") &&
                 buf_append(&u->out, deal_asked_for(d)));
 }

@@ -45,7 +45,7 @@ enum deal_end {
 };
 
 struct deal {
-    unsigned number;
+    unsigned number; /* never used again */
     bool is_mcp;
     bool is_chat;
     bool is_v1;         /* HTTP: OpenAI's chat, its stream in events */
@@ -92,6 +92,8 @@ struct plan {
     bool hurries;        /* and once more */
     uint64_t slots;      /* of each node; 0: any number */
     bool takes_turns;    /* the scheduler is asked also where one node has any number */
+    unsigned subs;       /* sub reactors on loops of their own; 0: mode single */
+    bool routes;         /* some ask for a route instead of the model */
 };
 
 struct script_node;
@@ -113,6 +115,9 @@ struct world {
     size_t users_done;
     struct deal deals[DEALS_MAX];
     size_t deal_count;
+    unsigned first_deal; /* its number */
+    size_t past_deals;   /* of rounds before this one; and how they ended */
+    size_t past_ends[DEAL_LEFT + 1];
     size_t more_asked; /* at most: what is no deal, or is asked again */
     bool stopping;
     bool stopped;
@@ -127,6 +132,26 @@ uint64_t pick(uint64_t n);
 /* True once in n times. */
 bool one_in(uint64_t n);
 
+/* --- world.c */
+
+/* A gateway, its nodes and a network, with what follows from the seed. */
+void world_begin(uint64_t seed);
+/* Other things go wrong from now on; the network, the nodes and the slots stay. */
+void world_redraw(void);
+/* Users come, make their deals and go. */
+void world_run_users(void);
+/* All exchanges have ended, for whom the gateway may wait. */
+void world_settle(void);
+/* Every deal, counter and slot is as it must be now that nothing runs. */
+void world_check(void);
+/* How many deals ended so, past ones too. */
+size_t world_deals_that(enum deal_end how);
+/* Those users and deals are past. */
+void world_forget_users(void);
+/* Stops the gateway, if nobody has, and waits until it has. */
+void world_stop(void);
+void world_end(void);
+
 /* --- deal.c */
 
 /* NULL: this world has had enough. */
@@ -138,8 +163,8 @@ bool deal_in_events(const struct deal *d);
 struct slice deal_asked_for(const struct deal *d);
 /* Whether that is, or begins to be, an error of Ollama's, or of OpenAI's. */
 bool deal_is_error(struct slice line);
-/* The deal a request is about; NULL: none. */
-struct deal *deal_of(struct slice request);
+/* The deal a request is about; NULL: none, or `past`: one of a former round. */
+struct deal *deal_of(struct slice request, bool *past);
 /* The client got one over MCP; whether it has to be the last. */
 bool deal_part(struct deal *d, struct slice part);
 void deal_ended(struct deal *d, enum deal_end how);
@@ -154,6 +179,8 @@ void script_node_free(struct script_node **n);
 /* Cuts its connections and listens no more; and again. */
 void script_node_vanish(struct script_node *n);
 void script_node_return(struct script_node *n);
+/* Its connections in the midst of a deal end. */
+void script_node_forget(struct script_node *n);
 
 /* --- user.c: a client that makes a few deals, then is done. */
 
