@@ -8,6 +8,7 @@
 #include "codec/model_name.h"
 #include "mcp/error.h"
 #include "node/openai_json.h"
+#include "node/users.h"
 
 static void free_models(struct catalogue_model *models, size_t count)
 {
@@ -20,12 +21,10 @@ static void free_models(struct catalogue_model *models, size_t count)
 
 void catalogue_fini(struct catalogue *c)
 {
-    /* Acquire and release: whoever frees it sees that the others are done. */
-    if (c->users == NULL || atomic_fetch_sub_explicit(c->users, 1, memory_order_acq_rel) == 1) {
+    if (users_leave(c->users)) {
         free_models(c->models, c->count);
         free(c->spellings);
         buf_fini(&c->body);
-        free(c->users);
     }
     *c = (struct catalogue){0};
 }
@@ -33,9 +32,7 @@ void catalogue_fini(struct catalogue *c)
 void catalogue_share(struct catalogue *to, const struct catalogue *from)
 {
     *to = *from;
-    if (to->users != NULL) {
-        (void)atomic_fetch_add_explicit(to->users, 1, memory_order_relaxed);
-    }
+    users_join(to->users);
 }
 
 static int compare_bytes(const char *a, size_t a_len, const char *b, size_t b_len)
@@ -273,17 +270,11 @@ int catalogue_read(struct catalogue *c, struct slice body)
     }
     fresh.is_llamacpp = lists_llamacpp(doc);
     if (rv == MCP_OK) {
-        fresh.users = malloc(sizeof(*fresh.users));
-        if (fresh.users == NULL || !buf_append(&fresh.body, body)) {
-            rv = MCP_ENOMEM;
-        } else {
-            atomic_init(fresh.users, 1);
-        }
+        fresh.users = users_new();
+        rv = fresh.users != NULL && buf_append(&fresh.body, body) ? MCP_OK : MCP_ENOMEM;
     }
     yyjson_doc_free(doc);
     if (rv != MCP_OK) {
-        free(fresh.users);
-        fresh.users = NULL;
         catalogue_fini(&fresh);
         return rv;
     }

@@ -7,17 +7,16 @@
 #include "codec/rfc3339.h"
 #include "mcp/error.h"
 #include "node/openai_json.h"
+#include "node/users.h"
 
 void residency_fini(struct residency *r)
 {
-    /* Acquire and release: whoever frees it sees that the others are done. */
-    if (r->users == NULL || atomic_fetch_sub_explicit(r->users, 1, memory_order_acq_rel) == 1) {
+    if (users_leave(r->users)) {
         for (size_t i = 0; i < r->count; i++) {
             free(r->models[i].name);
         }
         free(r->models);
         buf_fini(&r->body);
-        free(r->users);
     }
     *r = (struct residency){0};
 }
@@ -25,9 +24,7 @@ void residency_fini(struct residency *r)
 void residency_share(struct residency *to, const struct residency *from)
 {
     *to = *from;
-    if (to->users != NULL) {
-        (void)atomic_fetch_add_explicit(to->users, 1, memory_order_relaxed);
-    }
+    users_join(to->users);
 }
 
 static int read_list(yyjson_val *list, struct residency *out)
@@ -92,18 +89,14 @@ int residency_read(struct residency *r, struct slice body)
         return MCP_OK;
     }
     rv = read_body(body, &fresh);
-    if (rv == MCP_OK && !buf_append(&fresh.body, body)) {
-        rv = MCP_ENOMEM;
-    }
     if (rv == MCP_OK) {
-        fresh.users = malloc(sizeof(*fresh.users));
-        rv = fresh.users == NULL ? MCP_ENOMEM : MCP_OK;
+        fresh.users = users_new();
+        rv = fresh.users != NULL && buf_append(&fresh.body, body) ? MCP_OK : MCP_ENOMEM;
     }
     if (rv != MCP_OK) {
         residency_fini(&fresh);
         return rv;
     }
-    atomic_init(fresh.users, 1);
     residency_fini(r);
     *r = fresh;
     return MCP_OK;
