@@ -77,7 +77,8 @@ static void evict(struct sched *s, struct runner *r, uint64_t now_us)
     }
 }
 
-static void begin(struct sched *s, struct line *line, struct runner *r, uint64_t now_us)
+/* `r` is being loaded; the caller says how, and then settles it. */
+static void occupy(struct sched *s, struct runner *r, uint64_t now_us)
 {
     struct node *n = r->node;
     struct runner *v;
@@ -88,18 +89,23 @@ static void begin(struct sched *s, struct line *line, struct runner *r, uint64_t
             evict(s, v, now_us);
         }
     }
-    if (line->claim != NULL) {
-        load_unclaim(s, line->claim);
-    }
     n->loading = r;
     n->unsure = true;
     r->loading = true;
     r->load_began_us = now_us;
+    r->reported_context = 0;
+    s->loads++;
+}
+
+static void begin(struct sched *s, struct line *line, struct runner *r, uint64_t now_us)
+{
+    occupy(s, r, now_us);
+    if (line->claim != NULL) {
+        load_unclaim(s, line->claim);
+    }
     r->options_known = true;
     r->options = line->options;
     r->context = line->context;
-    r->reported_context = 0;
-    s->loads++;
     line_try(s, line, now_us + LOAD_US); /* it may be that one node is not enough */
     runner_settle(s, r);
     place_fill(s, r, now_us);
@@ -128,7 +134,7 @@ void load_over(struct sched *s, struct runner *r, bool resident, uint64_t now_us
     n->loading = NULL;
     r->loading = false;
     r->resident = resident;
-    r->options_known = resident;
+    r->options_known = r->options_known && resident;
     r->used_us = now_us;
     runner_settle(s, r);
     place_fill(s, r, now_us);
@@ -421,5 +427,49 @@ void load_node_lost(struct sched *s, struct node *n)
     if (n->loading != NULL) {
         n->loading->loading = false;
         n->loading = NULL;
+    }
+}
+
+/* --- that nobody waits for --- */
+
+bool sched_load(struct sched *s, uint64_t now_us, uint64_t id, const struct sched_model *model,
+                bool now)
+{
+    struct node *n = node_find(s, id);
+    struct model *m = model_find(s, model->name);
+    struct runner *r = n == NULL || m == NULL ? NULL : runner_find(n, m);
+
+    if (r == NULL || !n->loads || !node_takes(n)) {
+        return true; /* nothing is decided for it */
+    }
+    if (n->loading != NULL || (n->claimed_by != NULL && !now)) {
+        return false;
+    }
+    if (!now && evict_judge(s, r).from_us > now_us) {
+        return false;
+    }
+    load_unclaim(s, n);
+    occupy(s, r, now_us);
+    r->options_known = false;
+    r->options = 0;
+    r->context = model->context;
+    runner_settle(s, r);
+    place_fill(s, r, now_us);
+    load_due(s, now_us);
+    return true;
+}
+
+void sched_loaded(struct sched *s, uint64_t now_us, uint64_t id, struct slice model, bool ok)
+{
+    struct node *n = node_find(s, id);
+    struct model *m = model_find(s, model);
+    struct runner *r = n == NULL || m == NULL ? NULL : runner_find(n, m);
+
+    if (r != NULL && r->loading) {
+        load_over(s, r, ok, now_us);
+        if (r->running == 0) { /* nobody has used it yet: it may go for others at once */
+            r->used_us -= s->limits.min_resident_us < r->used_us ? s->limits.min_resident_us : 0;
+        }
+        load_due(s, now_us);
     }
 }

@@ -77,6 +77,12 @@ struct sched_node_state {
 /* A new node, or one that changed; cheap when nothing did. False: out of memory, and the node is as
  * if it were gone. */
 bool sched_node(struct sched *s, uint64_t now_us, const struct sched_node_state *n);
+/* The caller is to have a model loaded on a node, without a request. False: not now, as something
+ * else is being loaded there, or what would go for it serves, or did so just now; `now`: also then.
+ * True: it is to be done, and sched_loaded called when it is over. */
+bool sched_load(struct sched *s, uint64_t now_us, uint64_t node, const struct sched_model *model,
+                bool now);
+void sched_loaded(struct sched *s, uint64_t now_us, uint64_t node, struct slice model, bool ok);
 /* Granted tickets of a node that is gone or down stay; their owners leave when they notice. */
 void sched_node_gone(struct sched *s, uint64_t now_us, uint64_t id);
 

@@ -272,6 +272,115 @@ static void all_are_served(void **state)
     seeds_run(WORLDS, one_world);
 }
 
+/* --- that nobody waits for --- */
+
+static const struct sched_model wanted = {.name = {"n", 1}, .context = 4096};
+
+static void a_load_of_our_own_waits_for_who_would_go(void **state)
+{
+    struct sched *s = make();
+    struct sched_job m = job_of("m", 1);
+    struct sched_stats stats;
+    uint64_t ticket;
+
+    (void)state;
+    world_node(s, 0, 1, (struct node_words){.lists = "m n", .resident = "m:5", .loads = true});
+    assert_int_equal(world_granted(s, 10, &m, &ticket), 1);
+    assert_false(sched_load(s, 20, 1, &wanted, false));
+    world_done(s, 1000, ticket);
+    assert_false(sched_load(s, 1000 + 2 * SECOND_US - 1, 1, &wanted, false));
+    assert_true(sched_load(s, 1000 + 2 * SECOND_US, 1, &wanted, false));
+    sched_stats(s, &stats);
+    assert_int_equal(stats.loads, 1);
+    assert_false(sched_load(s, 1000 + 2 * SECOND_US, 1, &wanted, true)); /* one at a time */
+    sched_free(&s);
+}
+
+/* Also where it is made at once, others wait for it as for any load, and what went is loaded anew.
+ */
+static void requests_know_of_a_load_of_our_own(void **state)
+{
+    struct sched *s = make();
+    struct sched_job m = job_of("m", 1), n = job_of("n", 2), other = job_of("n", 3);
+    struct sched_decision d;
+    uint64_t ticket;
+
+    (void)state;
+    world_node(s, 0, 1, (struct node_words){.lists = "m n", .resident = "m:5", .loads = true});
+    assert_int_equal(world_granted(s, 10, &m, &ticket), 1);
+    assert_true(sched_load(s, 20, 1, &wanted, true));
+    (void)world_queued(s, 30, &m);
+    other.options = 77; /* as it is not being loaded */
+    (void)world_queued(s, 30, &other);
+    n.options = 78;
+    n.context = 4096;
+    assert_int_equal(world_granted(s, 40, &n, NULL), 1);
+    sched_loaded(s, SECOND_US, 1, SLICE("n"), true);
+    assert_int_equal(world_taken(s, &d), 1); /* what went is loaded anew, as its size fits beside */
+    assert_true(d.loads);
+    assert_int_equal(world_granted(s, SECOND_US, &n, NULL), 1);
+    sched_loaded(s, SECOND_US, 1, SLICE("n"), false); /* it is over already */
+    assert_int_equal(world_granted(s, SECOND_US, &n, NULL), 1);
+    sched_free(&s);
+}
+
+static void a_load_of_our_own_that_failed_leaves_the_node_free(void **state)
+{
+    struct sched *s = make();
+    struct sched_job m = job_of("m", 1);
+    struct sched_decision d;
+
+    (void)state;
+    world_node(s, 0, 1, (struct node_words){.lists = "m n", .loads = true});
+    assert_true(sched_load(s, 0, 1, &wanted, false));
+    (void)world_queued(s, 10, &m);
+    assert_int_equal(world_taken(s, NULL), 0);
+    sched_loaded(s, 20, 1, SLICE("n"), false);
+    assert_int_equal(world_taken(s, &d), 1);
+    assert_true(d.loads);
+    sched_free(&s);
+}
+
+/* What nobody has used does not keep the next one waiting. */
+static void loads_of_our_own_come_one_after_the_other(void **state)
+{
+    static const struct sched_model models[] = {
+        {.name = SLICE("m")}, {.name = SLICE("n")}, {.name = SLICE("o")}};
+    struct sched *s = make();
+
+    (void)state;
+    world_node(s, 0, 1, (struct node_words){.lists = "m n o", .loads = true});
+    for (uint64_t i = 0; i < 3; i++) {
+        uint64_t now_us = 100 * SECOND_US + i * SECOND_US;
+
+        assert_true(sched_load(s, now_us, 1, &models[i], false));
+        sched_loaded(s, now_us + MS, 1, models[i].name, true);
+    }
+    sched_free(&s);
+}
+
+/* There is nothing to protect, and nothing is thought to be loaded. */
+static void loads_that_concern_nobody(void **state)
+{
+    struct sched *s = make();
+    struct sched_model unknown = {.name = SLICE("x")};
+    struct sched_stats stats;
+
+    (void)state;
+    assert_true(sched_load(s, 0, 9, &wanted, false));
+    world_node(s, 0, 1, (struct node_words){.lists = "m n"});
+    world_node(s, 0, 2, (struct node_words){.lists = "m n", .loads = true, .cordoned = true});
+    for (uint64_t id = 1; id <= 2; id++) {
+        assert_true(sched_load(s, 0, id, &wanted, false));
+        assert_true(sched_load(s, 0, id, &unknown, false));
+        sched_loaded(s, 0, id, wanted.name, true);
+        sched_loaded(s, 0, id, unknown.name, true);
+    }
+    sched_stats(s, &stats);
+    assert_int_equal(stats.loads, 0);
+    sched_free(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -283,6 +392,11 @@ int main(void)
         cmocka_unit_test(a_load_whose_caller_left),
         cmocka_unit_test(no_thrash),
         SEEDS_TEST(all_are_served),
+        cmocka_unit_test(a_load_of_our_own_waits_for_who_would_go),
+        cmocka_unit_test(requests_know_of_a_load_of_our_own),
+        cmocka_unit_test(a_load_of_our_own_that_failed_leaves_the_node_free),
+        cmocka_unit_test(loads_of_our_own_come_one_after_the_other),
+        cmocka_unit_test(loads_that_concern_nobody),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
