@@ -63,6 +63,12 @@ void brain_nodes_changed(struct brain *b, struct nodes *nodes);
 /* One of them is another now: its state, kind or models. */
 void brain_node_changed(struct brain *b, const struct node *n);
 
+/* The gateway itself is to have a node load a model: sched_load and sched_loaded (sched.h), by any
+ * spelling of the name. */
+bool brain_load(struct brain *b, const struct node *n, struct slice model, uint64_t context,
+                bool now);
+void brain_loaded(struct brain *b, const struct node *n, struct slice model, bool ok);
+
 /* Appends what waits and runs as JSON. False: out of memory. */
 bool brain_page(struct brain *b, struct nodes *nodes, struct buf *out);
 

@@ -73,10 +73,10 @@ static void tell_node(struct brain *b, uint64_t now_us, const struct known_node 
     free(models);
 }
 
-static uint32_t slots_of(const struct config *c, const char *name)
+static uint32_t slots_of(const struct config *c, const struct node *n)
 {
     for (size_t i = 0; i < c->node_count; i++) {
-        if (strcmp(c->nodes[i].name, name) == 0) {
+        if (strcmp(c->nodes[i].name, n->spec->source) == 0) {
             return c->nodes[i].slots == CONFIG_SLOTS_AUTO ? SCHED_SLOTS_AUTO
                                                           : (uint32_t)c->nodes[i].slots;
         }
@@ -113,7 +113,7 @@ void brain_node_changed(struct brain *b, const struct node *node)
         n->up = node->state == NODE_UP;
         n->cordoned = node->service != NODE_SERVING;
         n->speaks = node->kind == NODE_KIND_OPENAI ? BRAIN_SPEAKS_OPENAI : BRAIN_SPEAKS_OLLAMA;
-        n->slots = slots_of(b->config, node->spec->name);
+        n->slots = slots_of(b->config, node);
         known_node_fini(n);
         catalogue_share(&n->catalogue, &node->catalogue);
         residency_share(&n->residency, &node->residency);
@@ -154,13 +154,42 @@ static void forget_nodes(struct brain *b, struct nodes *nodes)
     brain_go(b, &after);
 }
 
+/* As the scheduler calls it; empty where the node does not list it. */
+static struct slice listed_name(const struct node *n, struct slice model)
+{
+    const struct catalogue_model *m = catalogue_find(&n->catalogue, model);
+
+    return m == NULL ? SLICE("") : slice_of(m->canonical, m->canonical_len);
+}
+
+bool brain_load(struct brain *b, const struct node *n, struct slice model, uint64_t context,
+                bool now)
+{
+    const struct sched_model wanted = {.name = listed_name(n, model), .context = context};
+    struct brain_after after = {.here = b->loop};
+    uint64_t now_us = brain_enter(b, loop_now_us(b->loop));
+    bool ok = sched_load(b->sched, now_us, n->id, &wanted, now);
+
+    brain_go(b, &after);
+    return ok;
+}
+
+void brain_loaded(struct brain *b, const struct node *n, struct slice model, bool ok)
+{
+    struct brain_after after = {.here = b->loop};
+    uint64_t now_us = brain_enter(b, loop_now_us(b->loop));
+
+    sched_loaded(b->sched, now_us, n->id, listed_name(n, model), ok);
+    brain_go(b, &after);
+}
+
 static bool has_work(const struct config *c, struct nodes *nodes)
 {
     if (nodes_count(nodes) > 1 || c->queue == CONFIG_QUEUE_ALWAYS) {
         return true;
     }
     for (size_t i = 0; i < nodes_count(nodes); i++) {
-        if (slots_of(c, nodes_at(nodes, i)->spec->name) != SCHED_SLOTS_UNLIMITED) {
+        if (slots_of(c, nodes_at(nodes, i)) != SCHED_SLOTS_UNLIMITED) {
             return true;
         }
     }

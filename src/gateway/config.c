@@ -554,6 +554,7 @@ static void config_free(struct config *c)
     free(c->origins);
     free(c->state_dir);
     free(c->nodes_file);
+    free(c->resolver);
     free(c);
 }
 

@@ -31,17 +31,15 @@ enum config_kind { CONFIG_KIND_AUTO, CONFIG_KIND_OLLAMA, CONFIG_KIND_OPENAI };
 /* Of `nodes.slots`. */
 enum { CONFIG_SLOTS_UNLIMITED = 0, CONFIG_SLOTS_AUTO = -1 };
 
-struct url;
-
 struct config_header {
     char *name;
     char *value;
 };
 
 struct config_node {
-    char *url;
+    char *url; /* of the node, or of as many as DNS knows (dns_url.h), to whom the rest applies */
     enum config_kind kind;
-    char *name;    /* host:port of the URL where none is given; unique */
+    char *name;    /* host:port of the URL, or a name's URL, where none is given; unique */
     char *api_key; /* sent as Authorization: Bearer; read from api_key_file; NULL: none */
     struct config_header *headers;
     size_t header_count;
@@ -116,7 +114,9 @@ struct config {
     char *state_dir;                 /* NULL: see state_file.h */
     char *nodes_file;                /* more nodes; NULL: none */
     struct config_stamp nodes_stamp; /* that file's, before it was read */
-    bool strict;                     /* see ignored.h */
+    uint64_t discovery_interval_ms;
+    char *resolver; /* of names of nodes; NULL: the system's */
+    bool strict;    /* see ignored.h */
     struct config_key *keys;
     size_t key_count;
     struct config_route *routes;
@@ -189,8 +189,8 @@ struct config *config_load(const struct config_args *args, struct err *e);
 struct config *config_ref(struct config *c);
 struct config_stamp config_stamp_of(const char *path); /* blocking */
 bool config_stamp_same(const struct config_stamp *a, const struct config_stamp *b);
-/* What a node without a name is called. NULL: out of memory. */
-char *config_node_name(const struct url *u);
+/* Calls a node that has no name as is usual. 0, MCP_EARGUMENT (the URL), MCP_ENOMEM. */
+int config_node_set_name(struct config_node *n, struct err *e);
 void config_node_fini(struct config_node *n);
 void config_unref(struct config **c);
 

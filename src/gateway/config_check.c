@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "gateway/config_load.h"
+#include "gateway/dns_url.h"
 #include "http/parse/url.h"
 #include "reactor/addr.h"
 
@@ -81,35 +82,58 @@ static bool node_addr(const struct url *u, struct addr *a)
     return addr_parse(a, slice_str(text), NULL) == MCP_OK;
 }
 
-/* NULL: out of memory. */
-char *config_node_name(const struct url *u)
+static int write_name(char **name, const char *node_url, struct err *e)
+{
+    struct url u;
+
+    if (dns_url_is(slice_str(node_url))) {
+        *name = strdup(node_url);
+        return *name == NULL ? -1 : 0;
+    }
+    if (url_parse(&u, slice_str(node_url), e) != MCP_OK) {
+        return MCP_EARGUMENT; /* cannot be: config_item_set has parsed it */
+    }
+    if (u.is_unix) {
+        return asprintf(name, "unix:%.*s", SLICE_ARG(u.host));
+    }
+    return asprintf(name, u.is_ipv6 ? "[%.*s]:%u" : "%.*s:%u", SLICE_ARG(u.host), u.port);
+}
+
+int config_node_set_name(struct config_node *n, struct err *e)
 {
     char *name = NULL;
-    int rc;
+    int rc = n->name != NULL ? 0 : write_name(&name, n->url, e);
 
-    if (u->is_unix) {
-        rc = asprintf(&name, "unix:%.*s", SLICE_ARG(u->host));
-    } else if (u->is_ipv6) {
-        rc = asprintf(&name, "[%.*s]:%u", SLICE_ARG(u->host), u->port);
-    } else {
-        rc = asprintf(&name, "%.*s:%u", SLICE_ARG(u->host), u->port);
+    if (rc == MCP_EARGUMENT) {
+        return rc;
     }
-    return rc < 0 ? NULL : name;
+    if (rc < 0) {
+        return err_set(e, MCP_ENOMEM, "out of memory");
+    }
+    n->name = name != NULL ? name : n->name;
+    return MCP_OK;
+}
+
+/* Whether it is one of our own listeners. Of those found by name that is seen when they are asked.
+ */
+static bool is_listener(const struct config_load *l, const struct config_node *node, size_t i)
+{
+    struct addr at, listen;
+    struct url u;
+    const char *text = *config_listen_member(l->c, i);
+
+    return text != NULL && !dns_url_is(slice_str(node->url)) &&
+           url_parse(&u, slice_str(node->url), NULL) == MCP_OK && node_addr(&u, &at) &&
+           addr_parse(&listen, slice_str(text), NULL) == MCP_OK && addr_collides(&at, &listen) &&
+           (addr_same(&at, &listen) || addr_is_local(&at));
 }
 
 static int check_node(const struct config_load *l, struct config_node *node, const char *key)
 {
-    struct addr at, listen;
-    struct url u;
+    int rc = config_node_set_name(node, l->e);
 
-    if (url_parse(&u, slice_str(node->url), l->e) != MCP_OK) {
-        return MCP_EARGUMENT; /* cannot be: config_item_set has parsed it */
-    }
-    if (node->name == NULL) {
-        node->name = config_node_name(&u);
-        if (node->name == NULL) {
-            return err_set(l->e, MCP_ENOMEM, "out of memory");
-        }
+    if (rc != MCP_OK) {
+        return rc;
     }
     for (struct config_node *other = l->c->nodes; other < node; other++) {
         if (strcmp(other->name, node->name) == 0) {
@@ -117,11 +141,7 @@ static int check_node(const struct config_load *l, struct config_node *node, con
         }
     }
     for (size_t i = 0; i < CONFIG_LISTEN_COUNT; i++) {
-        const char *text = *config_listen_member(l->c, i);
-
-        if (text != NULL && node_addr(&u, &at) &&
-            addr_parse(&listen, slice_str(text), NULL) == MCP_OK &&
-            (addr_collides(&at, &listen) && (addr_same(&at, &listen) || addr_is_local(&at)))) {
+        if (is_listener(l, node, i)) {
             return config_fail(l, key, "%s is this gateway itself (%s)", node->url,
                                config_listens[i].key);
         }

@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "gateway/config.h"
+#include "gateway/dns_url.h"
 #include "gateway/origin.h"
 #include "http/parse/url.h"
 #include "reactor/addr.h"
@@ -158,8 +159,10 @@ static const char *expected_form(enum config_type type)
         return "a time such as 500ms, 30s, 10m or 1h";
     case CONFIG_TYPE_TIMING:
         return "asked, always or off";
+    case CONFIG_TYPE_RESOLVER:
+        return "the address of a server and its port, such as 127.0.0.1:8600";
     case CONFIG_TYPE_URL:
-        return "http://host:port or unix:PATH";
+        return "http://host:port, unix:PATH, dns://NAME:PORT or srv://_SERVICE._tcp.NAME";
     }
     return "";
 }
@@ -403,11 +406,21 @@ static int set_address(const struct config_item *item, char **member, const char
     return set_string(member, text, e);
 }
 
+static bool is_resolver(const char *text)
+{
+    struct addr a;
+
+    return addr_parse(&a, slice_str(text), NULL) == MCP_OK && addr_port(&a) != 0 && text[0] != ':';
+}
+
 static int set_url(char **member, const char *text, struct err *e)
 {
     struct url u;
+    struct dns_url several;
+    int rv = dns_url_is(slice_str(text)) ? dns_url_parse(&several, slice_str(text), e)
+                                         : url_parse(&u, slice_str(text), e);
 
-    if (url_parse(&u, slice_str(text), e) != MCP_OK) {
+    if (rv != MCP_OK) {
         err_prefix(e, "'%.60s'", text);
         return MCP_EARGUMENT;
     }
@@ -535,6 +548,8 @@ int config_item_set(const struct config_item *item, void *owner, const char *tex
     case CONFIG_TYPE_ORIGINS:
         return set_checked(item, member, text, is_printable(text, ' ') && origins_are_fine(text),
                            e);
+    case CONFIG_TYPE_RESOLVER:
+        return set_checked(item, member, text, is_resolver(text), e);
     case CONFIG_TYPE_SECRET:
         return set_checked(item, member, text, is_printable(text, '!'), e);
     case CONFIG_TYPE_SECRET_FILE:

@@ -30,6 +30,7 @@ enum config_type {
     CONFIG_TYPE_ORIGINS,      /* char * */
     CONFIG_TYPE_PATH,         /* char * */
     CONFIG_TYPE_QUEUE,        /* enum config_queue */
+    CONFIG_TYPE_RESOLVER,     /* char * */
     CONFIG_TYPE_SECRET,       /* char * */
     CONFIG_TYPE_SECRET_FILE,  /* char *, what the file holds */
     CONFIG_TYPE_SHARE,        /* enum config_share */

@@ -23,13 +23,29 @@ static void on_kept(void *owner, const char *why_not)
     }
 }
 
-struct fleet *fleet_new(struct nodes *nodes, const struct config *c, struct err *e)
+/* Without memory for them the nodes that were there stay, and are looked up again. */
+static bool on_looked(void *owner, bool is_other)
+{
+    struct fleet *f = owner;
+    struct err e;
+    bool ok = !is_other || fleet_apply(f, f->config, &e) == MCP_OK;
+
+    f->looked(f->owner);
+    return ok;
+}
+
+struct fleet *fleet_new(const struct fleet_options *o, const struct config *c, struct err *e)
 {
     struct fleet *f = xcalloc(1, sizeof(*f));
+    struct loop *loop = nodes_loop(o->nodes);
     char *directory = state_file_directory(c->state_dir);
 
-    f->nodes = nodes;
-    f->state = state_file_new(nodes_loop(nodes), directory, "nodes.json", on_kept, f);
+    f->nodes = o->nodes;
+    f->brain = o->brain;
+    f->looked = o->looked;
+    f->owner = o->owner;
+    f->discovery = discovery_new(loop, o->ask, on_looked, f);
+    f->state = state_file_new(loop, directory, "nodes.json", on_kept, f);
     free(directory);
     if (fleet_load(f, e) != MCP_OK) {
         fleet_free(&f);
@@ -47,6 +63,7 @@ void fleet_free(struct fleet **pf)
     *pf = NULL;
     while (fleet_asker_list_pop(&f->waiting) != NULL) {
     }
+    discovery_free(&f->discovery);
     state_file_free(&f->state);
     for (size_t i = 0; i < f->count; i++) {
         fleet_node_free(f->list[i]);
@@ -67,8 +84,14 @@ int fleet_use(struct fleet *f, struct config *c, struct err *e)
     if (rv == MCP_OK) {
         config_unref(&f->config);
         f->config = config_ref(c);
+        discovery_configure(f->discovery, c->discovery_interval_ms, c->resolver);
     }
     return rv;
+}
+
+bool fleet_pending(const struct fleet *f)
+{
+    return discovery_pending(f->discovery);
 }
 
 void fleet_node_changed(struct fleet *f, const struct node *n)
@@ -191,7 +214,8 @@ enum fleet_result fleet_add(struct fleet *f, struct slice json, struct slice *na
     if (n == NULL) {
         return e->code == MCP_ENOMEM ? FLEET_NO_MEMORY : FLEET_INVALID;
     }
-    if (nodes_by_name(f->nodes, slice_str(n->name)) != NULL) {
+    if (nodes_by_name(f->nodes, slice_str(n->name)) != NULL ||
+        fleet_source(f, f->config, n->name) != NULL) {
         (void)err_set(e, MCP_EARGUMENT, "there is a node called '%.128s' already", n->name);
         fleet_node_drop(n);
         return FLEET_CONFLICT;
@@ -226,6 +250,7 @@ static void put_into_list(struct fleet *f, size_t at, struct config_node *n)
 enum fleet_result fleet_remove(struct fleet *f, struct slice name, struct err *e)
 {
     struct fleet_node *known = fleet_find(f, name);
+    const struct node *there = nodes_by_name(f->nodes, name);
     struct config_node *n;
     size_t at = 0;
 
@@ -233,8 +258,14 @@ enum fleet_result fleet_remove(struct fleet *f, struct slice name, struct err *e
         at++;
     }
     if (at == f->added_count) {
-        if (nodes_by_name(f->nodes, name) == NULL) {
+        if (there == NULL) {
             return unknown(name, e);
+        }
+        if (!slice_eq(slice_str(there->spec->source), name)) {
+            (void)err_set(e, MCP_EARGUMENT,
+                          "'%.64s' was found by %.128s: take it out of DNS, or cordon it",
+                          there->spec->name, there->spec->source);
+            return FLEET_CONFLICT;
         }
         (void)err_set(
             e, MCP_EARGUMENT,

@@ -4,8 +4,12 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/json_scan.h"
 #include "base/log.h"
+#include "gateway/dns_url.h"
 #include "gateway/fleet_internal.h"
+
+enum { NODES_FIRST = 8 };
 
 /* --- what is known of a node ------------------------------------------------------------------ */
 
@@ -42,7 +46,7 @@ struct fleet_node *fleet_find_or_make(struct fleet *f, struct slice name)
     }
     known->fleet = f;
     known->name = slice_dup(name);
-    warm_init(&known->warm, f->nodes, on_warmed, known);
+    warm_init(&known->warm, f->nodes, f->brain, on_warmed, known);
     more = known->name == NULL ? NULL : realloc(f->list, (f->count + 1) * sizeof(*more));
     if (more == NULL) {
         fleet_node_free(known);
@@ -79,32 +83,106 @@ void fleet_serve(struct fleet *f, struct fleet_node *known)
 
 /* --- what the registry is told ---------------------------------------------------------------- */
 
-/* Texts are those of the sources. */
+const struct config_node *fleet_source(const struct fleet *f, const struct config *c,
+                                       const char *name)
+{
+    for (size_t i = 0; i < c->node_count; i++) {
+        if (strcmp(c->nodes[i].name, name) == 0) {
+            return &c->nodes[i];
+        }
+    }
+    for (size_t i = 0; i < f->added_count; i++) {
+        if (strcmp(f->added[i]->name, name) == 0) {
+            return f->added[i];
+        }
+    }
+    return NULL;
+}
+
+/* Texts are those of the sources, and of what was found. */
 struct node_list {
     struct node_options *options;
-    struct http_header *headers; /* of all */
+    struct http_header *headers; /* of all sources */
     size_t count;
+    size_t room;
     size_t header_count;
 };
 
-static void list_node(struct node_list *l, const struct config_node *n)
+/* Not a second one of that name, which DNS can know too. False: out of memory. */
+static bool list_add(struct node_list *l, const struct node_options *o)
+{
+    size_t room = l->room == 0 ? NODES_FIRST : 2 * l->room;
+    struct node_options *more;
+
+    for (size_t i = 0; i < l->count; i++) {
+        if (strcmp(l->options[i].name, o->name) == 0) {
+            return true;
+        }
+    }
+    if (l->count == l->room) {
+        more = realloc(l->options, room * sizeof(*more));
+        if (more == NULL) {
+            return false;
+        }
+        l->options = more;
+        l->room = room;
+    }
+    l->options[l->count++] = *o;
+    return true;
+}
+
+static bool list_found(struct node_list *l, struct discovery *d, const char *url,
+                       struct node_options *o)
+{
+    const struct found *found = discovery_want(d, url);
+    bool ok = found != NULL;
+
+    for (size_t i = 0; ok && i < found->count; i++) {
+        o->url = found->nodes[i].url;
+        o->name = found->nodes[i].name;
+        ok = list_add(l, o);
+    }
+    return ok;
+}
+
+static bool list_source(struct node_list *l, const struct fleet *f, const struct config_node *n)
 {
     static const enum node_kind kinds[] = {[CONFIG_KIND_AUTO] = NODE_KIND_UNKNOWN,
                                            [CONFIG_KIND_OLLAMA] = NODE_KIND_OLLAMA,
                                            [CONFIG_KIND_OPENAI] = NODE_KIND_OPENAI};
-
-    l->options[l->count++] = (struct node_options){
+    struct node_options o = {
         .url = n->url,
         .kind = kinds[n->kind],
         .name = n->name,
         .api_key = n->api_key,
         .headers = &l->headers[l->header_count],
         .header_count = n->header_count,
+        .source = n->name,
     };
+
     for (size_t i = 0; i < n->header_count; i++) {
         l->headers[l->header_count++] =
             (struct http_header){slice_str(n->headers[i].name), slice_str(n->headers[i].value)};
     }
+    return dns_url_is(slice_str(n->url)) ? list_found(l, f->discovery, n->url, &o)
+                                         : list_add(l, &o);
+}
+
+/* Nodes that stand there by themselves come first: theirs are the names. */
+static bool list_sources(struct node_list *l, const struct fleet *f, const struct config *c,
+                         bool several)
+{
+    for (size_t i = 0; i < c->node_count; i++) {
+        if (dns_url_is(slice_str(c->nodes[i].url)) == several && !list_source(l, f, &c->nodes[i])) {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < f->added_count; i++) {
+        if (dns_url_is(slice_str(f->added[i]->url)) == several && !list_source(l, f, f->added[i])) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static bool list_make(struct node_list *l, const struct fleet *f, const struct config *c)
@@ -114,25 +192,8 @@ static bool list_make(struct node_list *l, const struct fleet *f, const struct c
     for (size_t i = 0; i < c->node_count; i++) {
         headers += c->nodes[i].header_count;
     }
-    l->options = calloc(c->node_count + f->added_count + 1, sizeof(*l->options));
     l->headers = calloc(headers, sizeof(*l->headers));
-    if (l->options == NULL || l->headers == NULL) {
-        return false;
-    }
-    for (size_t i = 0; i < c->node_count; i++) {
-        list_node(l, &c->nodes[i]);
-    }
-    for (size_t i = 0; i < f->added_count; i++) {
-        bool is_taken = false; /* by a node of a newer configuration */
-
-        for (size_t k = 0; k < c->node_count; k++) {
-            is_taken = is_taken || strcmp(c->nodes[k].name, f->added[i]->name) == 0;
-        }
-        if (!is_taken) {
-            list_node(l, f->added[i]);
-        }
-    }
-    return true;
+    return l->headers != NULL && list_sources(l, f, c, false) && list_sources(l, f, c, true);
 }
 
 static void list_fini(struct node_list *l)
@@ -162,22 +223,6 @@ static bool know_all(struct fleet *f, const struct node_list *l)
     return true;
 }
 
-static const struct config_node *source_of(const struct fleet *f, const struct config *c,
-                                           const char *name)
-{
-    for (size_t i = 0; i < c->node_count; i++) {
-        if (strcmp(c->nodes[i].name, name) == 0) {
-            return &c->nodes[i];
-        }
-    }
-    for (size_t i = 0; i < f->added_count; i++) {
-        if (strcmp(f->added[i]->name, name) == 0) {
-            return f->added[i];
-        }
-    }
-    return NULL;
-}
-
 /* Nothing was said of a node that is not there: it is forgotten. */
 static void drop_absent(struct fleet *f)
 {
@@ -200,10 +245,12 @@ static void bind_all(struct fleet *f, const struct config *c)
     for (size_t i = 0; i < f->count; i++) {
         struct fleet_node *known = f->list[i];
         const struct node *n = nodes_by_name(f->nodes, slice_str(known->name));
-        const struct config_node *source = source_of(f, c, known->name);
+        const struct config_node *source =
+            fleet_source(f, c, n == NULL ? known->name : n->spec->source);
 
         known->present = n != NULL;
         warm_use(&known->warm, n == NULL ? 0 : n->id);
+        warm_patience(&known->warm, c->max_load_wait_ms);
         if (!warm_declare(&known->warm, source == NULL ? NULL : source->resident,
                           source == NULL ? 0 : source->resident_count)) {
             LOG_WARN("node_load_failed", "node=%s why=\"out of memory\"", known->name);
@@ -222,10 +269,45 @@ int fleet_apply(struct fleet *f, const struct config *c, struct err *e)
                  : err_set(e, MCP_ENOMEM, "out of memory");
 
     list_fini(&list);
+    discovery_settle(f->discovery, rv == MCP_OK);
     if (rv == MCP_OK) {
         bind_all(f, c);
     } else {
         drop_absent(f);
     }
     return rv;
+}
+
+/* --- shown ------------------------------------------------------------------------------------ */
+
+static void show_name(const struct fleet *f, const struct config_node *n, const char **comma,
+                      struct buf *out)
+{
+    const struct found *found = discovery_find(f->discovery, n->url);
+
+    if (found == NULL) {
+        return; /* no name */
+    }
+    buf_printf(out, "%s{\"name\":", *comma);
+    *comma = ",";
+    json_append_string(out, slice_str(n->name));
+    buf_append_str(out, ",\"url\":");
+    json_append_string(out, slice_str(n->url));
+    buf_printf(out, ",\"nodes\":%zu,\"error\":", found->count);
+    json_append_string(out, slice_str(found->why));
+    buf_append_byte(out, '}');
+}
+
+void fleet_names(const struct fleet *f, struct buf *out)
+{
+    const char *comma = "";
+
+    buf_append_byte(out, '[');
+    for (size_t i = 0; i < f->config->node_count; i++) {
+        show_name(f, &f->config->nodes[i], &comma, out);
+    }
+    for (size_t i = 0; i < f->added_count; i++) {
+        show_name(f, f->added[i], &comma, out);
+    }
+    buf_append_byte(out, ']');
 }

@@ -11,7 +11,6 @@
 #include "base/json_scan.h"
 #include "gateway/config_item.h"
 #include "gateway/fleet_internal.h"
-#include "http/parse/url.h"
 #include "node/openai_json.h"
 
 /* --- a node from JSON ------------------------------------------------------------------------- */
@@ -64,6 +63,7 @@ static int set_member(struct config_node *n, const char *name, yyjson_val *value
 {
     struct err why = {0};
     bool exposed;
+    int rv;
 
     if (strcmp(name, "resident") == 0) {
         return set_resident(n, value, e);
@@ -77,10 +77,8 @@ static int set_member(struct config_node *n, const char *name, yyjson_val *value
         if (text_of(value) == NULL) {
             return err_set(e, MCP_EARGUMENT, "%s: expected a text", name);
         }
-        if (config_item_set(item, n, text_of(value), NULL, &exposed, &why) != MCP_OK) {
-            return err_set(e, MCP_EARGUMENT, "%s: %s", name, why.text);
-        }
-        return MCP_OK;
+        rv = config_item_set(item, n, text_of(value), NULL, &exposed, &why);
+        return rv == MCP_OK ? rv : err_set(e, rv, "%s: %s", name, why.text);
     }
     return err_set(e, MCP_EARGUMENT,
                    "'%.40s': unknown; expected url, name, kind, api_key or resident", name);
@@ -88,21 +86,10 @@ static int set_member(struct config_node *n, const char *name, yyjson_val *value
 
 static int set_name(struct config_node *n, struct err *e)
 {
-    struct url u;
-
     if (n->url == NULL) {
         return err_set(e, MCP_EARGUMENT, "expected a JSON object with the member url");
     }
-    if (n->name == NULL) {
-        if (url_parse(&u, slice_str(n->url), e) != MCP_OK) {
-            return MCP_EARGUMENT; /* cannot be: it was parsed when it was set */
-        }
-        n->name = config_node_name(&u);
-        if (n->name == NULL) {
-            return err_set(e, MCP_ENOMEM, "out of memory");
-        }
-    }
-    return MCP_OK;
+    return config_node_set_name(n, e);
 }
 
 struct config_node *fleet_node_read(yyjson_val *object, struct err *e)

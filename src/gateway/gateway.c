@@ -51,6 +51,20 @@ static void log_node_state(const struct node *n)
     buf_fini(&why);
 }
 
+/* Once it is known of all nodes whether they are up. */
+static void show_nodes(struct gateway *g)
+{
+    if (g->banner_due && nodes_all_polled(g->nodes) && !fleet_pending(g->fleet)) {
+        g->banner_due = false;
+        banner_nodes(g);
+    }
+}
+
+static void on_nodes_looked_up(void *owner)
+{
+    show_nodes(owner);
+}
+
 static void on_node_changed(void *owner, struct node *n)
 {
     struct gateway *g = owner;
@@ -58,10 +72,8 @@ static void on_node_changed(void *owner, struct node *n)
     fleet_node_changed(g->fleet, n);
     if (!g->banner_due) {
         log_node_state(n);
-    } else if (nodes_all_polled(g->nodes)) {
-        g->banner_due = false;
-        banner_nodes(g);
     }
+    show_nodes(g);
 }
 
 static void on_node_news(void *owner, struct node *n)
@@ -90,11 +102,14 @@ static void make_instance(struct gateway *g)
 static int make_nodes(struct gateway *g, struct err *e)
 {
     static const struct node_limits none = {0}; /* until the fleet has given it nodes */
+    struct fleet_options options = {.ask = dns_ask, .looked = on_nodes_looked_up, .owner = g};
 
     g->brain = brain_new(g->loop, g->config);
     g->nodes = nodes_new(g->loop, &none, g->instance, on_node_changed, g);
     nodes_watch(g->nodes, on_node_news, g);
-    g->fleet = fleet_new(g->nodes, g->config, e);
+    options.nodes = g->nodes;
+    options.brain = g->brain;
+    g->fleet = fleet_new(&options, g->config, e);
     return g->fleet == NULL ? e->code : fleet_use(g->fleet, g->config, e);
 }
 
@@ -248,10 +263,7 @@ void gateway_start(struct gateway *g)
     }
     nodes_start(g->nodes);
     g->watch = watch_new(g);
-    if (g->banner_due && nodes_count(g->nodes) == 0) { /* none will be polled */
-        g->banner_due = false;
-        banner_nodes(g);
-    }
+    show_nodes(g); /* there may be none that will be polled */
 }
 
 void gateway_stop(struct gateway *g, loop_cb stopped, void *owner)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/health.h"
 
+#include <string.h>
+
 #include "base/json_scan.h"
 #include "base/version.h"
 #include "gateway/cluster.h"
@@ -32,6 +34,9 @@ void health_node(const struct nodes *nodes, const struct node *n, struct buf *ou
     append_member(out, "kind", node_kind_name(n->kind));
     append_member(out, "url", n->spec->url);
     append_member(out, "version", n->version);
+    if (strcmp(n->spec->source, n->spec->name) != 0) {
+        append_member(out, "found_by", n->spec->source);
+    }
     buf_append_str(out, ",\"models\":[");
     for (size_t i = 0; i < n->catalogue.count; i++) {
         buf_append_str(out, i == 0 ? "" : ",");
@@ -50,7 +55,7 @@ void health_node(const struct nodes *nodes, const struct node *n, struct buf *ou
     buf_append_byte(out, '}');
 }
 
-bool health_body(struct nodes *nodes, struct buf *out)
+void health_begin(struct nodes *nodes, struct buf *out)
 {
     buf_printf(out, "{\"status\":\"%s\",\"version\":\"" MCPGATE_VERSION "\",\"nodes\":[",
                health_status(nodes));
@@ -60,5 +65,10 @@ bool health_body(struct nodes *nodes, struct buf *out)
     }
     buf_append_str(out, "],\"drift\":");
     cluster_drift(nodes, out);
+}
+
+bool health_body(struct nodes *nodes, struct buf *out)
+{
+    health_begin(nodes, out);
     return buf_append_byte(out, '}');
 }

@@ -12,10 +12,11 @@ struct nodes;
 
 /* "ok": every node is up; "degraded": some are; "down": none is. */
 const char *health_status(struct nodes *nodes);
-/* {"status","version","nodes":[...],"drift":[...]} (cluster.h) */
+/* {"status","version","nodes":[...],"drift":[...]} (cluster.h); and without the end, for more. */
 bool health_body(struct nodes *nodes, struct buf *out);
+void health_begin(struct nodes *nodes, struct buf *out);
 
-/* {"name","up","state","service","kind","url","version","models","resident","running","drained",
+/* {"name","up","state","service","kind","url","version","found_by","models","resident","running","drained",
  * "error"}; a failure is sticky. */
 void health_node(const struct nodes *nodes, const struct node *n, struct buf *out);
 

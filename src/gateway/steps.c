@@ -134,11 +134,35 @@ static enum step_result fail_none_up(struct exchange *x)
     return step_fail(x, MCP_ENODE_UNAVAILABLE, "no node is up");
 }
 
+/* One that is down or out of use, and listed the model when it was asked last; NULL: none. */
+static const struct node *absent_node(const struct exchange *x)
+{
+    struct nodes *set = x->sub->nodes;
+
+    for (size_t i = 0; i < nodes_count(set); i++) {
+        const struct node *n = nodes_at(set, i);
+
+        if (!node_takes_work(n) && n->state != NODE_REFUSED && suits(x, n) &&
+            catalogue_find(&n->catalogue, buf_slice(&x->model)) != NULL) {
+            return n;
+        }
+    }
+    return NULL;
+}
+
 static enum step_result fail_unknown_model(struct exchange *x)
 {
     struct slice model = slice_first(buf_slice(&x->model), 128);
+    const struct node *absent = absent_node(x);
     char text[256];
 
+    if (absent != NULL) {
+        (void)snprintf(text, sizeof(text), "model '%.*s': its node %.64s is %s", SLICE_ARG(model),
+                       absent->spec->name,
+                       absent->state == NODE_UP ? node_service_name(absent->service)
+                                                : node_state_name(absent->state));
+        return step_fail(x, MCP_ENODE_UNAVAILABLE, text);
+    }
     /* Ollama's own words, which clients look for. */
     if (x->op == OP_EMBED || x->op == OP_EMBEDDINGS) {
         (void)snprintf(text, sizeof(text), "model \"%.*s\" not found, try pulling it first",

@@ -35,11 +35,34 @@ static struct loop *loop_of(const struct warm *w)
     return nodes_loop(w->nodes);
 }
 
-void warm_init(struct warm *w, struct nodes *nodes, void (*warmed)(void *owner), void *owner)
+void warm_init(struct warm *w, struct nodes *nodes, struct brain *brain,
+               void (*warmed)(void *owner), void *owner)
 {
-    *w = (struct warm){.nodes = nodes, .warmed = warmed, .owner = owner};
+    *w = (struct warm){.nodes = nodes, .brain = brain, .warmed = warmed, .owner = owner};
     buf_init(&w->answer, ANSWER_BYTES_MAX);
     timer_init(&w->tick, on_tick, w);
+}
+
+void warm_patience(struct warm *w, uint64_t patience_ms)
+{
+    w->patience_ms = patience_ms;
+}
+
+static void tell_over(const struct warm *w, bool ok)
+{
+    const struct node *n = node_of(w);
+
+    if (w->brain != NULL && n != NULL) {
+        brain_loaded(w->brain, n, slice_str(w->models[w->loading].name), ok);
+    }
+}
+
+static void cancel_load(struct warm *w)
+{
+    if (w->call != NULL) {
+        node_call_cancel(&w->call);
+        tell_over(w, false);
+    }
 }
 
 static void free_model(struct warm_model *m)
@@ -63,10 +86,8 @@ void warm_use(struct warm *w, uint64_t node_id)
     if (node_id == w->node_id) {
         return;
     }
+    cancel_load(w);
     w->node_id = node_id;
-    if (w->call != NULL) {
-        node_call_cancel(&w->call);
-    }
     timer_cancel(loop_of(w), &w->tick);
     warm_begin(w);
 }
@@ -209,6 +230,7 @@ static void end_load(struct warm *w, bool ok, bool is_final, struct slice why)
     uint64_t now_ms = loop_now_ms(loop_of(w));
 
     w->call = NULL;
+    tell_over(w, ok);
     counter_add(ok ? COUNTER_NODE_LOADS : COUNTER_NODE_LOADS_FAILED, 1);
     m->tries++;
     m->again_ms = now_ms + m->delay_ms;
@@ -301,6 +323,7 @@ static void start_load(struct warm *w, struct node *n, size_t i)
     piece = buf_slice(&w->body);
     w->call = buf_failed(&w->body) ? NULL : node_call_start(n, &request, &ops, w, &e);
     if (w->call == NULL) {
+        tell_over(w, false);
         w->models[i].again_ms = loop_now_ms(loop_of(w)) + FIRST_DELAY_MS;
     }
 }
@@ -336,6 +359,21 @@ static bool is_wanted(const struct warm *w, const struct node *n, size_t i, uint
                      residency_find(&n->residency, slice_str(m->name)) == NULL;
 }
 
+/* One that serves has others to think of, but not for ever. */
+static bool may_load(struct warm *w, const struct node *n, struct warm_model *m, uint64_t now_ms)
+{
+    bool was_put_off = m->since_ms != 0;
+
+    m->since_ms = was_put_off ? m->since_ms : now_ms;
+    if (w->brain == NULL || brain_load(w->brain, n, slice_str(m->name), m->context,
+                                       now_ms - m->since_ms >= w->patience_ms)) {
+        m->since_ms = 0;
+        return true;
+    }
+    counter_add(COUNTER_NODE_LOADS_PUT_OFF, was_put_off ? 0 : 1);
+    return false;
+}
+
 /* Every model of a node that waits for them is there, or given up. */
 static bool is_warm(const struct warm *w, const struct node *n)
 {
@@ -358,7 +396,9 @@ static void look_at(struct warm *w, struct node *n)
         return;
     }
     for (size_t i = 0; n->kind == NODE_KIND_OLLAMA && w->call == NULL && i < w->count; i++) {
-        if (is_wanted(w, n, i, now_ms)) {
+        if (!is_wanted(w, n, i, now_ms)) {
+            w->models[i].since_ms = 0;
+        } else if (may_load(w, n, &w->models[i], now_ms)) {
             start_load(w, n, i);
         }
     }
@@ -372,8 +412,8 @@ void warm_look(struct warm *w)
         timer_cancel(loop_of(w), &w->tick);
         return;
     }
-    if (n->service == NODE_CORDONED && w->call != NULL) {
-        node_call_cancel(&w->call);
+    if (n->service == NODE_CORDONED) {
+        cancel_load(w);
     }
     if (n->state == NODE_UP && n->service != NODE_CORDONED && w->call == NULL) {
         look_at(w, n);

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "gateway/brain.h"
 #include "node/registry.h"
 #include "reactor/loop.h"
 
@@ -25,10 +26,13 @@ struct warm_model {
     uint64_t delay_ms; /* until the next try, once this one was made */
     uint64_t again_ms; /* loop time before which it is left alone */
     uint64_t loaded_ms;
+    uint64_t since_ms; /* it could be loaded if the node had nothing better to do; 0: no */
 };
 
 struct warm {
     struct nodes *nodes;
+    struct brain *brain; /* NULL: none is asked */
+    uint64_t patience_ms;
     uint64_t node_id; /* 0: the node is not there */
     struct warm_model *models;
     size_t count;
@@ -42,10 +46,14 @@ struct warm {
     void *owner;
 };
 
-void warm_init(struct warm *w, struct nodes *nodes, void (*warmed)(void *owner), void *owner);
+/* Where the scheduler says that a load would cost others too much, it is put off. */
+void warm_init(struct warm *w, struct nodes *nodes, struct brain *brain,
+               void (*warmed)(void *owner), void *owner);
 void warm_fini(struct warm *w);
 /* The node it is about is that one now; 0: none. A load that runs ends. */
 void warm_use(struct warm *w, uint64_t node_id);
+/* No load is put off for longer. */
+void warm_patience(struct warm *w, uint64_t patience_ms);
 /* These are wanted resident from now on. False: out of memory, and nothing has changed. */
 bool warm_declare(struct warm *w, char *const *names, size_t count);
 /* One more that the node had. False: out of memory. */

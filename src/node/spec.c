@@ -68,7 +68,10 @@ int node_spec_init(struct node_spec *s, const struct node_options *o, struct err
     if (s->host_header != NULL) {
         s->name = strdup(o->name != NULL ? o->name : default_name(o, s));
     }
-    if (s->name == NULL || s->url == NULL || s->host == NULL || s->prefix == NULL ||
+    if (s->name != NULL) {
+        s->source = strdup(o->source != NULL ? o->source : s->name);
+    }
+    if (s->source == NULL || s->url == NULL || s->host == NULL || s->prefix == NULL ||
         s->extra_headers == NULL) {
         node_spec_fini(s);
         return err_set(e, MCP_ENOMEM, "out of memory");
@@ -79,6 +82,7 @@ int node_spec_init(struct node_spec *s, const struct node_options *o, struct err
 void node_spec_fini(struct node_spec *s)
 {
     free(s->name);
+    free(s->source);
     free(s->url);
     free(s->host);
     free(s->host_header);
@@ -94,5 +98,5 @@ void node_spec_fini(struct node_spec *s)
 bool node_spec_same(const struct node_spec *a, const struct node_spec *b)
 {
     return a->kind == b->kind && strcmp(a->url, b->url) == 0 && strcmp(a->name, b->name) == 0 &&
-           strcmp(a->extra_headers, b->extra_headers) == 0;
+           strcmp(a->source, b->source) == 0 && strcmp(a->extra_headers, b->extra_headers) == 0;
 }

@@ -19,10 +19,12 @@ struct node_options {
     const char *api_key;               /* NULL: none */
     const struct http_header *headers; /* sent with every request */
     size_t header_count;
+    const char *source; /* where it stands in the configuration; NULL: under its name */
 };
 
 struct node_spec {
     char *name;
+    char *source;
     char *url;
     char *host; /* to look up; the path for unix sockets */
     unsigned port;

@@ -253,11 +253,12 @@ def test_a_request_goes_to_the_node_that_has_its_model():
         assert generate(gateway, {"model": "c", "prompt": "x"}).status == 404
 
 
-def test_with_one_node_down_its_models_are_unknown_only_if_the_other_lacks_them():
+def test_with_one_node_down_its_models_are_unavailable_only_if_the_other_lacks_them():
     with OllamaNode("a:latest", "b:latest") as one, OllamaNode("a:latest") as two, Gateway(one, two) as gateway:
         one.stop()
         assert generate(gateway, {"model": "a", "prompt": "x"}).status == 200
-        assert generate(gateway, {"model": "b", "prompt": "x"}).status == 404
+        assert generate(gateway, {"model": "b", "prompt": "x"}).status == 503
+        assert generate(gateway, {"model": "c", "prompt": "x"}).status == 404
         assert [r.json()["model"] for r in two.of("/api/generate")] == ["a"]
 
 

@@ -13,6 +13,7 @@
 #include "gateway/face/admin_internal.h"
 #include "gateway/face/admin_routes.h"
 #include "gateway/face/host.h"
+#include "gateway/fleet.h"
 #include "gateway/gateway.h"
 #include "gateway/health.h"
 #include "gateway/keys.h"
@@ -98,7 +99,10 @@ static void get_metrics(const struct gateway *g, struct admin_reply *r)
 static void get_nodes(const struct gateway *g, struct admin_reply *r)
 {
     r->content_type = SLICE("application/json");
-    (void)health_body(g->nodes, &r->body); /* a failure is sticky */
+    health_begin(g->nodes, &r->body);
+    buf_append_str(&r->body, ",\"discovery\":");
+    fleet_names(g->fleet, &r->body);
+    buf_append_byte(&r->body, '}'); /* a failure is sticky */
 }
 
 static void get_queue(const struct gateway *g, struct admin_reply *r)
