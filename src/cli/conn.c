@@ -32,6 +32,14 @@ static void on_interrupt(int signal_number)
     }
 }
 
+void cli_catch_interrupts(void)
+{
+    /* Without SA_RESTART: reading standard input ends too. */
+    const struct sigaction action = {.sa_handler = on_interrupt};
+
+    ASSERT(sigaction(SIGINT, &action, NULL) == 0);
+}
+
 bool cli_interrupted(void)
 {
     return interrupted != 0;
@@ -192,7 +200,6 @@ static int connect_client(struct cli_conn *c)
 
 int cli_conn_open(struct cli_conn *c, const struct cli_common *common)
 {
-    struct sigaction action = {.sa_handler = on_interrupt};
     struct mcp_options *options = mcp_options_new();
     int rc;
 
@@ -207,8 +214,7 @@ int cli_conn_open(struct cli_conn *c, const struct cli_common *common)
             cli_no_memory();
         }
         waiting = c->client;
-        /* Without SA_RESTART: reading standard input ends too. */
-        ASSERT(sigaction(SIGINT, &action, NULL) == 0);
+        cli_catch_interrupts();
         rc = connect_client(c);
     }
     mcp_options_free(&options);

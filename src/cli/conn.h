@@ -55,6 +55,8 @@ int cli_conn_heartbeat(struct cli_conn *c, int timeout_ms, uint64_t *round_trip_
  * not know all their models can do); appended to `name`. */
 int cli_conn_first_model(struct cli_conn *c, const char *capability, struct buf *name);
 
+/* Ctrl-C ends waiting, not the program; for a command that opens no connection. */
+void cli_catch_interrupts(void);
 /* Ctrl-C came since the last clear. */
 bool cli_interrupted(void);
 void cli_interrupted_clear(void);

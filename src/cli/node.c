@@ -3,7 +3,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include <yyjson.h>
 
@@ -30,12 +29,14 @@ struct node_command {
     const char *name;
     const char *kind;
     const char *key;
+    bool waits;
 };
 
 static const struct argp_option options[] = {
     {"name", OPTION_NAME, "NAME", 0, "add: what it is called (host:port of the URL)", 0},
     {"kind", OPTION_KIND, "KIND", 0, "add: what it speaks: auto, ollama or openai (auto)", 0},
     {"node-key", OPTION_NODE_KEY, "KEY", 0, "add: the key that it wants", 0},
+    {"wait", 'w', NULL, 0, "uncordon: return when it has loaded its models and serves", 0},
     {0},
 };
 
@@ -68,6 +69,9 @@ static error_t parse_node(int key, char *arg, struct argp_state *state)
     case OPTION_NODE_KEY:
         n->key = arg;
         return 0;
+    case 'w':
+        n->waits = true;
+        return 0;
     case ARGP_KEY_ARG:
         if (state->arg_num >= WORDS || (state->arg_num == 0 && !is_action(arg))) {
             cli_usage(state,
@@ -82,6 +86,9 @@ static error_t parse_node(int key, char *arg, struct argp_state *state)
             cli_usage(state,
                       "expected add URL, or remove, cordon, drain or uncordon and the name of "
                       "a node");
+        }
+        if (n->waits && strcmp(n->words[0], "uncordon") != 0) {
+            cli_usage(state, "--wait goes with uncordon");
         }
         return 0;
     default:
@@ -164,11 +171,19 @@ static bool is_named(yyjson_val *node, const char *name)
     return slice_eq(cli_member_text(node, "name"), slice_str(name));
 }
 
-static void rest(void)
+static bool drains(const struct node_command *n)
 {
-    const struct timespec span = {.tv_nsec = ASK_MS * 1000000L};
+    return strcmp(n->words[0], "drain") == 0;
+}
 
-    (void)nanosleep(&span, NULL); /* cut short by a signal: asked a little earlier */
+static bool serves(yyjson_val *node)
+{
+    return slice_eq(cli_member_text(node, "service"), SLICE("serving"));
+}
+
+static bool is_cordoned(yyjson_val *node)
+{
+    return slice_eq(cli_member_text(node, "service"), SLICE("cordoned"));
 }
 
 /* The node of that name as it is now; NULL: it cannot be told (`rc`), or is gone. `doc` to be
@@ -197,41 +212,74 @@ static yyjson_val *look(const struct node_command *n, yyjson_doc **doc, int *rc)
     return found;
 }
 
-/* Until nothing runs there any more; each change of the number is a line. */
-static int wait_drained(const struct node_command *n)
+static bool is_over(const struct node_command *n, yyjson_val *node)
+{
+    return drains(n) ? yyjson_is_true(yyjson_obj_get(node, "drained"))
+                     : yyjson_is_true(yyjson_obj_get(node, "up")) && serves(node);
+}
+
+static int say_interrupted(const struct node_command *n)
+{
+    if (drains(n)) {
+        cli_error("interrupted; %s stays out of use until mcpgate node uncordon %s", n->words[1],
+                  n->words[1]);
+    } else {
+        cli_error("interrupted; %s goes on loading its models, and serves then", n->words[1]);
+    }
+    return CLI_EXIT_INTERRUPTED;
+}
+
+static void say_over(const struct node_command *n)
+{
+    if (n->admin.json) {
+        (void)printf("{\"%s\":true}\n", drains(n) ? "drained" : "serving");
+    } else {
+        cli_put(stdout, slice_str(n->words[1]));
+        (void)puts(drains(n) ? ": drained" : ": serves");
+    }
+}
+
+/* Somebody else has meanwhile done the contrary. */
+static int say_contrary(const struct node_command *n)
+{
+    cli_error(drains(n) ? "%s serves again: somebody has uncordoned it"
+                        : "%s is out of use again: somebody has cordoned it",
+              n->words[1]);
+    return CLI_EXIT_FAILED;
+}
+
+/* Until nothing runs there any more, or it serves; each change is a line. A node that has gone
+ * meanwhile is drained. */
+static int wait_over(const struct node_command *n)
 {
     uint64_t told = UINT64_MAX;
 
+    cli_catch_interrupts();
     for (;;) {
         yyjson_doc *doc;
         int rc;
         yyjson_val *node = look(n, &doc, &rc);
         uint64_t running = cli_member_uint(node, "running");
-        bool over = node == NULL || yyjson_is_true(yyjson_obj_get(node, "drained"));
-        bool is_ours =
-            node == NULL || !slice_eq(cli_member_text(node, "service"), SLICE("serving"));
+        bool over = node == NULL || is_over(n, node);
+        bool contrary = node != NULL && (drains(n) ? serves(node) : is_cordoned(node));
 
-        if (node != NULL && !n->admin.json && !over && running != told) {
+        if (over && node != NULL) {
+            say_over(n);
+        } else if (!over && !contrary && !n->admin.json && (told == UINT64_MAX || drains(n)) &&
+                   running != told) {
             say_node(node);
             told = running;
         }
-        if (over && node != NULL) {
-            if (n->admin.json) {
-                (void)printf("{\"drained\":true}\n");
-            } else {
-                cli_put(stdout, slice_str(n->words[1]));
-                (void)puts(": drained");
-            }
-        }
         yyjson_doc_free(doc);
-        if (rc == CLI_EXIT_OK && !is_ours) {
-            cli_error("%s serves again: somebody has uncordoned it", n->words[1]);
-            rc = CLI_EXIT_FAILED;
+        if (rc == CLI_EXIT_OK && contrary) {
+            return say_contrary(n);
         }
         if (rc != CLI_EXIT_OK || over) {
             return rc;
         }
-        rest();
+        if (!cli_wait(-1, ASK_MS)) {
+            return say_interrupted(n);
+        }
     }
 }
 
@@ -239,7 +287,6 @@ static int show(const struct node_command *n, unsigned status, struct slice body
 {
     yyjson_doc *doc = yyjson_read(body.ptr, body.len, YYJSON_READ_NOFLAG);
     yyjson_val *root = yyjson_doc_get_root(doc);
-    bool drains = strcmp(n->words[0], "drain") == 0;
     int rc = CLI_EXIT_OK;
 
     if (status != STATUS_OK || yyjson_obj_get(root, "kept") == NULL) {
@@ -255,13 +302,15 @@ static int show(const struct node_command *n, unsigned status, struct slice body
         cli_warning(finish(&text));
         buf_fini(&text);
     }
-    if (drains) {
-        rc = wait_drained(n);
+    if (drains(n) || n->waits) {
+        rc = wait_over(n);
     } else if (n->admin.json) {
         cli_put(stdout, body);
     } else if (yyjson_obj_get(root, "node") == NULL) {
-        cli_put(stdout, slice_str(n->words[1]));
-        (void)puts(": removed");
+        bool adds = strcmp(n->words[0], "add") == 0;
+
+        cli_put(stdout, slice_str(adds && n->name != NULL ? n->name : n->words[1]));
+        (void)puts(adds ? ": added, nodes come as they are found" : ": removed");
     } else {
         say_node(yyjson_obj_get(root, "node"));
     }

@@ -164,6 +164,41 @@ def test_a_cordoned_node_gets_nothing_new_and_a_drain_waits_for_what_runs(tmp_pa
             assert gateway.metric('mcpgate_node_transitions_total{to="uncordoned"}') == 1
 
 
+def command(gateway, *args):
+    return subprocess.Popen([BIN, "node", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            env=environment(MCPGATE_ADMIN="%s:%d" % gateway.admin))
+
+
+def test_waiting_ends_with_ctrl_c_and_leaves_the_node_as_it_is(tmp_path):
+    gate = Gate()
+    with OllamaNode("m") as one, OllamaNode("m") as two:
+        script = ndjson(*generate_parts("x"))
+        one.next("/api/generate", [*script[:2], gate, *script[2:]])
+        with Gateway(config=of_nodes(tmp_path, [("one", one, {}), ("two", two, {})])) as gateway:
+            running = threading.Thread(target=lambda: generate(gateway, stream=True))
+            running.start()
+            gate.wait_reached()
+            drain = command(gateway, "drain", "one")
+            assert drain.stdout.readline() == "one: up, cordoned, 1 running\n"
+            drain.send_signal(signal.SIGINT)
+            assert drain.communicate(timeout=20)[1] == \
+                "mcpgate: interrupted; one stays out of use until mcpgate node uncordon one\n"
+            assert drain.returncode == 130
+            assert nodes(gateway)["one"]["service"] == "cordoned"
+            gate.open()
+            running.join(20)
+            assert cli(gateway, "node", "drain", "one") == "one: drained\n"
+            one.stop()
+            wait_until(lambda: not nodes(gateway)["one"]["up"], "it is down")
+            back = command(gateway, "uncordon", "--wait", "one")
+            assert back.stdout.readline().startswith("one: down, ")
+            one.start()
+            assert back.communicate(timeout=20)[0] == "one: serves\n"
+            assert back.returncode == 0
+            assert cli(gateway, "node", "drain", "--wait", "one", status=2).startswith(
+                "mcpgate: --wait goes with uncordon")
+
+
 def test_cordoned_holds_after_a_restart_and_without_others_it_is_said(tmp_path):
     with OllamaNode("m") as one:
         config = of_nodes(tmp_path / "deep" / "er", [("one", one, {})])
@@ -208,6 +243,22 @@ def test_what_is_no_node_cannot_be_cordoned(tmp_path):
         assert ask(gateway.admin, "GET", "/admin/nodes/a%2fb/cordon").status == 405
         assert cli(gateway, "node", "remove", "a/b", status=1) == \
             "mcpgate: 'a/b' is a node of the configuration: remove it there and reload, or cordon it\n"
+
+
+def test_a_model_that_only_a_node_out_of_use_has_is_not_unknown(tmp_path):
+    with OllamaNode("m") as one, OllamaNode("x") as two, OllamaNode("y") as three, \
+            Gateway(config=of_nodes(tmp_path, [("one", one, {}), ("two", two, {}), ("three", three, {})])) as gateway:
+        two.stop()
+        cli(gateway, "node", "cordon", "three")
+        wait_until(lambda: not nodes(gateway)["two"]["up"], "it is down")
+        for model, why in (("x", "two is down"), ("y", "three is cordoned")):
+            refused = generate(gateway, model=model)
+            assert (refused.status, refused.json()["error"]) == (503, f"model '{model}': its node {why}")
+            assert ask(gateway.http, "POST", "/v1/chat/completions", {"model": model, "messages": []}).status == 503
+        assert generate(gateway, model="z").status == 404
+        assert generate(gateway).status == 200
+        two.start()
+        wait_until(lambda: generate(gateway, model="x").status == 200, "it is there again")
 
 
 def test_before_it_serves_again_a_node_loads_what_it_had(tmp_path):
