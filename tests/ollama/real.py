@@ -59,15 +59,30 @@ class Ollama:
         self.folder = pathlib.Path(self.holder.name)
         self.log_path = self.folder / "log"
         self.settings, self.quiet = settings, 0
-        with open(self.log_path, "wb") as log:
-            self.process = subprocess.Popen([BINARY, "serve"], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            env=self.environment("127.0.0.1:0"), preexec_fn=end_with_parent)
         try:
-            self.address = ("127.0.0.1", int(self.wait_log(r"Listening on 127\.0\.0\.1:(\d+)")[1]))
+            self.address = self.start("127.0.0.1:0")
         except BaseException:
             self.stop()
             raise
         self.url = "http://%s:%d" % self.address
+
+    def start(self, host):
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen([BINARY, "serve"], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            env=self.environment(host), preexec_fn=end_with_parent)
+        return "127.0.0.1", int(self.wait_log(r"Listening on 127\.0\.0\.1:(\d+)")[1])
+
+    def end(self):
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def start_anew(self):
+        """Another process, as after an upgrade: the same place and folder, nothing in memory."""
+        assert self.start("%s:%d" % self.address) == self.address
 
     def environment(self, host):
         """Nothing of the user's own settings, nor of a proxy."""
@@ -84,12 +99,7 @@ class Ollama:
         self.stop()
 
     def stop(self):
-        self.process.terminate()
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        self.end()
         self.holder.cleanup()
 
     def log(self):
