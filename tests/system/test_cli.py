@@ -17,8 +17,8 @@ from mcp_server import McpServer
 from terminal import Terminal
 
 CLIENTS = ["generate", "chat", "embed", "list", "ps", "show", "ping", "nodes", "version"]
-COMMANDS = ["serve", "check-config", "import", "sim", *CLIENTS[:-1], "queue", "sessions", "record", "node", "canary", "version", "why", "decode",
-            "completion", "manual"]
+COMMANDS = ["serve", "check-config", "import", "sim", "sim-cluster", "plan", *CLIENTS[:-1], "queue", "sessions", "record", "node",
+            "canary", "version", "why", "decode", "completion", "manual"]
 NUMBERS = {"total_duration": 4648158209, "load_duration": 71084875, "prompt_eval_count": 26,
            "prompt_eval_duration": 109779333, "eval_count": 31, "eval_duration": 467061458}
 

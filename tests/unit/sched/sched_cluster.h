@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Nodes, clients and the scheduler in virtual time. A node has memory for so many bytes of models,
- * loads one at a time, evicts what was used least recently and is idle, runs so many requests of a
- * model at once and the others in order of arrival, and remembers prompts that it has computed. */
+/* Requests of which everything is said, run on a farm (src/farm): what the scheduler made of them.
+ */
 #ifndef MCP_TESTS_SCHED_CLUSTER_H
 #define MCP_TESTS_SCHED_CLUSTER_H
 
@@ -43,27 +42,22 @@ struct cluster_request {
 };
 
 struct cluster {
-    struct sched *s;
-    uint64_t now_us, poll_us;
+    uint64_t poll_us; /* 0: a second */
     const struct cluster_model *models;
     size_t model_count;
     struct cluster_node nodes[CLUSTER_NODES];
     size_t node_count;
     struct cluster_request *requests; /* by due_us */
     size_t request_count;
-    uint64_t loads; /* that nodes really did */
-    /* Called behind each event; may change nodes and call cluster_report. */
+    /* Called behind each event; may change the slots of nodes. */
     void (*watch)(struct cluster *c);
     void *owner;
-    struct cluster_state *state;
+    struct sched *s; /* for `watch` */
+    uint64_t loads;  /* that nodes really did */
 };
 
 /* Runs until every request has ended. Asserts that each ends once and nothing is left behind. */
 void cluster_run(struct cluster *c, const struct sched_limits *limits, uint64_t seed);
-/* Tells the scheduler what node `index` says of itself. */
-void cluster_report(struct cluster *c, size_t index);
-/* How many of a node's requests run, and how many of them wait within the node. */
-size_t cluster_running(const struct cluster *c, size_t index, size_t *waiting);
 
 uint64_t cluster_random(uint64_t *state);
 int cluster_by_u64(const void *a, const void *b); /* for qsort */
