@@ -274,7 +274,7 @@ static struct search look(struct sched *s, struct line *line, uint64_t now_us)
     struct search f = {.from_us = SCHED_NEVER};
     struct model_runners *all = &line->model->runners;
     size_t left = all->count, candidates = 0;
-    struct runner *r = line->claim == NULL ? NULL : runner_find(line->claim, line->model);
+    struct runner *r = line->claim == NULL ? NULL : runner_find(s, line->claim, line->model);
 
     if (r != NULL && candidate(line, r)) {
         consider(s, &f, r, now_us);

@@ -70,29 +70,29 @@ void model_release(struct sched *s, struct model *m)
     slab_put(&s->model_slab, m);
 }
 
-struct runner *runner_find(const struct node *n, const struct model *m)
+static uint64_t runner_hash(const struct node *n, const struct model *m)
 {
-    struct runner *r;
+    return hash_number(n->in_nodes.hash, m->in_models.hash);
+}
 
-    /* Along the shorter list. */
-    if (n->runners.count <= m->runners.count) {
-        r = node_runners_first(&n->runners);
-        while (r != NULL && r->model != m) {
-            r = node_runners_next(&n->runners, r);
-        }
-    } else {
-        r = model_runners_first(&m->runners);
-        while (r != NULL && r->node != n) {
-            r = model_runners_next(&m->runners, r);
+struct runner *runner_find(const struct sched *s, const struct node *n, const struct model *m)
+{
+    struct map_link *l = map_find(&s->runners, runner_hash(n, m));
+
+    for (; l != NULL; l = map_next(l)) {
+        struct runner *r = MAP_OF(l, struct runner, in_runners);
+
+        if (r->node == n && r->model == m) {
+            return r;
         }
     }
-    return r;
+    return NULL;
 }
 
 static struct runner *runner_get(struct sched *s, struct node *n, struct slice name)
 {
     struct model *m = model_get(s, name);
-    struct runner *r = m == NULL ? NULL : runner_find(n, m);
+    struct runner *r = m == NULL ? NULL : runner_find(s, n, m);
 
     if (m == NULL || r != NULL) {
         return r;
@@ -106,6 +106,7 @@ static struct runner *runner_get(struct sched *s, struct node *n, struct slice n
     r->node_id = n->id;
     r->model = m;
     prefix_add_runner(s, r);
+    map_add(&s->runners, &r->in_runners, runner_hash(n, m));
     node_runners_push(&n->runners, r);
     model_runners_push(&m->runners, r);
     return r;
@@ -133,6 +134,7 @@ void runner_release(struct sched *s, struct runner *r)
     }
     runner_unsort(s, r);
     prefix_remove_runner(s, r);
+    map_remove(&s->runners, &r->in_runners);
     node_runners_remove(&n->runners, r);
     model_runners_remove(&m->runners, r);
     slab_put(&s->runner_slab, r);

@@ -17,6 +17,7 @@ static bool group_is(const struct group *g, const struct group *key)
            g->context == key->context;
 }
 
+/* With room for one more runner. NULL: out of memory. */
 static struct group *group_get(struct sched *s, struct model *m, const struct group *key)
 {
     struct group *g = group_list_first(&m->groups);
@@ -24,13 +25,19 @@ static struct group *group_get(struct sched *s, struct model *m, const struct gr
     while (g != NULL && !group_is(g, key)) {
         g = group_list_next(&m->groups, g);
     }
-    if (g == NULL) {
-        g = slab_get(&s->group_slab);
-        if (g != NULL) {
-            *g = *key;
-            group_list_push(&m->groups, g);
-        }
+    if (g != NULL) {
+        return rank_heap_reserve(&g->open, &s->rank_pool, g->runners + 1) ? g : NULL;
     }
+    g = slab_get(&s->group_slab);
+    if (g == NULL) {
+        return NULL;
+    }
+    *g = *key;
+    if (!rank_heap_reserve(&g->open, &s->rank_pool, 1)) {
+        slab_put(&s->group_slab, g);
+        return NULL;
+    }
+    group_list_push(&m->groups, g);
     return g;
 }
 
@@ -48,29 +55,49 @@ void runner_unsort(struct sched *s, struct runner *r)
     if (g == NULL) {
         return;
     }
-    if (runner_heap_has(r)) {
-        runner_heap_remove(&g->open, r);
+    if (r->place > 0) {
+        rank_heap_remove(&g->open, &r->place);
     }
     r->group = NULL;
     g->runners--;
     if (g->runners == 0) {
         group_list_remove(&r->model->groups, g);
+        rank_heap_release(&g->open, &s->rank_pool);
         slab_put(&s->group_slab, g);
+    }
+}
+
+void groups_fini(struct sched *s)
+{
+    for (size_t i = 0; s->models.chains != NULL && i <= s->models.mask; i++) {
+        for (struct map_link *l = s->models.chains[i]; l != NULL; l = l->next) {
+            struct model *m = MAP_OF(l, struct model, in_models);
+
+            while (m->groups.count > 0) {
+                rank_heap_release(&group_list_pop(&m->groups)->open, &s->rank_pool);
+            }
+        }
     }
 }
 
 void runner_rekey(struct runner *r)
 {
+    double load;
+
     if (r->group == NULL) {
         return;
     }
-    if (runner_heap_has(r)) {
-        runner_heap_remove(&r->group->open, r);
+    if (!has_slot(r)) {
+        if (r->place > 0) {
+            rank_heap_remove(&r->group->open, &r->place);
+        }
+        return;
     }
-    if (has_slot(r)) {
-        r->key = estimate_load(r) + (r->loading ? LOADING : 0);
-        runner_heap_push(&r->group->open, r);
-    }
+    load = estimate_load(r) + (r->loading ? LOADING : 0);
+    rank_heap_put(&r->group->open, (struct rank){.first = rank_of_double(load),
+                                                 .second = rank_of_double(r->recent),
+                                                 .third = r->node_id,
+                                                 .place = &r->place});
 }
 
 /* What it takes now; false: nothing. */
@@ -121,20 +148,6 @@ static bool wanted(const struct sched_job *job, const struct group *g)
     return line_takes(&as_line, g);
 }
 
-/* The first of a group that is not the one to avoid. */
-static struct runner *first_but(struct group *g, uint64_t avoid_node)
-{
-    struct runner *first = runner_heap_first(&g->open), *second;
-
-    if (first == NULL || first->node->id != avoid_node) {
-        return first;
-    }
-    runner_heap_remove(&g->open, first);
-    second = runner_heap_first(&g->open);
-    runner_heap_push(&g->open, first);
-    return second;
-}
-
 bool place_wanted(const struct sched_job *job, const struct runner *r)
 {
     return r->group != NULL && r->node->id != job->avoid_node && wanted(job, r->group);
@@ -154,35 +167,40 @@ static struct runner *nearest(const struct sched *s, const struct model *m,
         *tokens = prompt * (double)depth / (double)job->prefix_count;
         return r;
     }
-    r = last == NULL ? NULL : runner_find(last, m);
+    r = last == NULL ? NULL : runner_find(s, last, m);
     *why = SCHED_WHY_SESSION;
     *tokens = prompt;
     return r != NULL && place_wanted(job, r) ? r : NULL;
 }
 
-static struct runner *least_loaded(const struct model *m, const struct sched_job *job)
+/* `avoid`: not this one; NULL: any will do. */
+static struct runner *least_loaded(const struct model *m, const struct sched_job *job,
+                                   const struct runner *avoid)
 {
+    const uint32_t *place = avoid == NULL ? NULL : &avoid->place;
     struct group *g = group_list_first(&m->groups);
-    struct runner *best = NULL;
+    const struct rank *best = NULL;
 
     for (; g != NULL; g = group_list_next(&m->groups, g)) {
-        struct runner *r = wanted(job, g) ? first_but(g, job->avoid_node) : NULL;
+        const struct rank *r = wanted(job, g) ? rank_heap_first_but(&g->open, place) : NULL;
 
-        if (r != NULL && (best == NULL || runner_before(r, best))) {
+        if (r != NULL && (best == NULL || rank_before(r, best))) {
             best = r;
         }
     }
-    return best;
+    return runner_at(best);
 }
 
 struct runner *place_choose(const struct sched *s, struct model *m, const struct sched_job *job,
                             enum sched_why *why, uint64_t *near_node)
 {
     double tokens;
-    struct runner *near = nearest(s, m, job, &tokens, why), *least = least_loaded(m, job);
+    struct node *avoid = job->avoid_node == 0 ? NULL : node_find(s, job->avoid_node);
+    struct runner *near = nearest(s, m, job, &tokens, why);
+    struct runner *least = least_loaded(m, job, avoid == NULL ? NULL : runner_find(s, avoid, m));
 
     *near_node = near == NULL ? 0 : near->node->id;
-    if (near != NULL && runner_heap_has(near) && least != NULL &&
+    if (near != NULL && near->place > 0 && least != NULL &&
         tokens >= LOAD_WEIGHT * ((double)near->outstanding - (double)least->outstanding)) {
         return near;
     }
@@ -254,7 +272,7 @@ void place_release(struct sched *s, struct job *j, const struct sched_outcome *o
 
 void place_fill(struct sched *s, struct runner *r, uint64_t now_us)
 {
-    while (r->group != NULL && runner_heap_has(r) && r->model->lines.count > 0) {
+    while (r->group != NULL && r->place > 0 && r->model->lines.count > 0) {
         struct job *j = queue_first(s, r, now_us);
 
         if (j == NULL) {

@@ -103,11 +103,11 @@ static uint64_t hash_of(const struct model *m, uint64_t hash)
 }
 
 /* Of the longest, which are looked for first: a miss each. */
-static void prefetch(const struct sched *s, const struct model *m, const uint64_t *hashes,
-                     size_t count)
+static void prefetch_lines(const struct sched *s, const struct model *m, const uint64_t *hashes,
+                           size_t count)
 {
     for (int i = 0; i < FIRST_LOOKS && count > 0; i++, count--) {
-        __builtin_prefetch(&s->prefixes[hash_of(m, hashes[count - 1]) & s->prefix_mask], 1);
+        prefetch(&s->prefixes[hash_of(m, hashes[count - 1]) & s->prefix_mask], LINE_BYTES);
     }
 }
 
@@ -147,7 +147,7 @@ void prefix_note(struct sched *s, const struct runner *r, const uint64_t *hashes
     if (s->prefixes == NULL || r->serial == UINT32_MAX) {
         return;
     }
-    prefetch(s, r->model, hashes, count);
+    prefetch_lines(s, r->model, hashes, count);
     for (size_t i = count; i > 0; i--) {
         uint64_t hash = hash_of(r->model, hashes[i - 1]);
         struct prefix *p = find(s, hash);
@@ -186,7 +186,7 @@ struct runner *prefix_find(const struct sched *s, const struct model *m,
     if (s->prefixes == NULL) {
         return NULL;
     }
-    prefetch(s, m, job->prefix, high);
+    prefetch_lines(s, m, job->prefix, high);
     /* The next turn of a conversation has all but the last few. */
     for (int i = 0; i < FIRST_LOOKS && high > 0; i++, high--) {
         best = look(s, m, job, high, &common);

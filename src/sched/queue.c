@@ -169,6 +169,14 @@ void line_orphan(struct sched *s, struct line *line, uint64_t orphan_us)
     set_timer(s, line);
 }
 
+static void line_free(struct sched *s, struct line *l)
+{
+    for (int level = 0; level < SCHED_CLASS_COUNT; level++) {
+        rank_heap_release(&l->levels[level].turns, &s->rank_pool);
+    }
+    slab_put(&s->line_slab, l);
+}
+
 static void line_release(struct sched *s, struct line *l)
 {
     if (l->jobs.count == 0) {
@@ -179,36 +187,35 @@ static void line_release(struct sched *s, struct line *l)
             load_unclaim(s, l->claim);
         }
         line_list_remove(&l->model->lines, l);
-        slab_put(&s->line_slab, l);
+        line_free(s, l);
     }
+}
+
+static struct rank turn_of(struct flow *f)
+{
+    return (struct rank){.first = f->account->counter,
+                         .second = f->account->running,
+                         .third = f->starved_us,
+                         .place = &f->place};
 }
 
 void flow_requeue(struct flow *f)
 {
-    struct flow_heap *heap = &f->line->levels[f->level].flows;
-
-    if (flow_heap_has(f)) {
-        flow_heap_remove(heap, f);
-    }
-    f->turn_counter = f->account->counter;
-    f->turn_running = f->account->running;
-    f->turn_us = f->starved_us;
-    flow_heap_push(heap, f);
-}
-
-static bool turn_is_right(const struct flow *f)
-{
-    return f->turn_counter == f->account->counter && f->turn_running == f->account->running &&
-           f->turn_us == f->starved_us;
+    rank_heap_put(&f->line->levels[f->level].turns, turn_of(f));
 }
 
 struct flow *level_first(struct level *level)
 {
-    struct flow *f = flow_heap_first(&level->flows);
+    struct flow *f = flow_at(rank_heap_first(&level->turns));
 
-    while (f != NULL && !turn_is_right(f)) {
-        flow_requeue(f);
-        f = flow_heap_first(&level->flows);
+    while (f != NULL) {
+        struct rank turn = turn_of(f);
+
+        if (!rank_before(rank_heap_first(&level->turns), &turn)) {
+            break;
+        }
+        rank_heap_put(&level->turns, turn);
+        f = flow_at(rank_heap_first(&level->turns));
     }
     return f;
 }
@@ -217,11 +224,12 @@ static struct flow *flow_get(struct sched *s, struct line *line, struct account 
                              uint64_t now_us)
 {
     struct flow *f = account_flows_first(&a->flows);
+    struct rank_heap *turns = &line->levels[level].turns;
 
     while (f != NULL && (f->line != line || f->level != level)) {
         f = account_flows_next(&a->flows, f);
     }
-    if (f == NULL) {
+    if (f == NULL && rank_heap_reserve(turns, &s->rank_pool, turns->count + 1U)) {
         f = slab_get(&s->flow_slab);
         if (f != NULL) {
             f->account = a;
@@ -258,7 +266,7 @@ static bool enter(struct sched *s, struct line *line, struct job *j, uint8_t lev
     f->work += job_work(j);
     line->levels[level].jobs++;
     j->seq = f->seq++;
-    if (!flow_heap_has(f)) {
+    if (f->place == 0) {
         flow_requeue(f);
     }
     return true;
@@ -273,7 +281,7 @@ static void exit_flow(struct sched *s, struct job *j)
     f->work -= job_work(j);
     level->jobs--;
     if (f->jobs.count == 0) {
-        flow_heap_remove(&level->flows, f);
+        rank_heap_remove(&level->turns, &f->place);
     }
     flow_release(s, f);
     j->flow = NULL;
@@ -354,21 +362,34 @@ static struct job *line_first(struct sched *s, struct line *line, uint64_t now_u
     return NULL;
 }
 
-void queue_prefetch(const struct model *m)
+const struct job *queue_prefetch(struct model *m)
 {
-    const struct line *line = line_list_first(&m->lines);
+    struct line *line = line_list_first(&m->lines);
 
     for (int level = 0; line != NULL && level < SCHED_CLASS_COUNT; level++) {
-        const struct flow *f = flow_heap_first(&line->levels[level].flows);
+        const struct flow *f = level_first(&line->levels[level]);
 
         if (f != NULL) {
-            const char *job = (const char *)flow_list_first(&f->jobs);
+            const struct job *j = flow_list_first(&f->jobs);
 
-            __builtin_prefetch(job, 1);
-            __builtin_prefetch(job + CACHE_LINE_BYTES, 1);
-            return;
+            prefetch(j, sizeof(*j));
+            return j;
         }
     }
+    return NULL;
+}
+
+void job_prefetch(const struct job *j)
+{
+    if (j == NULL) {
+        return;
+    }
+    if (j->prefix != NULL) {
+        prefetch(j->prefix, j->prefix_count * sizeof(*j->prefix));
+    }
+    __builtin_prefetch(j->in_age.next, 1); /* it is taken out of both lists */
+    __builtin_prefetch(j->in_age.prev, 1);
+    __builtin_prefetch(j->in_order.next, 1);
 }
 
 bool line_takes(const struct line *line, const struct group *g)
@@ -387,10 +408,14 @@ bool line_takes(const struct line *line, const struct group *g)
 
 static bool earlier(const struct job *a, const struct job *b)
 {
+    struct rank x, y;
+
     if (a->level != b->level) {
         return a->level < b->level;
     }
-    return flow_before(a->flow, b->flow);
+    x = turn_of(a->flow);
+    y = turn_of(b->flow);
+    return rank_before(&x, &y);
 }
 
 struct job *queue_first(struct sched *s, const struct runner *r, uint64_t now_us)
@@ -443,4 +468,21 @@ void queue_refuse_all(struct sched *s, struct line *line, enum sched_verdict ver
     for (size_t n = line->jobs.count; n > 0; n--) { /* the line goes with the last */
         queue_refuse(s, age_list_first(&line->jobs), verdict);
     }
+}
+
+void queue_fini(struct sched *s)
+{
+    for (size_t i = 0; s->models.chains != NULL && i <= s->models.mask; i++) {
+        for (struct map_link *l = s->models.chains[i]; l != NULL; l = l->next) {
+            struct model *m = MAP_OF(l, struct model, in_models);
+
+            while (m->lines.count > 0) {
+                line_free(s, line_list_pop(&m->lines));
+            }
+        }
+    }
+    for (size_t i = 0; i < s->job_page_count; i++) {
+        free(s->job_pages[i]);
+    }
+    free(s->job_pages);
 }

@@ -42,8 +42,8 @@ struct sched *sched_new(const struct sched_limits *limits, uint64_t seed)
     slab_init(&s->few_hashes_slab, CACHE_LINE_BYTES);
     slab_init(&s->hashes_slab, SCHED_PREFIX_MAX * sizeof(uint64_t));
     if (!map_init(&s->nodes, MAP_CHAINS) || !map_init(&s->models, MAP_CHAINS) ||
-        !map_init(&s->tenants, MAP_CHAINS) || !map_init(&s->accounts, MAP_CHAINS) ||
-        !prefix_init(s)) {
+        !map_init(&s->runners, MAP_CHAINS) || !map_init(&s->tenants, MAP_CHAINS) ||
+        !map_init(&s->accounts, MAP_CHAINS) || !prefix_init(s)) {
         sched_free(&s);
     }
     return s;
@@ -58,13 +58,13 @@ void sched_free(struct sched **s)
         return;
     }
     fair_fini(old);
+    queue_fini(old);
+    groups_fini(old);
     nodes_fini(old);
-    for (size_t i = 0; i < old->job_page_count; i++) {
-        free(old->job_pages[i]);
-    }
-    free(old->job_pages);
+    rank_pool_fini(&old->rank_pool);
     map_fini(&old->nodes);
     map_fini(&old->models);
+    map_fini(&old->runners);
     map_fini(&old->tenants);
     map_fini(&old->accounts);
     free(old->prefixes);
@@ -256,10 +256,14 @@ static void leave_node(struct sched *s, struct job *j, const struct sched_outcom
 {
     static const struct sched_outcome unknown = {.end = SCHED_CANCELLED};
     struct runner *r = j->runner;
+    const struct job *next;
 
     o = o == NULL ? &unknown : o;
-    queue_prefetch(r->model);
+    prefetch(j->account, sizeof(*j->account));
+    prefetch(r, sizeof(*r));
+    next = queue_prefetch(j->account->model);
     place_release(s, j, o, now_us);
+    job_prefetch(next);
     end_job(s, j);
     load_left(s, r, o->end, now_us);
     runner_release(s, r);

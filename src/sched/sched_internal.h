@@ -18,6 +18,7 @@
 #include "base/slice.h"
 #include "sched/heap.h"
 #include "sched/map.h"
+#include "sched/rank_heap.h"
 #include "sched/sched.h"
 #include "sched/slab.h"
 
@@ -62,14 +63,11 @@ LIST_DECLARE(age_list, struct job, in_age);
 LIST_DECLARE(running_list, struct job, in_order);
 LIST_DECLARE(flow_list, struct job, in_order);
 
-/* Its turn is what it had when it was put into the heap. Since then its account may only have been
- * charged more, so that the first of the heap is the first of all once its own turn is right. */
+/* Its turn in the heap is what its account had when it was put there. Since then that may only have
+ * become more, so that the first of the heap is the first of all once its own turn is right. */
 struct flow {
-    struct heap_link in_line;
-    uint64_t turn_counter; /* the account's, */
-    uint64_t turn_us;      /* and since when it had not been served */
-    uint32_t turn_running;
-    uint32_t seq; /* of the next */
+    uint32_t place; /* in the heap of its level, from 1; 0: in none */
+    uint32_t seq;   /* of the next */
     uint8_t level;
     struct account *account;
     struct line *line;
@@ -108,23 +106,11 @@ struct tenant {
 
 LIST_DECLARE(tenant_list, struct tenant, in_idle);
 
-static inline bool flow_before(const struct flow *a, const struct flow *b)
-{
-    if (a->turn_counter != b->turn_counter) {
-        return a->turn_counter < b->turn_counter;
-    }
-    if (a->turn_running != b->turn_running) {
-        return a->turn_running < b->turn_running;
-    }
-    return a->turn_us < b->turn_us;
-}
-HEAP_DECLARE(flow_heap, struct flow, in_line, flow_before);
-
 /* Of a line, those of one class. */
 struct level {
     size_t jobs;
     struct level_flows all; /* those starved for longest first */
-    struct flow_heap flows; /* by turn */
+    struct rank_heap turns; /* of flows */
 };
 
 struct line {
@@ -163,17 +149,16 @@ struct served {
 };
 
 struct runner {
-    struct heap_link in_group;
-    double key;       /* of its place there */
-    double recent;    /* work granted in the last minute or so */
+    uint32_t place;   /* in its group, from 1; 0: it has no slot free */
+    uint32_t serial;  /* prefix.c's */
     uint64_t node_id; /* by which equals stand in the configured order */
+    double recent;    /* work granted in the last minute or so */
     uint64_t recent_us;
     struct node *node;
     struct model *model;
     struct group *group;  /* NULL: takes nothing now, also with a slot free */
     uint64_t outstanding; /* estimated work of what runs */
     uint32_t running;
-    uint32_t serial; /* prefix.c's */
     uint64_t served;
     double work_us; /* as the model's, here */
     uint64_t used_us, load_began_us, evicted_us;
@@ -186,6 +171,7 @@ struct runner {
     uint64_t reported_context;
     uint64_t bytes;
     struct served served_as; /* of the model's */
+    struct map_link in_runners;
     struct list_link in_node, in_model;
     /* slots.c */
     uint32_t limit, limit_epoch; /* 0: the first one */
@@ -199,15 +185,6 @@ struct runner {
 LIST_DECLARE(node_runners, struct runner, in_node);
 LIST_DECLARE(model_runners, struct runner, in_model);
 
-static inline bool runner_before(const struct runner *a, const struct runner *b)
-{
-    if (a->key != b->key) {
-        return a->key < b->key;
-    }
-    return a->recent != b->recent ? a->recent < b->recent : a->node_id < b->node_id;
-}
-HEAP_DECLARE(runner_heap, struct runner, in_group, runner_before);
-
 /* Runners of a model that take the same requests; those with a free slot, by load. */
 struct group {
     struct list_link in_model;
@@ -215,7 +192,7 @@ struct group {
     bool any_options, options_known;
     uint64_t options, context;
     size_t runners;
-    struct runner_heap open;
+    struct rank_heap open; /* of runners */
 };
 
 LIST_DECLARE(group_list, struct group, in_model);
@@ -241,22 +218,21 @@ struct model {
 };
 
 struct node {
-    struct map_link in_nodes;
-    struct list_link in_all;
     uint64_t id;
     bool up, cordoned, loads, gone;
+    bool unsure; /* it last reported other than we believe */
+    bool wanted; /* some line looks again when something gets idle */
     unsigned speaks;
     uint32_t slots;
-    struct served served_as; /* of the scheduler's */
-    uint64_t state_hash;
-    struct node_runners runners;
     uint64_t running;
-    struct list_link in_reopen;
     struct runner *loading;  /* at most one at a time */
     struct line *claimed_by; /* which is to load its model here */
-    bool unsure;             /* it last reported other than we believe */
-    bool wanted;             /* some line looks again when something gets idle */
+    struct map_link in_nodes;
+    struct node_runners runners;
     uint64_t most_bytes;     /* ever seen resident */
+    struct served served_as; /* of the scheduler's */
+    uint64_t state_hash;
+    struct list_link in_all, in_reopen;
 };
 
 LIST_DECLARE(node_list, struct node, in_all);
@@ -265,11 +241,12 @@ LIST_DECLARE(reopen_list, struct node, in_reopen);
 struct sched {
     struct sched_limits limits;
     uint64_t seed;
-    struct map nodes, models, tenants, accounts;
+    struct map nodes, models, runners, tenants, accounts;
     struct node_list all_nodes;
     struct serving serving; /* anything */
     struct slab flow_slab, line_slab, tenant_slab, account_slab, runner_slab, group_slab;
     struct slab model_slab, node_slab, few_hashes_slab, hashes_slab;
+    struct rank_pool rank_pool;
     struct job **job_pages;
     size_t job_page_count;
     struct flow_list free_jobs;
@@ -285,6 +262,24 @@ struct sched {
     size_t serials_size, serials_free, serials_next;
     uint32_t generations;
 };
+
+static inline struct flow *flow_at(const struct rank *rank) /* NULL: of none */
+{
+    return rank == NULL ? NULL : MAP_OF(rank->place, struct flow, place);
+}
+
+static inline struct runner *runner_at(const struct rank *rank)
+{
+    return rank == NULL ? NULL : MAP_OF(rank->place, struct runner, place);
+}
+
+/* It will be written to soon, and is likely to be in no cache. */
+static inline void prefetch(const void *ptr, size_t bytes)
+{
+    for (size_t at = 0; at < bytes; at += CACHE_LINE_BYTES) {
+        __builtin_prefetch((const char *)ptr + at, 1);
+    }
+}
 
 static inline struct slice model_name(const struct model *m)
 {
@@ -316,6 +311,7 @@ static inline uint64_t job_work(const struct job *j)
 
     return work > 0 ? work : 1;
 }
+
 /* False: out of memory. */
 bool queue_push(struct sched *s, struct line *line, struct job *j, uint64_t now_us);
 /* Before a request that is granted is removed: its flow does not starve. */
@@ -330,13 +326,16 @@ struct job *queue_nearer(struct job *first, const struct runner *r, uint64_t now
 struct flow *level_first(struct level *level);
 /* Into the heap, once more or for the first time, by what its account has now. */
 void flow_requeue(struct flow *f);
-/* What queue_first will come to is likely to be in no cache. */
-void queue_prefetch(const struct model *m);
+/* What queue_first may come to is likely to be in no cache: it, and when it has come what it refers
+ * to. NULL: nothing waits. */
+const struct job *queue_prefetch(struct model *m);
+void job_prefetch(const struct job *j);
 void line_try(struct sched *s, struct line *line, uint64_t try_us);
 void line_orphan(struct sched *s, struct line *line, uint64_t orphan_us);
 bool line_takes(const struct line *line, const struct group *g);
 void queue_refuse(struct sched *s, struct job *j, enum sched_verdict verdict);
 void queue_refuse_all(struct sched *s, struct line *line, enum sched_verdict verdict);
+void queue_fini(struct sched *s);
 
 /* fair.c: tenants and what they have had. */
 /* NULL: out of memory. Call tenant_settle when nothing came of it. */
@@ -359,8 +358,9 @@ void fair_fini(struct sched *s);
 struct node *node_find(const struct sched *s, uint64_t id);
 struct model *model_find(const struct sched *s, struct slice name);
 void model_release(struct sched *s, struct model *m); /* unless somebody needs it */
-struct runner *runner_find(const struct node *n, const struct model *m); /* NULL: none */
-void runner_release(struct sched *s, struct runner *r);                  /* likewise */
+/* NULL: none. */
+struct runner *runner_find(const struct sched *s, const struct node *n, const struct model *m);
+void runner_release(struct sched *s, struct runner *r); /* likewise */
 bool node_takes(const struct node *n);
 /* Whether a node that is up serves such requests. */
 bool model_usable(const struct model *m, unsigned speaks, uint64_t avoid_node);
@@ -372,6 +372,7 @@ void nodes_fini(struct sched *s);
 void runner_settle(struct sched *s, struct runner *r);
 void runner_unsort(struct sched *s, struct runner *r);
 void runner_rekey(struct runner *r); /* its load or its slots changed */
+void groups_fini(struct sched *s);
 /* NULL: none that takes it has a slot free. */
 struct runner *place_choose(const struct sched *s, struct model *m, const struct sched_job *job,
                             enum sched_why *why, uint64_t *near_node);

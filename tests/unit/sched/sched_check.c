@@ -21,7 +21,7 @@ static void check_flow(const struct flow *f, const struct line *line, uint8_t le
     const struct job *j = flow_list_first(&f->jobs);
     uint64_t work = 0;
 
-    ASSERT(f->line == line && f->level == level && f->jobs.count > 0 && flow_heap_has(f));
+    ASSERT(f->line == line && f->level == level && f->jobs.count > 0 && f->place > 0);
     for (; j != NULL; j = flow_list_next(&f->jobs, j)) {
         ASSERT(j->state == JOB_WAITING && !j->placed && j->flow == f && j->level == level);
         ASSERT(j->account == f->account && j->class >= level);
@@ -42,7 +42,7 @@ static size_t check_level(struct line *line, uint8_t level)
         least = earlier_flow(f, least) ? f : least;
         jobs += f->jobs.count;
     }
-    ASSERT(jobs == l->jobs && l->all.count == l->flows.count);
+    ASSERT(jobs == l->jobs && l->all.count == l->turns.count);
     ASSERT((first == NULL) == (least == NULL));
     ASSERT(first == NULL || !earlier_flow(least, first));
     return jobs;
@@ -86,20 +86,25 @@ static size_t check_line(struct line *line, uint64_t *bytes)
 
 /* --- what runs --- */
 
+static const struct rank *rank_of(const struct runner *r)
+{
+    return &r->group->open.ranks[r->place - 1];
+}
+
 static void check_groups(const struct model *m)
 {
     const struct group *g = group_list_first(&m->groups);
     size_t in_groups = 0, sorted = 0;
 
     for (; g != NULL; g = group_list_next(&m->groups, g)) {
-        const struct runner *first = runner_heap_first(&g->open);
+        const struct rank *first = rank_heap_first(&g->open);
         const struct runner *r = model_runners_first(&m->runners);
         size_t open = 0;
 
         ASSERT(g->runners > 0);
         for (; r != NULL; r = model_runners_next(&m->runners, r)) {
             if (r->group == g && has_free_slot(r)) {
-                ASSERT(runner_heap_has(r) && !runner_before(r, first));
+                ASSERT(r->place > 0 && !rank_before(rank_of(r), first));
                 open++;
             }
         }
@@ -109,7 +114,7 @@ static void check_groups(const struct model *m)
     for (const struct runner *r = model_runners_first(&m->runners); r != NULL;
          r = model_runners_next(&m->runners, r)) {
         sorted += r->group != NULL;
-        ASSERT(r->group != NULL || !runner_heap_has(r));
+        ASSERT(r->group != NULL || r->place == 0);
     }
     ASSERT(sorted == in_groups);
 }
@@ -240,7 +245,7 @@ void sched_check_choice(struct sched *s, const struct sched_job *job)
     }
     for (r = model_runners_first(&m->runners); r != NULL; r = model_runners_next(&m->runners, r)) {
         if (place_wanted(job, r) && has_free_slot(r) &&
-            (least == NULL || runner_before(r, least))) {
+            (least == NULL || rank_before(rank_of(r), rank_of(least)))) {
             least = r;
         }
     }
@@ -253,6 +258,6 @@ void sched_check_choice(struct sched *s, const struct sched_job *job)
     if (why == SCHED_WHY_SESSION || why == SCHED_WHY_PREFIX) {
         ASSERT(chosen->node->id == near_node);
     } else {
-        ASSERT(!runner_before(least, chosen));
+        ASSERT(!rank_before(rank_of(least), rank_of(chosen)));
     }
 }
