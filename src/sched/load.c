@@ -437,7 +437,7 @@ bool sched_load(struct sched *s, uint64_t now_us, uint64_t id, const struct sche
 {
     struct node *n = node_find(s, id);
     struct model *m = model_find(s, model->name);
-    struct runner *r = n == NULL || m == NULL ? NULL : runner_find(n, m);
+    struct runner *r = n == NULL || m == NULL ? NULL : runner_find(s, n, m);
 
     if (r == NULL || !n->loads || !node_takes(n)) {
         return true; /* nothing is decided for it */
@@ -463,7 +463,7 @@ void sched_loaded(struct sched *s, uint64_t now_us, uint64_t id, struct slice mo
 {
     struct node *n = node_find(s, id);
     struct model *m = model_find(s, model);
-    struct runner *r = n == NULL || m == NULL ? NULL : runner_find(n, m);
+    struct runner *r = n == NULL || m == NULL ? NULL : runner_find(s, n, m);
 
     if (r != NULL && r->loading) {
         load_over(s, r, ok, now_us);
