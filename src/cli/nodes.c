@@ -36,14 +36,14 @@ static error_t parse_nodes(int key, char *arg, struct argp_state *state)
     }
 }
 
-static bool any_failed(yyjson_val *nodes)
+static bool any_has(yyjson_val *nodes, const char *member)
 {
     yyjson_val *node;
     size_t i, count;
 
     yyjson_arr_foreach(nodes, i, count, node)
     {
-        if (cli_member_text(node, "error").len > 0) {
+        if (cli_member_text(node, member).len > 0) {
             return true;
         }
     }
@@ -76,7 +76,7 @@ static struct slice state_of(yyjson_val *node, bool up)
     return service;
 }
 
-static void add_node(struct cli_table *table, yyjson_val *node, bool with_error)
+static void add_node(struct cli_table *table, yyjson_val *node, bool with_names, bool with_error)
 {
     bool up = yyjson_is_true(yyjson_obj_get(node, "up"));
 
@@ -86,6 +86,9 @@ static void add_node(struct cli_table *table, yyjson_val *node, bool with_error)
     add_number(table, up, yyjson_arr_size(yyjson_obj_get(node, "models")));
     add_number(table, up, yyjson_arr_size(yyjson_obj_get(node, "resident")));
     add_number(table, true, cli_member_uint(node, "running"));
+    if (with_names) {
+        cli_table_add(table, cli_member_text(node, "found_by"));
+    }
     if (with_error) {
         cli_table_add(table, cli_member_text(node, "error"));
     }
@@ -93,8 +96,9 @@ static void add_node(struct cli_table *table, yyjson_val *node, bool with_error)
 
 static void print_table(yyjson_val *nodes)
 {
-    bool with_error = any_failed(nodes);
-    struct cli_table table = {.columns = with_error ? 7 : 6};
+    bool with_names = any_has(nodes, "found_by");
+    bool with_error = any_has(nodes, "error");
+    struct cli_table table = {.columns = 6U + with_names + with_error};
     yyjson_val *node;
     size_t i, count;
 
@@ -104,12 +108,15 @@ static void print_table(yyjson_val *nodes)
     cli_table_add(&table, SLICE("MODELS"));
     cli_table_add(&table, SLICE("LOADED"));
     cli_table_add(&table, SLICE("RUNNING"));
+    if (with_names) {
+        cli_table_add(&table, SLICE("FOUND BY"));
+    }
     if (with_error) {
         cli_table_add(&table, SLICE("ERROR"));
     }
     yyjson_arr_foreach(nodes, i, count, node)
     {
-        add_node(&table, node, with_error);
+        add_node(&table, node, with_names, with_error);
     }
     cli_table_print(&table);
 }

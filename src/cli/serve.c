@@ -24,7 +24,9 @@ const struct argp_option cli_serve_options[] = {
     /* The groups are only there to keep this order in the help. */
     {"config", 'c', "FILE", 0, "The configuration, YAML; see mcpgate.yaml(5)", 1},
     {"node", OPTION_NODE, "URL", 0,
-     "A node: http://host:port or unix:PATH; may be repeated (http://127.0.0.1:11434)", 2},
+     "A node: http://host:port or unix:PATH, or all that DNS knows: dns://NAME:PORT, "
+     "srv://_SERVICE._tcp.NAME; may be repeated (http://127.0.0.1:11434)",
+     2},
     {"mcp", OPTION_MCP, "ADDR", 0, "Listen for MCP: host:port, unix:PATH or off (127.0.0.1:8080)",
      3},
     {"http", OPTION_HTTP, "ADDR", 0, "Listen for HTTP (127.0.0.1:11435)", 4},

@@ -61,6 +61,9 @@ static void print_models(const struct catalogue *c)
 static void print_node(const struct node *n)
 {
     (void)printf("node   %s %s", n->spec->name, node_state_name(n->state));
+    if (n->service != NODE_SERVING) { /* since before the start */
+        (void)printf(", %s", node_service_name(n->service));
+    }
     if (n->state == NODE_UP) {
         (void)printf(" (%s%s", node_kind_name(n->kind), n->version[0] == '\0' ? "" : " ");
         print_said(slice_str(n->version));

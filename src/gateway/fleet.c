@@ -116,8 +116,17 @@ void fleet_forget(struct fleet *f, struct fleet_asker *asker)
 
 /* --- cordoned and back ------------------------------------------------------------------------ */
 
-static enum fleet_result unknown(struct slice name, struct err *e)
+static enum fleet_result unknown(const struct fleet *f, struct slice name, struct err *e)
 {
+    const struct config_node *several = fleet_source(f, f->config, name);
+
+    if (several != NULL) {
+        (void)err_set(e, MCP_EARGUMENT,
+                      "'%.128s' stands for nodes that DNS knows: name one of them, mcpgate nodes "
+                      "shows how",
+                      several->name);
+        return FLEET_CONFLICT;
+    }
     (void)err_set(e, MCP_EARGUMENT, "no node is called '%.*s'", SLICE_ARG(slice_first(name, 128)));
     return FLEET_UNKNOWN;
 }
@@ -148,7 +157,7 @@ enum fleet_result fleet_cordon(struct fleet *f, struct slice name, struct err *e
     struct fleet_node *known = fleet_find(f, name);
 
     if (n == NULL || known == NULL) {
-        return unknown(name, e);
+        return unknown(f, name, e);
     }
     if (known->cordoned) {
         return FLEET_OK;
@@ -170,7 +179,7 @@ enum fleet_result fleet_uncordon(struct fleet *f, struct slice name, struct err 
     struct fleet_node *known = fleet_find(f, name);
 
     if (known == NULL) {
-        return unknown(name, e);
+        return unknown(f, name, e);
     }
     if (!known->cordoned) {
         return FLEET_OK;
@@ -215,7 +224,7 @@ enum fleet_result fleet_add(struct fleet *f, struct slice json, struct slice *na
         return e->code == MCP_ENOMEM ? FLEET_NO_MEMORY : FLEET_INVALID;
     }
     if (nodes_by_name(f->nodes, slice_str(n->name)) != NULL ||
-        fleet_source(f, f->config, n->name) != NULL) {
+        fleet_source(f, f->config, slice_str(n->name)) != NULL) {
         (void)err_set(e, MCP_EARGUMENT, "there is a node called '%.128s' already", n->name);
         fleet_node_drop(n);
         return FLEET_CONFLICT;
@@ -258,10 +267,10 @@ enum fleet_result fleet_remove(struct fleet *f, struct slice name, struct err *e
         at++;
     }
     if (at == f->added_count) {
-        if (there == NULL) {
-            return unknown(name, e);
+        if (there == NULL && fleet_source(f, f->config, name) == NULL) {
+            return unknown(f, name, e);
         }
-        if (!slice_eq(slice_str(there->spec->source), name)) {
+        if (there != NULL && !slice_eq(slice_str(there->spec->source), name)) {
             (void)err_set(e, MCP_EARGUMENT,
                           "'%.64s' was found by %.128s: take it out of DNS, or cordon it",
                           there->spec->name, there->spec->source);

@@ -43,7 +43,7 @@ struct fleet_node *fleet_find_or_make(struct fleet *f, struct slice name);
 void fleet_node_free(struct fleet_node *n);
 /* What says of a node of that name, or of several, what they are; NULL: nothing does. */
 const struct config_node *fleet_source(const struct fleet *f, const struct config *c,
-                                       const char *name);
+                                       struct slice name);
 /* Has the registry be what it should: the nodes of `c` and the added ones. */
 int fleet_apply(struct fleet *f, const struct config *c, struct err *e);
 /* The registry's node of that name does what people want of it. */

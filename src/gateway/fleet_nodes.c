@@ -84,15 +84,15 @@ void fleet_serve(struct fleet *f, struct fleet_node *known)
 /* --- what the registry is told ---------------------------------------------------------------- */
 
 const struct config_node *fleet_source(const struct fleet *f, const struct config *c,
-                                       const char *name)
+                                       struct slice name)
 {
     for (size_t i = 0; i < c->node_count; i++) {
-        if (strcmp(c->nodes[i].name, name) == 0) {
+        if (slice_eq(slice_str(c->nodes[i].name), name)) {
             return &c->nodes[i];
         }
     }
     for (size_t i = 0; i < f->added_count; i++) {
-        if (strcmp(f->added[i]->name, name) == 0) {
+        if (slice_eq(slice_str(f->added[i]->name), name)) {
             return f->added[i];
         }
     }
@@ -246,7 +246,7 @@ static void bind_all(struct fleet *f, const struct config *c)
         struct fleet_node *known = f->list[i];
         const struct node *n = nodes_by_name(f->nodes, slice_str(known->name));
         const struct config_node *source =
-            fleet_source(f, c, n == NULL ? known->name : n->spec->source);
+            fleet_source(f, c, slice_str(n == NULL ? known->name : n->spec->source));
 
         known->present = n != NULL;
         warm_use(&known->warm, n == NULL ? 0 : n->id);

@@ -170,11 +170,19 @@ def test_found_nodes_are_cordoned_by_their_address_also_after_a_restart(tmp_path
         with Gateway(config=settings) as gateway:
             wait_nodes(gateway, name, f"127.0.0.1:{two.port}")
             assert cli(gateway, "node", "cordon", name) == f"{name}: up, cordoned\n"
+            shown = cli(gateway, "nodes").splitlines()
+            assert shown[0].endswith("FOUND BY")
+            assert all(line.endswith("srv://_ollama._tcp.pool.test") for line in shown[1:3])
+            assert "stands for nodes that DNS knows: name one of them" in \
+                cli(gateway, "node", "cordon", "srv://_ollama._tcp.pool.test", status=1)
+            assert "is a node of the configuration" in \
+                cli(gateway, "node", "remove", "srv://_ollama._tcp.pool.test", status=1)
             assert cli(gateway, "node", "remove", name, status=1) == \
                 f"mcpgate: '{name}' was found by srv://_ollama._tcp.pool.test: take it out of DNS, or cordon it\n"
         with Gateway(config=settings) as gateway:
             wait_nodes(gateway, name, f"127.0.0.1:{two.port}")
             assert nodes(gateway)[name]["service"] == "cordoned"
+            assert [line for line in gateway.lines if line.startswith(f"node   {name} up, cordoned (ollama")]
             assert cli(gateway, "node", "uncordon", name).startswith(f"{name}: up, ")
             wait_until(lambda: nodes(gateway)[name]["service"] == "serving", "it serves")
 
