@@ -164,7 +164,7 @@ enum step_result step_route(struct exchange *x)
     }
     if (!x->body_is_json) {
         return step_fail(x, MCP_EBAD_REQUEST,
-                         "a body that is encoded or a form cannot be sent to a route");
+                         "a body that is not read as JSON cannot be sent to a route");
     }
     counter_add(COUNTER_ROUTED, 1);
     return pick(x, route) ? STEP_NEXT : step_fail(x, MCP_ENOMEM, mcp_error_text(MCP_ENOMEM));

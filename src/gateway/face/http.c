@@ -9,10 +9,9 @@
 #include "base/block.h"
 #include "base/check.h"
 #include "base/counter.h"
-#include "codec/multipart.h"
-#include "codec/zstd_body.h"
 #include "gateway/exchange.h"
 #include "gateway/face/host.h"
+#include "gateway/face/http_body.h"
 #include "gateway/face/http_local.h"
 #include "gateway/face/http_reply.h"
 #include "gateway/face/routes.h"
@@ -30,7 +29,6 @@ enum {
     BODY_TIMEOUT_MS = 120000,
     IDLE_TIMEOUT_MS = 120000,
     STATUS_FOREIGN = 403,
-    ZSTD_CONTENT_BYTES_MAX = 20 * 1024 * 1024, /* as in Ollama */
 };
 
 struct http_face {
@@ -316,81 +314,6 @@ static void on_body(void *owner, struct slice bytes)
     }
 }
 
-/* What the body says about model and streaming. A request without a model goes to a node, which
- * knows what to say. */
-static int read_json(struct exchange *x, const struct route *route, struct slice body,
-                     struct request *request, struct err *e)
-{
-    int rv;
-
-    if (body.len == 0) {
-        return err_set(e, MCP_EBAD_REQUEST, "missing request body");
-    }
-    rv = request_read(request, body, REQUEST_FROM_HTTP, e);
-    if (rv == MCP_OK) {
-        rv = request_model(request, route->op, &x->model, e);
-    }
-    if (rv == MCP_OK && route->op != OP_NONE) {
-        rv = request_stream(request, route->op, &x->streams, e);
-    }
-    return rv;
-}
-
-/* It is forwarded as it came, so what is read of it is forgotten again. */
-static int read_zstd(struct exchange *x, const struct route *route, struct err *e)
-{
-    size_t max_bytes = x->sub->config->max_body_bytes;
-    struct request request;
-    struct buf content = {0};
-    int rv = zstd_body_read(buf_slice(&x->body),
-                            max_bytes < ZSTD_CONTENT_BYTES_MAX ? max_bytes : ZSTD_CONTENT_BYTES_MAX,
-                            &content, e);
-
-    if (rv == MCP_OK) {
-        rv = read_json(x, route, buf_slice(&content), &request, e);
-    }
-    buf_fini(&content);
-    return rv;
-}
-
-/* Uploads of audio name their model in a form field. */
-static bool read_form(struct exchange *x)
-{
-    struct slice type = SLICE("");
-    struct slice model;
-
-    for (size_t i = 0; i < x->header_count; i++) {
-        if (slice_eq_case(x->headers[i].name, SLICE("content-type"))) {
-            type = x->headers[i].value;
-        }
-    }
-    if (!multipart_find(buf_slice(&x->body), multipart_boundary(type), SLICE("model"), &model)) {
-        return true;
-    }
-    return buf_append(&x->model, model);
-}
-
-/* 0, or the error that refuses the request. */
-static int read_body(struct http_exchange *h, struct err *e)
-{
-    struct exchange *x = h->exchange;
-
-    if (slice_eq(x->method, SLICE("OPTIONS"))) {
-        return MCP_OK;
-    }
-    if (h->body_is_encoded) {
-        return h->body_is_zstd && h->route->body == ROUTE_BODY_JSON ? read_zstd(x, h->route, e)
-                                                                    : MCP_OK;
-    }
-    if (h->route->body == ROUTE_BODY_JSON) {
-        int rv = read_json(x, h->route, buf_slice(&x->body), &x->request, e);
-
-        x->body_is_json = rv == MCP_OK;
-        return rv;
-    }
-    return read_form(x) ? MCP_OK : err_set(e, MCP_EINTERNAL, "out of memory");
-}
-
 static void on_body_end(void *owner)
 {
     struct http_exchange *h = owner;
@@ -407,7 +330,7 @@ static void on_body_end(void *owner)
         return;
     }
     x->received_us = loop_now_us(x->sub->loop);
-    rv = read_body(h, &e);
+    rv = http_body_read(h, &e);
     if (rv != MCP_OK) {
         exchange_refuse(x, rv, e.text);
         return;
