@@ -84,6 +84,7 @@ static void ack(struct slice in)
                wire_ack_read(&back, buf_slice(&text), &again, &e) == 0);
         ASSERT(back.running == a.running && back.position == a.position && back.eta_ms == a.eta_ms);
         ASSERT(back.attempt == a.attempt && slice_eq(back.node, a.node));
+        ASSERT(slice_eq(back.model, a.model));
     }
     buf_fini(&node);
     buf_fini(&again);

@@ -148,6 +148,7 @@ struct mcp_ack {
     uint64_t depth;    /* of the queue */
     uint64_t eta_ms;   /* until it runs, estimated */
     const char *node;  /* the one that runs it, or "" */
+    const char *model; /* that is asked, where the request's name stands for several; or "" */
     uint32_t attempt;  /* on a node, from 1; 0: the server does not say */
 };
 #define MCP_ACK_UNKNOWN UINT64_MAX

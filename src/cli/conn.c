@@ -320,6 +320,10 @@ static void say_ack(const struct mcp_ack *ack)
         (void)fputs(" on ", stderr);
         cli_put(stderr, slice_str(ack->node));
     }
+    if (ack->model[0] != '\0') {
+        (void)fputs(", model ", stderr);
+        cli_put(stderr, slice_str(ack->model));
+    }
     if (ack->attempt > 1) {
         (void)fprintf(stderr, ", attempt %" PRIu32, ack->attempt);
     }

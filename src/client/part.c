@@ -69,9 +69,6 @@ int client_part_read_ack(struct mcp_part *part, uint32_t session, struct slice p
 
     clear(part, session);
     rv = wire_ack_read(&ack, payload, &part->text, e);
-    if (rv == 0 && !buf_append_byte(&part->text, '\0')) {
-        rv = err_set(e, MCP_ENOMEM, "out of memory");
-    }
     if (rv != 0) {
         return rv;
     }
@@ -82,7 +79,8 @@ int client_part_read_ack(struct mcp_part *part, uint32_t session, struct slice p
         .position = ack.position,
         .depth = ack.depth,
         .eta_ms = ack.eta_ms,
-        .node = buf_slice(&part->text).ptr,
+        .node = ack.node.ptr,
+        .model = ack.model.ptr,
         .attempt = ack.attempt,
     };
     return 0;

@@ -20,7 +20,7 @@ struct mcp_part {
     int error; /* MCP_E... of an error part, else 0 */
     uint64_t retry_after_ms;
     bool is_ack;
-    struct mcp_ack ack; /* its node is in `text` */
+    struct mcp_ack ack; /* its texts are in `text` */
     struct buf text;    /* the error's, terminated; empty: the code's own */
     struct buf own;     /* what `data` points to, where it is not borrowed */
     struct list_link link;

@@ -101,13 +101,15 @@ struct wire_ack {
     uint64_t position; /* in the queue; this and the next two: WIRE_ACK_UNKNOWN is left out */
     uint64_t depth;    /* of the queue */
     uint64_t eta_ms;
-    struct slice node; /* written: text, empty: left out; read: as it came in `node_text` */
-    uint32_t attempt;  /* 0: left out */
+    struct slice node;  /* this and the next: empty, left out */
+    struct slice model; /* that is asked, where the client's name stands for several */
+    uint32_t attempt;   /* 0: left out */
 };
 
 bool wire_ack_append(struct buf *out, const struct wire_ack *ack);
-/* The node's name goes to `node_text`, which is emptied first. 0, MCP_EPROTOCOL, MCP_ENOMEM. */
-int wire_ack_read(struct wire_ack *ack, struct slice payload, struct buf *node_text, struct err *e);
+/* Texts go to `texts`, which is emptied first, each with a NUL behind it. 0, MCP_EPROTOCOL,
+ * MCP_ENOMEM. */
+int wire_ack_read(struct wire_ack *ack, struct slice payload, struct buf *texts, struct err *e);
 
 /* --- GOAWAY --------------------------------------------------------------------------------------
  */

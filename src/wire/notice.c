@@ -27,12 +27,17 @@ bool wire_ack_append(struct buf *out, const struct wire_ack *ack)
         buf_append_str(out, ",\"node\":");
         json_append_string(out, ack->node);
     }
+    if (ack->model.len > 0) {
+        buf_append_str(out, ",\"model\":");
+        json_append_string(out, ack->model);
+    }
     append_known(out, "attempt", ack->attempt == 0 ? WIRE_ACK_UNKNOWN : ack->attempt);
     return buf_append_byte(out, '}');
 }
 
+/* Texts are left as they stand in the JSON. */
 static bool read_ack_member(struct wire_members *r, const struct json_member *m,
-                            struct wire_ack *ack, struct slice *node)
+                            struct wire_ack *ack)
 {
     if (json_key_is(m, SLICE("state"))) {
         ack->running = wire_member_is(m, "running");
@@ -51,37 +56,51 @@ static bool read_ack_member(struct wire_members *r, const struct json_member *m,
     if (json_key_is(m, SLICE("attempt"))) {
         return wire_member_u32(r, m, "attempt", 0, UINT32_MAX, &ack->attempt);
     }
-    return !json_key_is(m, SLICE("node")) || wire_member_text(r, m, "node", node);
+    if (json_key_is(m, SLICE("model"))) {
+        return wire_member_text(r, m, "model", &ack->model);
+    }
+    return !json_key_is(m, SLICE("node")) || wire_member_text(r, m, "node", &ack->node);
 }
 
-int wire_ack_read(struct wire_ack *ack, struct slice payload, struct buf *node_text, struct err *e)
+static bool unescape(struct slice quoted, struct buf *texts)
+{
+    return (quoted.len == 0 || json_unescape(quoted, texts)) && buf_append_byte(texts, '\0');
+}
+
+int wire_ack_read(struct wire_ack *ack, struct slice payload, struct buf *texts, struct err *e)
 {
     struct wire_members r = {.what = "ACK", .code = MCP_EPROTOCOL, .e = e};
-    struct slice node = {0};
     struct json_member m;
     enum json_status status;
+    size_t node_len;
 
     *ack = (struct wire_ack){
         .position = WIRE_ACK_UNKNOWN,
         .depth = WIRE_ACK_UNKNOWN,
         .eta_ms = WIRE_ACK_UNKNOWN,
     };
-    buf_clear(node_text);
+    buf_clear(texts);
     if (wire_members_begin(&r, payload) != 0) {
         return MCP_EPROTOCOL;
     }
     while ((status = wire_members_next(&r, &m)) == JSON_OK) {
-        if (!read_ack_member(&r, &m, ack, &node)) {
+        if (!read_ack_member(&r, &m, ack)) {
             return MCP_EPROTOCOL;
         }
     }
     if (status < 0) {
         return MCP_EPROTOCOL;
     }
-    if (node.ptr != NULL && !json_unescape(node, node_text)) {
+    if (!unescape(ack->node, texts)) {
         return err_set(e, MCP_ENOMEM, "out of memory");
     }
-    ack->node = buf_slice(node_text);
+    node_len = buf_len(texts);
+    if (!unescape(ack->model, texts)) {
+        return err_set(e, MCP_ENOMEM, "out of memory");
+    }
+    ack->node = slice_first(buf_slice(texts), node_len - 1);
+    ack->model = slice_skip(buf_slice(texts), node_len);
+    ack->model.len--; /* its NUL */
     return 0;
 }
 

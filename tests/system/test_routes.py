@@ -2,6 +2,7 @@
 """Routes: a name that stands for several models, and what is asked when one does not do."""
 import json
 import os
+import re
 import subprocess
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from gateway import Gateway
 from http_bytes import ask, wait_until
 from mcp_client import McpClient
+from mcp_negotiated import ACK, Negotiated
 from node import CLOSE, HANG, Gate, answer, ndjson
 from ollama_node import OllamaNode, generate_parts
 from openai_node import OpenaiNode, payload
@@ -133,14 +135,67 @@ def test_a_node_of_another_kind_is_asked_for_the_arm():
             assert node.requests[-1].json()["model"] == listed
 
 
+# --- who spoke, over MCP --------------------------------------------------------------------------
+def test_acks_name_the_model_and_its_node(gateway, node):
+    with Negotiated(gateway.mcp, "ack") as client:
+        for model, asked in (("gpt-3.5-turbo", "b"), ("gone", "c"), ("b", None)):
+            client.request(1, {"model": model, "prompt": "p"})
+            ack = client.frame(1)
+            assert ack.opcode == ACK and (ack.json()["node"], ack.json().get("model")) == (node.name, asked)
+            assert client.parts(1)[-1].json()["model"] == (asked or model)
+
+
+@pytest.mark.parametrize("error, status", [({"error": "model 'a:v1' not found"}, 404), (CONTEXT, 400)])
+def test_the_next_model_is_told_in_another_ack(gateway, node, error, status):
+    node.next("/api/chat", answer(error, status))
+    with Negotiated(gateway.mcp, "ack") as client:
+        client.request(1, {"model": "busy", "messages": [{"role": "user", "content": "p"}]})
+        acks = [client.frame(1).json() for _ in range(2)]
+        assert [(ack["model"], ack["attempt"]) for ack in acks] == [("a:v1", 1), ("b", 2)]
+        assert client.frame(1).json()["model"] == "b"
+
+
+# --- encoded bodies -------------------------------------------------------------------------------
+def zstd(text):
+    """One frame with one block as it is."""
+    return b"\x28\xb5\x2f\xfd\x20" + bytes([len(text)]) + (len(text) << 3 | 1).to_bytes(3, "little") + text
+
+
+@pytest.mark.parametrize("path", ["/api/generate", "/v1/completions"])
+def test_a_body_under_zstd_is_sent_to_a_route_decoded(gateway, node, path):
+    text = b'{"prompt" : "p", "model":"gone","stream":false }'
+    response = ask(gateway.http, "POST", path, zstd(text), [("Content-Encoding", "zstd")])
+    assert (response.status, response.get("X-Mcpgate-Model")) == (200, "c")
+    (request,) = [r for r in node.requests if r.method == "POST"]
+    assert (request.body, request.get("Content-Encoding")) == (text.replace(b'"gone"', b'"c"'), None)
+    body = zstd(b'{"prompt":"p","model":"b"}')
+    node.next(path, answer({}))
+    assert ask(gateway.http, "POST", path, body, [("Content-Encoding", "zstd")]).status == 200
+    assert (node.requests[-1].body, node.requests[-1].get("Content-Encoding")) == (body, "zstd")
+    gateway.wait_idle()
+    assert gateway.metric("mcpgate_body_bytes") == 0
+
+
+def test_pins_are_put_into_a_body_under_zstd(gateway, node):
+    body = zstd(b'{"prompt":"p","model":"pinned"}')
+    assert ask(gateway.http, "POST", "/api/generate", body, [("Content-Encoding", "zstd")]).status == 200
+    assert node.requests[-1].json()["options"] == PINNED
+
+
+def test_a_body_that_is_no_zstd_is_refused(gateway):
+    body = zstd(b'{"model":"gone"}')[:-3]
+    assert ask(gateway.http, "POST", "/api/generate", body, [("Content-Encoding", "zstd")]).status == 400
+
+
 # --- fallback -------------------------------------------------------------------------------------
-def test_a_model_that_no_node_has_is_passed_over(gateway, node):
+def test_a_model_that_no_node_has_is_passed_over(gateway, node, mcp):
     before = gateway.metrics()
     response = generate(gateway, "gone")
     assert (response.status, response.get("X-Mcpgate-Model")) == (200, "c")
-    assert [r.json()["model"] for r in node.requests if r.method == "POST"] == ["c"]
+    assert mcp.ask({"model": "gone", "prompt": "p"})[-1]["model"] == "c"
+    assert [r.json()["model"] for r in node.requests if r.method == "POST"] == ["c", "c"]
     name = 'mcpgate_route_fallbacks_total{reason="unknown_model"}'
-    assert gateway.metric(name) == before[name] + 2
+    assert gateway.metric(name) == before[name] + 4
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -201,6 +256,10 @@ def test_a_node_that_is_down_is_passed_over():
             response = generate(gateway, "r")
             assert (response.status, response.get("X-Mcpgate-Model")) == (200, "b")
             assert gateway.access()[-1]["code"] == "ok"
+            with McpClient(gateway.mcp) as client:
+                assert client.ask({"model": "r", "prompt": "p"})[-1]["model"] == "b"
+            assert gateway.metric('mcpgate_route_fallbacks_total{reason="node_unavailable"}') + \
+                gateway.metric('mcpgate_route_fallbacks_total{reason="unknown_model"}') == 2
     first.kill()
 
 
@@ -218,6 +277,8 @@ def test_a_full_queue_is_passed_over():
             response = generate(gateway, "r")
             assert (response.status, response.get("X-Mcpgate-Model")) == (200, "b")
             assert gateway.metric('mcpgate_route_fallbacks_total{reason="queue_full"}') == 1
+            assert client.ask({"model": "r", "prompt": "p"}, session=3)[-1]["model"] == "b"
+            assert gateway.metric('mcpgate_route_fallbacks_total{reason="queue_full"}') == 2
             gate.open()
             assert client.parts(1)[-1].json()["model"] == client.parts(2)[-1].json()["model"] == "a"
 
@@ -362,6 +423,25 @@ def test_an_arm_that_fails_is_rolled_back_and_stays_so_after_a_restart(tmp_path)
             assert spoken(gateway) == {"good"}
             change(gateway, "r/resume")
             assert spoken(gateway) == {"good", "bad"}
+
+
+def test_a_promoted_arm_that_fails_is_rolled_back_after_a_restart_too(tmp_path):
+    config = {"routes": {"r": {"min_requests": 20, "arms": [{"model": "good"}, {"model": "bad", "weight": 0}]}},
+              "state": {"dir": str(tmp_path)}}
+    with Sim("--models", "good") as good, Sim("--models", "bad", "--fault", "refuse:500@every 2") as bad:
+        with Gateway(good, bad, config=config) as gateway:
+            assert spoken(gateway) == {"good"}
+            (arm,) = [arm for arm in change(gateway, "r/promote")["routes"][0]["arms"] if arm["state"] == "promoted"]
+            assert arm["model"] == "bad" and 86000 < arm["watched_s"] <= 86400
+            assert arm["against"]["requests"] == 30 and arm["against"]["errors"] == 0
+            wait_until((tmp_path / "routes.json").exists, "the state is kept")
+        with Gateway(good, bad, config=config) as gateway:
+            assert arms_of(gateway)["bad"]["against"] == arm["against"]
+            assert spoken(gateway, 10) == {"bad"}
+            wait_until(lambda: generate(gateway, "r") and arms_of(gateway)["bad"]["state"] == "rolled_back", "a rollback")
+            assert arms_of(gateway)["bad"]["why"] == "errors" and spoken(gateway) == {"good"}
+            assert re.search(r"route_rolled_back route=r model=bad why=errors .* first_requests=30 first_errors=0",
+                             gateway.errors())
 
 
 def test_an_arm_that_is_slow_is_rolled_back():

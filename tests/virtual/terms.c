@@ -189,7 +189,7 @@ static void hear_ack(struct terms *t, const struct wire_event *ev)
     assert_int_equal(wire_ack_read(&ack, ev->payload, &node, NULL), 0);
     assert_true(ack.attempt > 0);
     assert_true(ack.running == (ack.position == WIRE_ACK_UNKNOWN));
-    assert_true(ack.running || buf_len(&node) == 0);
+    assert_true(ack.running || ack.node.len == 0);
     if (lane != NULL) {
         assert_true(lane->open && !lane->has_part);
         lane->acked = lane->acked || ack.running;

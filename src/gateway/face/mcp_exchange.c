@@ -160,6 +160,7 @@ static void put_ack(struct mcp_exchange *m)
         .depth = waits ? turn->depth : WIRE_ACK_UNKNOWN,
         .eta_ms = waits && turn->eta_us != SCHED_UNKNOWN ? turn->eta_us / 1000 : WIRE_ACK_UNKNOWN,
         .node = waits ? SLICE("") : slice_str(x->node_name),
+        .model = exchange_asked_model(x).len > 0 ? buf_slice(&x->model) : SLICE(""),
         .attempt = x->attempts + 1,
     };
     struct buf body = {0};

@@ -407,6 +407,7 @@ static void an_ack_reads_back(void **state)
                            .depth = 5,
                            .eta_ms = 1500,
                            .node = SLICE("n\"1"),
+                           .model = SLICE("a:v2"),
                            .attempt = 2};
     struct wire_ack back;
     struct buf text = {0}, node = {0};
@@ -415,7 +416,7 @@ static void an_ack_reads_back(void **state)
     (void)state;
     assert_true(wire_ack_append(&text, &ack));
     assert_text(&text, "{\"state\":\"queued\",\"position\":3,\"depth\":5,\"eta_ms\":1500,"
-                       "\"node\":\"n\\\"1\",\"attempt\":2}");
+                       "\"node\":\"n\\\"1\",\"model\":\"a:v2\",\"attempt\":2}");
     assert_int_equal(wire_ack_read(&back, buf_slice(&text), &node, &e), 0);
     assert_false(back.running);
     assert_int_equal(back.position, 3);
@@ -423,6 +424,9 @@ static void an_ack_reads_back(void **state)
     assert_int_equal(back.eta_ms, 1500);
     assert_int_equal(back.attempt, 2);
     assert_slice(back.node, "n\"1");
+    assert_slice(back.model, "a:v2");
+    assert_string_equal(back.node.ptr, "n\"1");
+    assert_string_equal(back.model.ptr, "a:v2");
 
     ack = (struct wire_ack){.running = true,
                             .position = WIRE_ACK_UNKNOWN,
@@ -435,6 +439,8 @@ static void an_ack_reads_back(void **state)
     assert_true(back.running);
     assert_true(back.position == WIRE_ACK_UNKNOWN && back.eta_ms == WIRE_ACK_UNKNOWN);
     assert_int_equal(back.node.len, 0);
+    assert_int_equal(back.model.len, 0);
+    assert_string_equal(back.model.ptr, "");
     buf_fini(&text);
     buf_fini(&node);
 }
