@@ -14,7 +14,8 @@ enum {
     SETTLE_US = 1000 * 1000,
     NODES_LOOKED_AT = 512,
     CANDIDATES_LOOKED_AT = 64,
-    LOOK_ON_US = 20 * 1000
+    LOOK_ON_US = 20 * 1000, /* where the model is nowhere */
+    LOOK_FOR_MORE_US = 200 * 1000
 };
 
 /* --- claims --- */
@@ -106,7 +107,7 @@ static void begin(struct sched *s, struct line *line, struct runner *r, uint64_t
     r->options_known = true;
     r->options = line->options;
     r->context = line->context;
-    line_try(s, line, now_us + LOAD_US); /* it may be that one node is not enough */
+    line_try(s, line, now_us + 1); /* for those that this node has no slot for */
     runner_settle(s, r);
     place_fill(s, r, now_us);
 }
@@ -268,8 +269,14 @@ static void consider(const struct sched *s, struct search *f, struct runner *r, 
     }
 }
 
+/* No other could be better: nothing goes, and nothing runs there. */
+static bool is_free(const struct search *f)
+{
+    return f->now != NULL && f->best.used_us == 0 && f->now->node->running == 0;
+}
+
 /* Where there are very many nodes, some of them; the others are looked at next time. */
-static struct search look(struct sched *s, struct line *line, uint64_t now_us)
+static struct search look(struct sched *s, struct line *line, uint64_t now_us, uint64_t look_on_us)
 {
     struct search f = {.from_us = SCHED_NEVER};
     struct model_runners *all = &line->model->runners;
@@ -282,9 +289,9 @@ static struct search look(struct sched *s, struct line *line, uint64_t now_us)
     }
     if (left > NODES_LOOKED_AT) {
         left = NODES_LOOKED_AT;
-        f.from_us = now_us + LOOK_ON_US;
+        f.from_us = now_us + look_on_us;
     }
-    for (; left > 0 && candidates < CANDIDATES_LOOKED_AT; left--) {
+    for (; left > 0 && candidates < CANDIDATES_LOOKED_AT && !is_free(&f); left--) {
         r = model_runners_pop(all);
         model_runners_push(all, r);
         if (candidate(line, r)) {
@@ -292,7 +299,7 @@ static struct search look(struct sched *s, struct line *line, uint64_t now_us)
             candidates++;
         }
     }
-    f.from_us = left > 0 && now_us + LOOK_ON_US < f.from_us ? now_us + LOOK_ON_US : f.from_us;
+    f.from_us = left > 0 && now_us + look_on_us < f.from_us ? now_us + look_on_us : f.from_us;
     return f;
 }
 
@@ -310,7 +317,7 @@ static uint64_t lesser(uint64_t a, uint64_t b)
 /* The model is nowhere: it must be loaded before somebody has waited for too long. */
 static void must_load(struct sched *s, struct line *line, uint64_t now_us)
 {
-    struct search f = look(s, line, now_us);
+    struct search f = look(s, line, now_us, LOOK_ON_US);
     uint64_t latest_us = age_list_first(&line->jobs)->since_us + s->limits.max_load_wait_us;
     uint64_t lead_us = lesser(f.least.drain_us, s->limits.max_load_wait_us / 2);
 
@@ -355,7 +362,7 @@ static void may_load(struct sched *s, struct line *line, uint64_t now_us)
         line_try(s, line, from_us);
         return;
     }
-    f = look(s, line, now_us);
+    f = look(s, line, now_us, LOOK_FOR_MORE_US);
     if (f.now != NULL) {
         begin(s, line, f.now, now_us);
         return;

@@ -174,6 +174,41 @@ static void a_load_whose_caller_left(void **state)
     sched_free(&s);
 }
 
+/* Each that has waited as long as a load may take gets a node, not one of them after the other. */
+static void a_burst_on_a_cold_cluster(void **state)
+{
+    enum { COLD_NODES = 600, PATIENCE_US = 5 * SECOND_US };
+    struct sched *s = make();
+    struct sched_job m = job_of("m", 1);
+    struct node_words words = {.lists = "m n", .slots = 1, .loads = true};
+    bool used[COLD_NODES + 1] = {false};
+    struct sched_decision d;
+    uint64_t now_us = PATIENCE_US;
+    size_t loads = 0;
+
+    (void)state;
+    for (uint64_t id = 1; id <= COLD_NODES; id++) {
+        world_node(s, 0, id, words);
+    }
+    used[world_granted(s, 0, &m, NULL)] = true;
+    for (uint64_t i = 1; i < COLD_NODES; i++) {
+        m.tag = 1 + i;
+        (void)world_queued(s, 0, &m);
+    }
+    sched_tick(s, PATIENCE_US - 1);
+    assert_int_equal(world_taken(s, NULL), 0);
+    for (; sched_next_us(s) < PATIENCE_US + SECOND_US / 2; now_us = sched_next_us(s)) {
+        sched_tick(s, now_us);
+        while (world_taken(s, &d) != 0) {
+            assert_true(d.loads && !used[d.node]);
+            used[d.node] = true;
+            loads++;
+        }
+    }
+    assert_int_equal(loads, COLD_NODES - 1);
+    sched_free(&s);
+}
+
 /* The bar: two models, memory for one, 2 s to load, requests in turn, 40/s. */
 static void no_thrash(void **state)
 {
@@ -390,6 +425,7 @@ int main(void)
         cmocka_unit_test(a_busy_model_goes_in_time),
         cmocka_unit_test(what_fits_is_learned),
         cmocka_unit_test(a_load_whose_caller_left),
+        cmocka_unit_test(a_burst_on_a_cold_cluster),
         cmocka_unit_test(no_thrash),
         SEEDS_TEST(all_are_served),
         cmocka_unit_test(a_load_of_our_own_waits_for_who_would_go),
