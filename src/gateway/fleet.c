@@ -30,6 +30,7 @@ static bool on_looked(void *owner, bool is_other)
     struct err e;
     bool ok = !is_other || fleet_apply(f, f->config, &e) == MCP_OK;
 
+    nodes_expect(f->nodes, discovery_pending(f->discovery));
     f->looked(f->owner);
     return ok;
 }
@@ -87,11 +88,6 @@ int fleet_use(struct fleet *f, struct config *c, struct err *e)
         discovery_configure(f->discovery, c->discovery_interval_ms, c->resolver);
     }
     return rv;
-}
-
-bool fleet_pending(const struct fleet *f)
-{
-    return discovery_pending(f->discovery);
 }
 
 void fleet_node_changed(struct fleet *f, const struct node *n)

@@ -44,8 +44,6 @@ void fleet_free(struct fleet **f);
 /* The nodes of this configuration, and those that were added, from now on; it holds a reference to
  * it. Names that stand for several (dns_url.h) are looked up. As nodes_configure. */
 int fleet_use(struct fleet *f, struct config *c, struct err *e);
-/* Some name was not looked up yet. */
-bool fleet_pending(const struct fleet *f);
 /* Appends [{"name","url","nodes","error"}]: those names. A failure is sticky. */
 void fleet_names(const struct fleet *f, struct buf *out);
 /* `n` is in another state. */

@@ -270,6 +270,7 @@ int fleet_apply(struct fleet *f, const struct config *c, struct err *e)
 
     list_fini(&list);
     discovery_settle(f->discovery, rv == MCP_OK);
+    nodes_expect(f->nodes, discovery_pending(f->discovery));
     if (rv == MCP_OK) {
         bind_all(f, c);
     } else {

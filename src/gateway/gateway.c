@@ -54,7 +54,7 @@ static void log_node_state(const struct node *n)
 /* Once it is known of all nodes whether they are up. */
 static void show_nodes(struct gateway *g)
 {
-    if (g->banner_due && nodes_all_polled(g->nodes) && !fleet_pending(g->fleet)) {
+    if (g->banner_due && nodes_all_polled(g->nodes)) {
         g->banner_due = false;
         banner_nodes(g);
     }

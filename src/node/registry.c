@@ -131,8 +131,18 @@ bool nodes_drained(const struct nodes *set, const struct node *n)
     return node_share_is_drained(n->share, leader->follower_count); /* constant since the start */
 }
 
+static bool expects_first(const struct nodes *set)
+{
+    const struct nodes *leader = set->leader != NULL ? set->leader : set;
+
+    return atomic_load(&leader->expecting) && nodes_up(set) == 0;
+}
+
 bool nodes_all_polled(const struct nodes *set)
 {
+    if (expects_first(set)) {
+        return false;
+    }
     for (size_t i = 0; i < set->count; i++) {
         if (set->list[i]->state == NODE_STARTING) {
             return false;
@@ -169,6 +179,9 @@ void nodes_wake_waiting(struct nodes *set)
 {
     struct nodes_refresh *r;
 
+    if (set->leader == NULL && expects_first(set)) {
+        return;
+    }
     for (size_t i = 0; i < set->count; i++) {
         if (is_awaited(set, set->list[i])) {
             return;
@@ -177,6 +190,13 @@ void nodes_wake_waiting(struct nodes *set)
     while ((r = refresh_list_pop(&set->waiting)) != NULL) {
         task_defer(set->loop, &r->task);
     }
+}
+
+void nodes_expect(struct nodes *set, bool more)
+{
+    ASSERT(set->leader == NULL);
+    atomic_store(&set->expecting, more);
+    nodes_wake_waiting(set);
 }
 
 void nodes_changed(struct nodes *set, struct node *n)

@@ -56,7 +56,10 @@ bool nodes_drained(const struct nodes *set, const struct node *n);
 bool nodes_have_changed(const struct nodes *set);
 /* NULL: none of that name. */
 struct node *nodes_by_name(struct nodes *set, struct slice name);
-/* Every node was polled at least once. */
+/* On the leader: nodes are being looked for, and until one is up others may count on them as on
+ * nodes that were not polled yet. */
+void nodes_expect(struct nodes *set, bool more);
+/* Every node was polled at least once, and none is to come that would be the first one up. */
 bool nodes_all_polled(const struct nodes *set);
 size_t nodes_up(const struct nodes *set);
 

@@ -41,6 +41,7 @@ struct nodes {
     struct follower **followers;
     size_t follower_count;
     _Atomic bool asked; /* by any thread: a follower has something for it */
+    _Atomic bool expecting;
 
     /* A follower's. The two atomic numbers, written by one side each, count its requests to read
      * the catalogues. */

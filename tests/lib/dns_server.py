@@ -6,6 +6,7 @@
         dns.records["_o._tcp.pool.test"] = [("SRV", 11434, "a.pool.test")]
         dns.fails = "servfail"                        # or "silent", "nonsense"; None: it answers
         dns.asked                                     # [(name, type)]
+        dns.answers.clear()                           # and .set(): questions wait meanwhile
 """
 import ipaddress
 import socket
@@ -45,6 +46,8 @@ class DnsServer:
         """`along`: the addresses of a service's servers are sent with their names."""
         self.records, self.ttl, self.along = dict(records or {}), ttl, along
         self.fails, self.asked, self.by_tcp = None, [], 0
+        self.answers = threading.Event()
+        self.answers.set()
 
     def __enter__(self):
         server = self
@@ -81,6 +84,7 @@ class DnsServer:
         return self
 
     def __exit__(self, *_):
+        self.answers.set()
         for part in (self.udp, self.tcp):
             part.shutdown()
             part.server_close()
@@ -97,6 +101,7 @@ class DnsServer:
         name, at = read_name(message, 12)
         kind = NAMES.get(struct.unpack_from("!H", message, at)[0])
         self.asked.append((name, kind))
+        self.answers.wait(20)
         if self.fails == "silent":
             return None
         question = message[12:at + 4]

@@ -143,6 +143,22 @@ def test_it_begins_before_dns_answers(tmp_path):
             assert generate(gateway).status == 200
 
 
+def test_requests_wait_for_the_first_answer(tmp_path):
+    with OllamaNode("m") as one, DnsServer({"pool.test": [("A", "127.0.0.1")]}) as dns:
+        dns.answers.clear()
+        with Gateway(config=config(tmp_path, dns, f"dns://pool.test:{one.port}"), wait=False) as gateway:
+            wait_until(lambda: dns.asked, "it is asked")
+            assert ask(gateway.admin, "GET", "/readyz").body == b"starting\n"
+            answers = []
+            waiting = threading.Thread(target=lambda: answers.append(generate(gateway)))
+            waiting.start()
+            wait_until(lambda: gateway.metric("mcpgate_exchanges_running") == 1, "the request is there")
+            dns.answers.set()
+            waiting.join(20)
+            assert answers[0].status == 200
+            gateway.wait_line("ready")
+
+
 def test_a_node_that_dns_no_longer_knows_ends_what_it_has(tmp_path):
     gate = Gate()
     parts = generate_parts("x")

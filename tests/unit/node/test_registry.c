@@ -426,6 +426,30 @@ static void one_may_lead_to_another(void **state)
     assert_string_equal(peer_take_asked(&peers[0]), BOTH);
 }
 
+/* Nodes that are still looked for are waited for as those that were not polled yet, unless one is
+ * up. */
+static void the_first_node_may_be_still_to_come(void **state)
+{
+    struct waiter w = {0};
+
+    (void)state;
+    assert_true(nodes_all_polled(nodes));
+    nodes_expect(nodes, true);
+    assert_false(nodes_all_polled(nodes));
+    refresh(&w);
+    run_turns();
+    assert_int_equal(w.done, 0);
+    nodes_expect(nodes, false); /* there was none */
+    run_until(is_done, &w);
+    assert_true(nodes_all_polled(nodes));
+    nodes_expect(nodes, true);
+    w = (struct waiter){0};
+    refresh(&w);
+    two_up();
+    run_until(is_done, &w); /* though more may come */
+    assert_true(nodes_all_polled(nodes));
+}
+
 static void it_ends_though_memory_is_out(void **state)
 {
     bool reached = true;
@@ -464,6 +488,7 @@ int main(void)
         NODE_TEST(a_node_that_goes_down_is_not_waited_for),
         NODE_TEST(who_cancels_is_not_called),
         NODE_TEST(one_may_lead_to_another),
+        NODE_TEST(the_first_node_may_be_still_to_come),
         NODE_TEST(it_ends_though_memory_is_out),
     };
 
