@@ -51,11 +51,11 @@ void cli_ask_set_option(struct cli_ask *ask, struct slice name, yyjson_mut_val *
     }
 }
 
-yyjson_mut_val *cli_ask_value(struct cli_ask *ask, struct slice text)
+yyjson_mut_val *cli_ask_value(yyjson_mut_doc *doc, struct slice text)
 {
     yyjson_doc *json = yyjson_read(text.ptr, text.len, YYJSON_READ_NUMBER_AS_RAW);
-    yyjson_mut_val *value = json == NULL ? yyjson_mut_strncpy(ask->doc, text.ptr, text.len)
-                                         : yyjson_val_mut_copy(ask->doc, yyjson_doc_get_root(json));
+    yyjson_mut_val *value = json == NULL ? yyjson_mut_strncpy(doc, text.ptr, text.len)
+                                         : yyjson_val_mut_copy(doc, yyjson_doc_get_root(json));
 
     yyjson_doc_free(json);
     if (value == NULL) {
@@ -72,7 +72,7 @@ static void parse_setting(struct cli_ask *ask, const char *text, struct argp_sta
         cli_usage(state, "--option: expected NAME=VALUE, not '%s'", text);
     }
     cli_ask_set_option(ask, slice_of(text, (size_t)(equals - text)), /* the last one wins */
-                       cli_ask_value(ask, slice_str(equals + 1)));
+                       cli_ask_value(ask->doc, slice_str(equals + 1)));
 }
 
 static error_t parse_ask(int key, char *arg, struct argp_state *state)

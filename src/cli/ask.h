@@ -27,7 +27,7 @@ void cli_ask_fini(struct cli_ask *ask);
 /* As a child of a parser, whose input is then a struct cli_ask; has cli_common_argp in it. */
 extern const struct argp cli_ask_argp;
 /* A value that is JSON as such, anything else as text. */
-yyjson_mut_val *cli_ask_value(struct cli_ask *ask, struct slice text);
+yyjson_mut_val *cli_ask_value(yyjson_mut_doc *doc, struct slice text);
 /* Sets an option of the model; what was set before is replaced. */
 void cli_ask_set_option(struct cli_ask *ask, struct slice name, yyjson_mut_val *value);
 /* Puts the model into the request: the one given, else the first that can do it. */

@@ -79,12 +79,12 @@ static bool set_parameter(struct chat *chat, struct slice arguments)
         return false;
     }
     if (more.len == 0) {
-        cli_ask_set_option(&chat->ask, name, cli_ask_value(&chat->ask, value));
+        cli_ask_set_option(&chat->ask, name, cli_ask_value(chat->ask.doc, value));
         return true;
     }
     list = yyjson_mut_arr(chat->ask.doc);
     for (; value.len > 0; value = first_word(more, &more)) {
-        if (!yyjson_mut_arr_add_val(list, cli_ask_value(&chat->ask, value))) {
+        if (!yyjson_mut_arr_add_val(list, cli_ask_value(chat->ask.doc, value))) {
             cli_no_memory();
         }
     }

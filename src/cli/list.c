@@ -37,7 +37,7 @@ static void print_models(void *owner, yyjson_val *part, struct slice text)
 
 const struct argp cli_list_argp = {
     .parser = cli_common_parse,
-    .doc = "Lists the models of the first node that is up.",
+    .doc = "Lists the models of all nodes that are up.",
     .children = cli_common_children,
 };
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "cli/conn.h"
+#include "cli/nodes_models.h"
 #include "cli/text.h"
 
 enum { DIGEST_SHOWN = 12 };
@@ -11,11 +12,13 @@ enum { DIGEST_SHOWN = 12 };
 struct nodes {
     struct cli_common common;
     bool deep;
+    bool models;
     bool is_down;
 };
 
 static const struct argp_option options[] = {
     {"deep", 'd', NULL, 0, "Also have one node generate a token", 0},
+    {"models", 'm', NULL, 0, "Also list all models, and which nodes have them", 0},
     {0},
 };
 
@@ -30,6 +33,9 @@ static error_t parse_nodes(int key, char *arg, struct argp_state *state)
         return 0;
     case 'd':
         n->deep = true;
+        return 0;
+    case 'm':
+        n->models = true;
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -169,11 +175,15 @@ static void print_generate(yyjson_val *generate)
     (void)fputc('\n', stdout);
 }
 
-static void print_health(yyjson_val *part)
+static void print_health(yyjson_val *part, bool with_models)
 {
     struct slice status = cli_member_text(part, "status");
 
     print_table(yyjson_obj_get(part, "nodes"));
+    if (with_models) {
+        (void)fputc('\n', stdout);
+        cli_nodes_print_models(yyjson_obj_get(part, "nodes"));
+    }
     print_drift(yyjson_obj_get(part, "drift"));
     (void)printf("\ngateway  %s%.*s%s\n",
                  cli_style(stdout, slice_eq(status, SLICE("ok")) ? CLI_GREEN : CLI_RED),
@@ -190,7 +200,7 @@ static void take_health(void *owner, yyjson_val *part, struct slice text)
     if (n->common.json) {
         cli_print_part(NULL, part, text);
     } else {
-        print_health(part);
+        print_health(part, n->models);
     }
 }
 

@@ -70,7 +70,7 @@ static void print_models(void *owner, yyjson_val *part, struct slice text)
 
 const struct argp cli_ps_argp = {
     .parser = cli_common_parse,
-    .doc = "Lists the models that are loaded on the first node that is up.",
+    .doc = "Lists the models that are loaded on all nodes that are up.",
     .children = cli_common_children,
 };
 

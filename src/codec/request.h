@@ -58,6 +58,7 @@ struct request_mcp {
     struct slice traceparent;
     struct slice auth;
     struct slice tenant;
+    struct slice nodes; /* where a model is to be pulled, ... */
     bool has_hops;
     uint64_t hops;
 };

@@ -174,6 +174,7 @@ static int read_field(struct request_mcp *mcp, const struct json_member *m, stru
         {SLICE("traceparent"), AT(traceparent), read_text, "a string"},
         {SLICE("auth"), AT(auth), read_text, "a string"},
         {SLICE("tenant"), AT(tenant), read_text, "a string"},
+        {SLICE("nodes"), AT(nodes), read_text, "a string"},
     };
 #undef AT
 

@@ -2,6 +2,7 @@
 #include "gateway/cluster.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/json_scan.h"
@@ -287,4 +288,63 @@ void cluster_drift(struct nodes *nodes, struct buf *out)
         }
     }
     buf_append_byte(out, ']');
+}
+
+static int compare_copies(const void *left, const void *right)
+{
+    const struct catalogue_model *a = *(const struct catalogue_model *const *)left;
+    const struct catalogue_model *b = *(const struct catalogue_model *const *)right;
+    size_t len = a->canonical_len < b->canonical_len ? a->canonical_len : b->canonical_len;
+    int order = memcmp(a->canonical, b->canonical, len);
+
+    return order != 0
+               ? order
+               : (a->canonical_len > b->canonical_len) - (a->canonical_len < b->canonical_len);
+}
+
+/* All models that have a digest, of nodes that are up: each one's copies side by side. NULL: out of
+ * memory. */
+static const struct catalogue_model **sorted_copies(struct nodes *nodes, size_t *count)
+{
+    const struct catalogue_model **copies;
+    size_t room = 1;
+
+    *count = 0;
+    for (size_t i = 0; i < nodes_count(nodes); i++) {
+        room += nodes_at(nodes, i)->catalogue.count;
+    }
+    copies = calloc(room, sizeof(*copies));
+    for (size_t i = 0; copies != NULL && i < nodes_count(nodes); i++) {
+        const struct node *n = nodes_at(nodes, i);
+
+        for (size_t k = 0; n->state == NODE_UP && k < n->catalogue.count; k++) {
+            if (n->catalogue.models[k].digest[0] != '\0') {
+                copies[(*count)++] = &n->catalogue.models[k];
+            }
+        }
+    }
+    if (copies != NULL) {
+        qsort(copies, *count, sizeof(*copies), compare_copies);
+    }
+    return copies;
+}
+
+bool cluster_drift_count(struct nodes *nodes, size_t *count)
+{
+    size_t copy_count;
+    const struct catalogue_model **copies = sorted_copies(nodes, &copy_count);
+    bool is_counted = false;
+
+    *count = 0;
+    for (size_t i = 1; copies != NULL && i < copy_count; i++) {
+        bool same = compare_copies(&copies[i - 1], &copies[i]) == 0;
+
+        is_counted = is_counted && same;
+        if (same && !is_counted && strcmp(copies[i - 1]->digest, copies[i]->digest) != 0) {
+            is_counted = true;
+            ++*count;
+        }
+    }
+    free(copies);
+    return copies != NULL;
 }

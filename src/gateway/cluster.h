@@ -22,5 +22,7 @@ MUST_CHECK int cluster_models(struct nodes *nodes, struct buf *out);
 /* Appends [{"model":...,"digests":[{"node":...,"digest":...}]}]: models of one name that are not
  * the same everywhere. A failure is sticky. */
 void cluster_drift(struct nodes *nodes, struct buf *out);
+/* How many models that are. False: out of memory. */
+MUST_CHECK bool cluster_drift_count(struct nodes *nodes, size_t *count);
 
 #endif

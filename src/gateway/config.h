@@ -153,6 +153,7 @@ struct config {
     uint64_t idle_timeout_ms; /* between parts of a node's answer */
     uint64_t pool_idle;       /* idle connections kept per node */
     uint64_t pool_idle_ms;
+    uint64_t replicas; /* of a model that is pulled or created; 0: one on every node */
     enum config_batch batch;
     uint64_t batch_max_items;
     enum config_share share;

@@ -19,7 +19,7 @@
 enum {
     FILE_MAX_BYTES = 1 << 20,
     DEPTH_MAX = 8,
-    SECTIONS = 13,
+    SECTIONS = 14,
     SECTION_KEYS_MAX = 12,
     PATH_MAX_BYTES = 160,
     FILE_SHOWN = 80
@@ -49,9 +49,10 @@ struct schema {
     cyaml_schema_value_t root;
 };
 
-static const char *const sections[SECTIONS] = {"mcp",   "http",  "admin",    "reactor",  "limits",
-                                               "queue", "batch", "share",    "timeouts", "log",
-                                               "trace", "state", "discovery"};
+static const char *const sections[SECTIONS] = {
+    "mcp",   "http",  "admin",    "reactor", "limits", "queue", "placement",
+    "batch", "share", "timeouts", "log",     "trace",  "state", "discovery",
+};
 
 struct config_yaml {
     char *shown; /* the end of the path: in a long one it says more, and the error must fit */

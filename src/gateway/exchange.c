@@ -14,6 +14,7 @@
 #include "gateway/keys.h"
 #include "gateway/record.h"
 #include "gateway/request_id.h"
+#include "gateway/spread.h"
 #include "gateway/steps.h"
 #include "gateway/sub.h"
 
@@ -68,6 +69,8 @@ static void extra_free(struct exchange_extra *extra)
     buf_fini(&extra->pinned_options);
     buf_fini(&extra->ignored);
     buf_fini(&extra->idempotency_key);
+    buf_fini(&extra->wished_nodes);
+    buf_fini(&extra->node_names);
     block_put(extra, sizeof(*extra));
 }
 
@@ -160,6 +163,7 @@ static void exchange_end(struct exchange *x, bool tell)
     turn_leave(x);
     batch_leave(x);
     flight_leave(x);
+    spread_leave(x);
     account_end(x);
     note_change(x);
     exchange_list_remove(&sub->running, x);
@@ -352,6 +356,8 @@ void exchange_resume(struct exchange *x)
         x->paused = false;
         if (x->call != NULL) {
             node_call_resume(x->call);
+        } else if (x->spread != NULL) {
+            spread_resume(x);
         } else if (x->flight != NULL) {
             flight_resume(x);
         } else if (x->waits_for_room) {

@@ -33,6 +33,7 @@
 struct batch_member;
 struct flight_member;
 struct record;
+struct spread;
 struct sub;
 struct exchange;
 
@@ -83,6 +84,9 @@ struct exchange_extra {
     uint8_t route_arm;
     uint8_t fallbacks;          /* of the route's that were tried */
     struct buf idempotency_key; /* HTTP's; MCP's is in `request` */
+    struct buf wished_nodes;    /* where it is to be done (spread_plan.h); empty: not said */
+    struct buf node_names;      /* where it is done, where those are several */
+    uint64_t pinned_node_id;    /* no other will do; 0: any */
 };
 
 enum { EXCHANGE_MAGIC = 0x65786368, EXCHANGE_ID_MAX = REQUEST_ID_MAX };
@@ -170,6 +174,7 @@ struct exchange {
     struct openai_assembly *assembly;
     struct flight_member *flight; /* has what another one is answered, or has tried to */
     struct batch_member *batch;   /* shares a call, or has tried to */
+    struct spread *spread;        /* is done on several nodes */
     struct health_deep *deep;     /* owned: health with "deep" runs */
     struct buf openai_path;
     struct buf openai_body;
@@ -207,6 +212,18 @@ static inline struct slice exchange_asked_model(const struct exchange *x)
 static inline struct slice exchange_routed_model(const struct exchange *x)
 {
     return x->extra == NULL ? SLICE("") : buf_slice(&x->extra->routed_model);
+}
+
+/* On which nodes the client wants it done; empty: it has not said. */
+static inline struct slice exchange_wished_nodes(const struct exchange *x)
+{
+    return x->extra == NULL ? SLICE("") : buf_slice(&x->extra->wished_nodes);
+}
+
+/* The only node that it may go to; 0: any. */
+static inline uint64_t exchange_pinned_node(const struct exchange *x)
+{
+    return x->extra == NULL ? 0 : x->extra->pinned_node_id;
 }
 
 /* Made where there is none yet; NULL: out of memory. */

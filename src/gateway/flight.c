@@ -101,7 +101,8 @@ static struct slice idempotency_key(const struct exchange *x)
 static bool may_join(const struct exchange *x)
 {
     if (!x->body_is_json || x->inner || x->flight != NULL || x->op == OP_NONE || x->upload ||
-        x->is_head || x->sub->draining || buf_len(&x->body) > BODY_BYTES_MAX) {
+        x->is_head || x->sub->draining || exchange_wished_nodes(x).len > 0 ||
+        buf_len(&x->body) > BODY_BYTES_MAX) {
         return false;
     }
     return idempotency_key(x).len > 0 ||

@@ -8,6 +8,8 @@
 #include "gateway/cluster.h"
 #include "node/registry.h"
 
+enum { ID_SHOWN = 12 }; /* of a digest, as Ollama shows it */
+
 const char *health_status(struct nodes *nodes)
 {
     size_t up = nodes_up(nodes);
@@ -22,6 +24,18 @@ static void append_member(struct buf *out, const char *key, const char *value)
 {
     buf_printf(out, ",\"%s\":", key);
     json_append_string(out, slice_str(value));
+}
+
+/* As people are shown it: what a node lists in full takes much room. */
+static struct slice id_of(const struct catalogue_model *m)
+{
+    const struct slice algorithm = SLICE("sha256:");
+    struct slice digest = slice_str(m->digest);
+
+    if (slice_starts(digest, algorithm)) {
+        digest = slice_skip(digest, algorithm.len);
+    }
+    return slice_first(digest, ID_SHOWN);
 }
 
 void health_node(const struct nodes *nodes, const struct node *n, struct buf *out)
@@ -42,6 +56,11 @@ void health_node(const struct nodes *nodes, const struct node *n, struct buf *ou
         buf_append_str(out, i == 0 ? "" : ",");
         json_append_string(out,
                            slice_of(n->catalogue.models[i].name, n->catalogue.models[i].name_len));
+    }
+    buf_append_str(out, "],\"ids\":[");
+    for (size_t i = 0; i < n->catalogue.count; i++) {
+        buf_append_str(out, i == 0 ? "" : ",");
+        json_append_string(out, id_of(&n->catalogue.models[i]));
     }
     buf_append_str(out, "],\"resident\":[");
     for (size_t i = 0; i < n->residency.count; i++) {

@@ -11,6 +11,7 @@
 #include "gateway/flight.h"
 #include "gateway/local.h"
 #include "gateway/route_step.h"
+#include "gateway/spread.h"
 #include "gateway/sub.h"
 #include "sched/choose.h"
 
@@ -239,6 +240,29 @@ void step_granted(struct exchange *x, const struct node *n, enum trace_kind why)
     trace_others(x, others, count, true);
 }
 
+static enum step_result choose_pinned(struct exchange *x, uint64_t node_id)
+{
+    const struct node *n = nodes_by_id(x->sub->nodes, node_id);
+    char text[256];
+
+    if (n == NULL) {
+        return step_fail(x, MCP_ENODE_UNAVAILABLE, "the node is gone");
+    }
+    take_node(x, n);
+    if (node_takes_work(n)) {
+        trace_note(x, TRACE_NODE_CHOSEN);
+        return STEP_NEXT;
+    }
+    if (n->state == NODE_UP) {
+        (void)snprintf(text, sizeof(text), "node %s: it is %s", n->spec->name,
+                       node_service_name(n->service));
+    } else {
+        (void)snprintf(text, sizeof(text), "node %s: it is not up%s%.150s", n->spec->name,
+                       n->why_down[0] == '\0' ? "" : ": ", n->why_down);
+    }
+    return step_fail(x, MCP_ENODE_UNAVAILABLE, text);
+}
+
 static enum step_result step_choose(struct exchange *x)
 {
     enum choose_verdict verdict;
@@ -246,6 +270,9 @@ static enum step_result step_choose(struct exchange *x)
 
     if (x->turn.state == TURN_GRANTED) {
         return STEP_NEXT; /* the scheduler has chosen */
+    }
+    if (exchange_pinned_node(x) != 0) {
+        return choose_pinned(x, exchange_pinned_node(x));
     }
     if (!choose(x, &verdict, &n)) {
         return step_fail(x, MCP_ENOMEM, mcp_error_text(MCP_ENOMEM));
@@ -258,12 +285,13 @@ static enum step_result step_choose(struct exchange *x)
 }
 
 static const struct step steps[] = {
-    {"admit", step_admit}, {"flight", step_flight}, {"route", step_route},
-    {"room", step_room},   {"local", step_local},   {"batch", step_batch},
-    {"queue", step_queue}, {"choose", step_choose}, {"forward", step_forward},
+    {"admit", step_admit},     {"flight", step_flight}, {"route", step_route},
+    {"room", step_room},       {"spread", step_spread}, {"local", step_local},
+    {"batch", step_batch},     {"queue", step_queue},   {"choose", step_choose},
+    {"forward", step_forward},
 };
 
-enum { STEP_QUEUE = 6, STEP_COUNT = sizeof(steps) / sizeof(steps[0]) };
+enum { STEP_QUEUE = 7, STEP_COUNT = sizeof(steps) / sizeof(steps[0]) };
 
 void steps_run(void *owner)
 {

@@ -21,6 +21,7 @@ static void conn_destroy(void *ptr)
     struct sim_conn *c = ptr;
 
     sim_work_fini(c);
+    sim_library_fini(c);
     http_parser_free(&c->parser);
     buf_fini(&c->held);
     buf_fini(&c->body);
@@ -34,6 +35,7 @@ void sim_conn_close(struct sim_conn *c, enum sim_conn_end how)
     struct sim_server *s = c->server;
 
     sim_work_end(c, SIM_WORK_LEFT);
+    sim_library_end(c);
     c->state = SIM_CLOSED;
     task_cancel(s->loop, &c->again);
     timer_cancel(s->loop, &c->drip_timer);
@@ -119,6 +121,10 @@ static void answer(struct sim_conn *c)
     }
     if (c->route == SIM_ROUTE_FOUND && c->op <= SIM_OP_V1_TEXT) {
         sim_work_begin(c, body);
+        return;
+    }
+    if (c->route == SIM_ROUTE_FOUND && c->op >= SIM_OP_PULL) {
+        sim_library_begin(c, body);
         return;
     }
     if (sim_conn_fails_at_once(c)) {
@@ -284,6 +290,7 @@ void sim_conn_accept(void *server, int fd, const struct addr *peer)
     sim_reply_init(c);
     task_init(&c->again, on_again, c);
     sim_work_init(c);
+    sim_library_init(c);
     sim_conn_list_push(&s->conns, c);
     return;
 

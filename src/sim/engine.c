@@ -12,26 +12,43 @@ struct sim_engine {
     struct sim_call_list pending;
     struct sim_runner *loading; /* one at a time */
     size_t model_count;
-    struct sim_runner runners[];
+    struct sim_runner **runners; /* each stays where it is: calls refer to it */
 };
 
 struct sim_engine *sim_engine_new(const struct sim_profile *profile, size_t model_count,
                                   uint64_t seed)
 {
-    struct sim_engine *e = calloc(1, sizeof(*e) + model_count * sizeof(e->runners[0]));
+    struct sim_engine *e = calloc(1, sizeof(*e));
 
     if (e == NULL) {
         return NULL;
     }
     e->shared.profile = *profile;
     e->shared.random = seed;
-    for (; e->model_count < model_count; e->model_count++) {
-        if (!sim_runner_init(&e->runners[e->model_count], &e->shared)) {
+    while (e->model_count < model_count) {
+        if (!sim_engine_add_model(e)) {
             sim_engine_free(&e);
             return NULL;
         }
     }
     return e;
+}
+
+bool sim_engine_add_model(struct sim_engine *e)
+{
+    struct sim_runner **runners =
+        realloc(e->runners, (e->model_count + 1) * sizeof(struct sim_runner *));
+    struct sim_runner *r = calloc(1, sizeof(*r));
+
+    if (runners != NULL) {
+        e->runners = runners;
+    }
+    if (runners == NULL || r == NULL || !sim_runner_init(r, &e->shared)) {
+        free(r);
+        return false;
+    }
+    e->runners[e->model_count++] = r;
+    return true;
 }
 
 void sim_engine_free(struct sim_engine **ep)
@@ -43,8 +60,10 @@ void sim_engine_free(struct sim_engine **ep)
     }
     *ep = NULL;
     for (size_t i = 0; i < e->model_count; i++) {
-        sim_runner_fini(&e->runners[i]);
+        sim_runner_fini(e->runners[i]);
+        free(e->runners[i]);
     }
+    free(e->runners);
     free(e);
 }
 
@@ -56,7 +75,7 @@ static uint64_t used_mib(const struct sim_engine *e)
     uint64_t used = 0;
 
     for (size_t i = 0; i < e->model_count; i++) {
-        used += e->runners[i].state == SIM_RUNNER_ABSENT ? 0 : e->shared.profile.model_mib;
+        used += e->runners[i]->state == SIM_RUNNER_ABSENT ? 0 : e->shared.profile.model_mib;
     }
     return used;
 }
@@ -94,7 +113,7 @@ static bool make_room(struct sim_engine *e)
         struct sim_runner *victim = NULL;
 
         for (size_t i = 0; i < e->model_count; i++) {
-            struct sim_runner *r = &e->runners[i];
+            struct sim_runner *r = e->runners[i];
 
             if (r->state == SIM_RUNNER_READY && (victim == NULL || goes_before(r, victim))) {
                 victim = r;
@@ -126,10 +145,10 @@ static void serve_pending(struct sim_engine *e, uint64_t now_us)
     }
     /* Who must go is decided anew: the call that asked for it may have left. */
     for (size_t i = 0; i < e->model_count; i++) {
-        e->runners[i].draining = false;
+        e->runners[i]->draining = false;
     }
     while ((c = sim_call_list_first(&e->pending)) != NULL) {
-        struct sim_runner *r = &e->runners[c->model];
+        struct sim_runner *r = e->runners[c->model];
 
         if (serves(r, c)) {
             sim_call_list_remove(&e->pending, c);
@@ -158,7 +177,7 @@ static size_t next_due(const struct sim_engine *e, uint64_t *due_us)
 
     *due_us = UINT64_MAX;
     for (size_t i = 0; i < e->model_count; i++) {
-        uint64_t due = sim_runner_due_us(&e->runners[i]);
+        uint64_t due = sim_runner_due_us(e->runners[i]);
 
         if (due < *due_us) {
             *due_us = due;
@@ -174,7 +193,7 @@ static void advance(struct sim_engine *e, uint64_t now_us)
     size_t model;
 
     while (model = next_due(e, &due), due <= now_us) {
-        struct sim_runner *r = &e->runners[model];
+        struct sim_runner *r = e->runners[model];
 
         if (r->state == SIM_RUNNER_LOADING) {
             sim_runner_ready(r);
@@ -208,7 +227,7 @@ enum sim_verdict sim_engine_submit(struct sim_engine *e, struct sim_call *c, uin
     ASSERT(c->phase == SIM_NONE && c->model < e->model_count);
     ASSERT(c->items == 0 || c->prompt_tokens > 0);
     advance(e, now_us);
-    r = &e->runners[c->model];
+    r = e->runners[c->model];
     if (p->memory_mib != 0 && p->model_mib > p->memory_mib) {
         e->shared.totals.refused++;
         return SIM_TOO_LARGE;
@@ -252,7 +271,7 @@ void sim_engine_cancel(struct sim_engine *e, struct sim_call *c, uint64_t now_us
 
 void sim_engine_unload(struct sim_engine *e, size_t model, uint64_t now_us)
 {
-    struct sim_runner *r = &e->runners[model];
+    struct sim_runner *r = e->runners[model];
 
     advance(e, now_us);
     r->keep_alive_us = 0;
@@ -287,7 +306,7 @@ const struct sim_totals *sim_engine_totals(const struct sim_engine *e)
 void sim_engine_model(const struct sim_engine *e, size_t model, uint64_t now_us,
                       struct sim_model_state *out)
 {
-    const struct sim_runner *r = &e->runners[model];
+    const struct sim_runner *r = e->runners[model];
 
     *out = (struct sim_model_state){
         .loaded = r->state == SIM_RUNNER_READY,

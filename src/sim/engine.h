@@ -116,6 +116,8 @@ struct sim_engine;
 /* NULL: out of memory. */
 struct sim_engine *sim_engine_new(const struct sim_profile *profile, size_t model_count,
                                   uint64_t seed);
+/* One more model, behind the others. False: out of memory, and nothing has changed. */
+bool sim_engine_add_model(struct sim_engine *e);
 /* After the last call has ended or was cancelled. */
 void sim_engine_free(struct sim_engine **e);
 

@@ -26,11 +26,16 @@ static void add_model(struct sim_server *s, const struct sim_model *m)
 static void tags(struct sim_server *s)
 {
     char modified[SIM_TIME_BYTES];
+    const char *comma = "";
 
     sim_time_format(s->started_wall_us, modified);
     (void)buf_append_str(&s->text, "{\"models\":[");
     for (size_t i = 0; i < s->model_count; i++) {
-        (void)buf_append_str(&s->text, i == 0 ? "" : ",");
+        if (s->models[i].name == NULL) {
+            continue;
+        }
+        (void)buf_append_str(&s->text, comma);
+        comma = ",";
         add_model(s, &s->models[i]);
         (void)buf_printf(&s->text, ",\"modified_at\":\"%s\"," CAPABILITIES "}", modified);
     }
@@ -63,7 +68,7 @@ static void ps(struct sim_server *s)
         struct sim_model_state state = state_of(s, i);
         char expires[SIM_TIME_BYTES];
 
-        if (!state.loaded) {
+        if (!state.loaded || s->models[i].name == NULL) {
             continue;
         }
         sim_time_format(state.expires_us == UINT64_MAX ? for_ever_us
@@ -83,9 +88,15 @@ static void ps(struct sim_server *s)
 
 static void v1_models(struct sim_server *s)
 {
+    const char *begin = "{\"id\":";
+
     (void)buf_append_str(&s->text, "{\"object\":\"list\",\"data\":[");
     for (size_t i = 0; i < s->model_count; i++) {
-        (void)buf_append_str(&s->text, i == 0 ? "{\"id\":" : ",{\"id\":");
+        if (s->models[i].name == NULL) {
+            continue;
+        }
+        (void)buf_append_str(&s->text, begin);
+        begin = ",{\"id\":";
         (void)json_append_string(&s->text, slice_str(s->models[i].name));
         (void)buf_printf(&s->text,
                          ",\"object\":\"model\",\"created\":%" PRIu64 ",\"owned_by\":\"library\"}",

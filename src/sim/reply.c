@@ -55,8 +55,10 @@ static void begin_reply(struct sim_conn *c, unsigned status, struct slice type, 
 
     c->began = true;
     buf_clear(b);
-    (void)buf_printf(b, "HTTP/1.1 %u %s\r\nContent-Type: %.*s\r\n", status,
-                     http_status_reason(status), SLICE_ARG(type));
+    (void)buf_printf(b, "HTTP/1.1 %u %s\r\n", status, http_status_reason(status));
+    if (type.len > 0) {
+        (void)buf_printf(b, "Content-Type: %.*s\r\n", SLICE_ARG(type));
+    }
     if (length >= 0) {
         (void)buf_printf(b, "Content-Length: %lld\r\n", (long long)length);
     } else if (c->http11) {
@@ -90,6 +92,34 @@ static bool ends_answers(enum sim_fault_kind kind)
     return kind != SIM_FAULT_NONE && kind != SIM_FAULT_REFUSE && kind != SIM_FAULT_DRIP;
 }
 
+/* As Ollama has it: a status while there is one to send, else the last part of the stream. */
+static void say_error(struct sim_conn *c)
+{
+    struct buf *out = &c->server->head;
+    struct buf text = {0};
+    bool v1 = sim_op_is_v1(c->op);
+
+    c->fault = (struct sim_fault){0}; /* this is all of it */
+    if (!c->began) {
+        sim_conn_refuse(c, 500, SLICE("a simulated fault"));
+        return;
+    }
+    if (!c->stream || !c->http11) {
+        sim_conn_close(c, SIM_END_GENTLY);
+        return;
+    }
+    (void)buf_append_str(&text, v1 ? "data: " : "");
+    sim_answer_error(&text, v1, 500, SLICE("a simulated fault"));
+    (void)buf_append_str(&text, v1 ? "\n\n" : "\n");
+    buf_clear(out);
+    (void)buf_printf(out, "%zx\r\n%.*s\r\n0\r\n\r\n", buf_len(&text), SLICE_ARG(buf_slice(&text)));
+    buf_fini(&text);
+    write_scratch(c);
+    if (c->state != SIM_CLOSED) {
+        reply_over(c);
+    }
+}
+
 static void fail(struct sim_conn *c)
 {
     enum sim_fault_kind kind = c->fault.kind;
@@ -107,6 +137,9 @@ static void fail(struct sim_conn *c)
     case SIM_FAULT_GARBAGE:
         write_out(c, SLICE("\x16\x03\x01 this is no HTTP\r\n\r\n"));
         sim_conn_close(c, SIM_END_GENTLY);
+        break;
+    case SIM_FAULT_ERROR:
+        say_error(c);
         break;
     case SIM_FAULT_CUT:
         if (c->stream && c->http11 && c->began) {
@@ -138,6 +171,19 @@ bool sim_conn_fails_at_once(struct sim_conn *c)
     }
     fail(c);
     return true;
+}
+
+bool sim_conn_takes_fault(struct sim_conn *c)
+{
+    struct sim_server *s = c->server;
+
+    s->call_number++;
+    for (size_t i = 0; i < s->fault_count && c->fault.kind == SIM_FAULT_NONE; i++) {
+        if (sim_fault_hits(&s->faults[i], s->call_number)) {
+            c->fault = s->faults[i];
+        }
+    }
+    return !sim_conn_fails_at_once(c);
 }
 
 bool sim_conn_is_plain(const struct sim_conn *c)

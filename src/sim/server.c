@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sim/server.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/check.h"
-#include "codec/model_name.h"
-#include "sim/random.h"
 #include "sim/server_internal.h"
 
 /* --- the engine
@@ -46,38 +41,19 @@ void sim_server_poke(struct sim_server *s)
     task_defer(s->loop, &s->engine_task);
 }
 
-ptrdiff_t sim_server_find(const struct sim_server *s, struct slice escaped)
-{
-    for (size_t i = 0; i < s->model_count; i++) {
-        if (sim_model_is(escaped, s->models[i].name)) {
-            return (ptrdiff_t)i;
-        }
-    }
-    for (size_t i = 0; i < s->model_count; i++) { /* slower, and seldom needed */
-        if (model_name_same(escaped, slice_str(s->models[i].name))) {
-            return (ptrdiff_t)i;
-        }
-    }
-    return -1;
-}
-
 /* --- start and end
  * ------------------------------------------------------------------------------------- */
 
 static void add_models(struct sim_server *s, const struct sim_options *o)
 {
-    s->models = xcalloc(o->model_count, sizeof(*s->models));
-    for (; s->model_count < o->model_count; s->model_count++) {
-        struct sim_model *m = &s->models[s->model_count];
-        const char *name = o->models[s->model_count];
-        size_t room = strlen(name) + sizeof(":latest");
-        uint64_t hash = sim_hash(0, slice_str(name));
+    for (size_t i = 0; i < o->model_count; i++) {
+        struct slice name = slice_str(o->models[i]);
+        char digest[SIM_DIGEST_BYTES];
+        bool added;
 
-        m->name = xcalloc(1, room);
-        (void)snprintf(m->name, room, "%s%s", name, strchr(name, ':') == NULL ? ":latest" : "");
-        for (int i = 0; i < 4; i++) {
-            (void)snprintf(m->digest + 16 * i, 17, "%016" PRIx64, sim_random_next(&hash));
-        }
+        sim_digest_of(name, digest);
+        added = sim_library_add(s, name, digest);
+        ASSERT(added); /* start-up */
     }
 }
 
@@ -97,13 +73,13 @@ struct sim_server *sim_server_new(struct loop *loop, const struct addr *at,
     for (size_t i = 0; i < o->fault_count; i++) {
         s->faults[i] = o->faults[i];
     }
-    add_models(s, o);
     timer_init(&s->engine_timer, run_engine, s);
     task_init(&s->engine_task, run_engine, s);
     if (!sim_profile_is_free(&o->profile)) {
-        s->engine = sim_engine_new(&o->profile, o->model_count, o->seed);
+        s->engine = sim_engine_new(&o->profile, 0, o->seed);
         ASSERT(s->engine != NULL); /* start-up */
     }
+    add_models(s, o);
     s->listener = listener_new(loop, at, sim_conn_accept, s, e);
     if (s->listener == NULL) {
         sim_server_free(&s);

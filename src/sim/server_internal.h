@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The server as its files see it: server.c (start, engine, end), conn.c (HTTP, reading),
  * reply.c (the same, writing), work.c (a call to a model), prompt.c (what it is asked), pages.c
- * (what can be read). */
+ * (what can be read), library.c (which models there are). */
 #ifndef MCP_SIM_SERVER_INTERNAL_H
 #define MCP_SIM_SERVER_INTERNAL_H
 
@@ -14,6 +14,7 @@
 #include "sim/ask.h"
 #include "sim/echo.h"
 #include "sim/engine.h"
+#include "sim/library.h"
 #include "sim/server.h"
 #include "sim/words.h"
 
@@ -75,13 +76,15 @@ struct sim_conn {
     struct buf model; /* the name that was asked for */
     struct buf vectors;
     struct sim_chain chain;
+
+    struct sim_change change;
 };
 
 LIST_DECLARE(sim_conn_list, struct sim_conn, link);
 
 struct sim_model {
-    char *name;
-    char digest[65];
+    char *name; /* NULL: it was deleted, the place is free */
+    char digest[SIM_DIGEST_BYTES];
 };
 
 struct sim_counts {
@@ -122,8 +125,6 @@ struct sim_server {
 /* --- server.c */
 /* Runs the engine once more in this turn, and sets its timer. */
 void sim_server_poke(struct sim_server *s);
-/* The number of a model, or -1. */
-ptrdiff_t sim_server_find(const struct sim_server *s, struct slice escaped);
 
 /* --- conn.c */
 void sim_conn_accept(void *server, int fd, const struct addr *peer);
@@ -145,6 +146,9 @@ void sim_conn_last_part(struct sim_conn *c, struct slice bytes);
 bool sim_conn_is_plain(const struct sim_conn *c);
 /* Does what the fault does before there is any answer; true: the request is done with. */
 bool sim_conn_fails_at_once(struct sim_conn *c);
+/* Counts the call and gives it the fault that the server's options have for it, unless it has one.
+ * False: that has ended it. */
+bool sim_conn_takes_fault(struct sim_conn *c);
 
 /* --- work.c */
 void sim_work_init(struct sim_conn *c);

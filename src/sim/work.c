@@ -325,22 +325,15 @@ static void refuse_model(struct sim_conn *c, struct slice escaped)
 /* False: refused, or a fault has ended it. */
 static bool choose_fault(struct sim_conn *c, const struct sim_ask *ask)
 {
-    struct sim_server *s = c->server;
     struct err e = {0};
 
-    s->call_number++;
     if (c->fault.kind == SIM_FAULT_NONE && ask->fault.len > 0 &&
         sim_fault_parse(&c->fault, ask->fault, &e) != MCP_OK) {
         c->fault = (struct sim_fault){0};
         sim_conn_refuse(c, 400, slice_str(e.text));
         return false;
     }
-    for (size_t i = 0; i < s->fault_count && c->fault.kind == SIM_FAULT_NONE; i++) {
-        if (sim_fault_hits(&s->faults[i], s->call_number)) {
-            c->fault = s->faults[i];
-        }
-    }
-    return !sim_conn_fails_at_once(c);
+    return sim_conn_takes_fault(c);
 }
 
 static void unload(struct sim_conn *c)

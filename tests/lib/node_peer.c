@@ -89,7 +89,7 @@ void peer_route(struct peer *p, const char *path, const char *status, const char
     }
     assert_true(i < PEER_ROUTES_MAX);
     p->route_count = i < p->route_count ? p->route_count : i + 1;
-    p->routes[i] = (struct peer_route){path, status, body};
+    p->routes[i] = (struct peer_route){.path = path, .status = status, .answer = body};
 }
 
 void peer_route_raw(struct peer *p, const char *path, const char *bytes)
@@ -144,12 +144,13 @@ static void read_some(struct peer_conn *c)
 
 static void send_answer(struct peer *p, size_t conn, const char *path, size_t len)
 {
-    struct peer_route r = {NULL, "404 Not Found", ""};
+    struct peer_route r = {.status = "404 Not Found", .answer = ""};
     char out[1024];
     int size;
 
     for (size_t i = 0; i < p->route_count; i++) {
         if (strlen(p->routes[i].path) == len && memcmp(p->routes[i].path, path, len) == 0) {
+            p->routes[i].conn = conn;
             r = p->routes[i];
         }
     }
@@ -182,6 +183,19 @@ static void answer_request(struct peer *p, size_t conn)
     send_answer(p, conn, path, len);
     c->in_len = 0;
     c->in[0] = '\0';
+}
+
+size_t peer_asked_on(const struct peer *p, const char *path)
+{
+    size_t conn = PEER_CONNS_MAX;
+
+    for (size_t i = 0; i < p->route_count; i++) {
+        if (strcmp(p->routes[i].path, path) == 0) {
+            conn = p->routes[i].conn;
+        }
+    }
+    assert_true(conn < p->count);
+    return conn;
 }
 
 void node_peers_pump(void)

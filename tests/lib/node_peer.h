@@ -27,6 +27,7 @@ struct peer_route {
     const char *path;
     const char *status; /* NULL: `answer` is all of it */
     const char *answer;
+    size_t conn; /* on which it was asked for last */
 };
 
 struct peer {
@@ -57,6 +58,8 @@ struct node *peer_node(struct peer *p);
 void peer_route(struct peer *p, const char *path, const char *status, const char *body);
 /* Answers with exactly these bytes (NULL: never). */
 void peer_route_raw(struct peer *p, const char *path, const char *bytes);
+/* The connection on which that path was asked for last. */
+size_t peer_asked_on(const struct peer *p, const char *path);
 /* What was asked since the last call; valid until the next. */
 const char *peer_take_asked(struct peer *p);
 

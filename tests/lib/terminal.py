@@ -9,6 +9,8 @@ import subprocess
 import termios
 import time
 
+SIZE = (40, 120)  # rows and columns
+
 
 class Terminal:
     """Runs `argv` with a pseudo-terminal as its controlling one, so that Ctrl-C is a signal."""
@@ -18,6 +20,7 @@ class Terminal:
         self.seen = ""  # all that was shown so far
         self.at = 0  # what expect() has gone past
         self.master, slave = pty.openpty()
+        termios.tcsetwinsize(slave, SIZE)
 
         def take_terminal():
             os.setsid()

@@ -16,7 +16,7 @@ from http_bytes import DEADLINE_S
 from mcp_server import McpServer
 from terminal import Terminal
 
-CLIENTS = ["generate", "chat", "embed", "list", "ps", "show", "ping", "nodes", "version"]
+CLIENTS = ["generate", "chat", "embed", "list", "ps", "show", "pull", "create", "cp", "rm", "ping", "nodes", "version"]
 COMMANDS = ["serve", "check-config", "import", "sim", "sim-cluster", "plan", *CLIENTS[:-1], "queue", "sessions", "record", "node",
             "canary", "version", "why", "decode", "completion", "manual"]
 NUMBERS = {"total_duration": 4648158209, "load_duration": 71084875, "prompt_eval_count": 26,
@@ -107,7 +107,8 @@ def bound_but_silent_port():
 
 @pytest.mark.parametrize("command", CLIENTS)
 def test_no_gateway(command, free_port):
-    args = {"show": ["m"], "generate": ["x"], "embed": ["x"]}.get(command, [])
+    args = {"show": ["m"], "generate": ["x"], "embed": ["x"], "pull": ["m"], "create": ["n", "--from", "m"],
+            "cp": ["m", "n"], "rm": ["m"]}.get(command, [])
     line = bad(4, command, *args, "--host", f"127.0.0.1:{free_port}", stdin="x\n")
     assert re.fullmatch(rf"mcpgate: no gateway there: .*127\.0\.0\.1:{free_port}.*Connection refused.*"
                         "; start it with: mcpgate serve", line)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many nodes as one: lists of all, nodes taken out of use and back, added and removed, upgraded under load."""
+import contextlib
 import json
 import pathlib
 import re
@@ -302,6 +303,20 @@ def test_declared_models_are_kept_resident(tmp_path):
         one.ask("POST", "/api/generate", {"model": "c", "keep_alive": 0, "stream": False})
         wait_until(lambda: sorted(one.loaded()) == ["a:latest", "c:latest"], "it is loaded again")
         assert gateway.metric('mcpgate_node_loads_total{result="ok"}') == 3
+
+
+def test_declared_models_are_loaded_again_when_their_node_was_restarted(tmp_path):
+    options = ("--profile", "llm", "--load-ms", "20", "--models", "a,b")
+    with contextlib.ExitStack() as stack:
+        one = stack.enter_context(Sim(*options))
+        gateway = stack.enter_context(Gateway(config=of_nodes(tmp_path, [("one", one, {"resident": ["a"]})])))
+        for loads in (1, 2, 3):
+            wait_until(lambda: one.loaded() == ["a:latest"], "it is loaded")
+            gateway.wait_metric('mcpgate_node_loads_total{result="ok"}', loads)
+            assert one.ask("GET", "/api/ps").json()["models"][0]["expires_at"].startswith("2286")  # it stays
+            one.stop()
+            wait_until(lambda: not nodes(gateway)["one"]["up"], "the gateway has noticed")
+            one = stack.enter_context(Sim(*options, "--http", "%s:%d" % one.address))
 
 
 # --- added and removed ----------------------------------------------------------------------------

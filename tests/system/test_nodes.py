@@ -277,9 +277,9 @@ def test_a_request_hops_to_another_node_when_the_connection_fails():
 
 @pytest.mark.parametrize("op, path, body", [
     ("push", "/api/push", {"model": "m"}), ("create", "/api/create", {"model": "n", "from": "m"}),
-    ("delete", "/api/delete", {"model": "m"})])
+    ("delete", "/api/delete", {"model": "own:1"})])
 def test_what_must_run_once_hops_only_if_nothing_was_sent(op, path, body):
-    with OllamaNode() as one, OllamaNode() as two, Gateway(one, two) as gateway:
+    with OllamaNode("m", "own:1") as one, OllamaNode("m", "other:1") as two, Gateway(one, two) as gateway:
         one.always(path, [CLOSE])
         assert ask(gateway.http, "DELETE" if op == "delete" else "POST", path, body).status == 502
         assert (len(one.of(path)), len(two.of(path))) == (1, 0)

@@ -131,7 +131,7 @@ def test_names_of_models_as_ollama_reads_them(echo, name):
 
 
 def test_routes_it_does_not_have(echo):
-    response = echo.ask("POST", "/api/pull", {"model": "m"})
+    response = echo.ask("POST", "/api/push", {"model": "m"})
     assert (response.status, response.body) == (404, b"404 page not found")
     response = echo.ask("GET", "/api/generate")
     assert (response.status, response.body) == (405, b"405 method not allowed")
@@ -497,7 +497,7 @@ def test_a_port_that_is_taken(echo):
     (["--http", "x"], "--http: "),
     (["--models", "a,,b"], "--models: expected names"),
     (["--models", ""], "--models: expected names"),
-    (["--fault", "x"], "--fault: expected one of refuse hang close reset garbage cut drip"),
+    (["--fault", "x"], "--fault: expected one of refuse hang close reset garbage cut error drip"),
     (["--gap", "-1"], "--gap: expected milliseconds"),
     (["--slots", "x"], "--slots: expected a whole number up to 4096"),
     (["extra"], "expected no argument, not 'extra'")])

@@ -10,6 +10,7 @@
 #include "base/json_scan.h"
 #include "base/list.h"
 #include "gateway/brain.h"
+#include "gateway/cluster.h"
 #include "gateway/face/admin_internal.h"
 #include "gateway/face/admin_routes.h"
 #include "gateway/face/host.h"
@@ -85,11 +86,23 @@ static void get_readyz(const struct gateway *g, struct admin_reply *r)
     }
 }
 
+/* Counted when somebody asks: it takes a look at all models of all nodes. */
+static void count_drift(const struct gateway *g)
+{
+    size_t drifting;
+
+    if (cluster_drift_count(g->nodes, &drifting)) {
+        counter_add(COUNTER_MODELS_DRIFTING,
+                    (int64_t)drifting - counter_get(counters_current(), COUNTER_MODELS_DRIFTING));
+    }
+}
+
 static void get_metrics(const struct gateway *g, struct admin_reply *r)
 {
     const struct counters **sets = calloc(1 + g->sub_count, sizeof(*sets));
 
     r->content_type = SLICE("text/plain; version=0.0.4; charset=utf-8");
+    count_drift(g);
     if (sets == NULL || !prometheus_render(sets, gateway_counters(g, sets), &r->body)) {
         r->status = 500;
     }

@@ -13,7 +13,7 @@
 #include "gateway/sub.h"
 
 enum {
-    OWN_HEADERS_MAX = 5 + ORIGIN_HEADERS + HTTP_WAIT_HEADERS,
+    OWN_HEADERS_MAX = 6 + ORIGIN_HEADERS + HTTP_WAIT_HEADERS,
     REPLY_HEADERS_MAX = HTTP_HEADERS_MAX + OWN_HEADERS_MAX,
     STALL_FIRST_LOOK = 8,
 };
@@ -158,6 +158,10 @@ static size_t own_headers(const struct http_exchange *h, struct http_header *hea
     if (h->exchange->extra != NULL && buf_len(&h->exchange->extra->ignored) > 0) {
         headers[count++] = (struct http_header){SLICE("X-Mcpgate-Ignored"),
                                                 buf_slice(&h->exchange->extra->ignored)};
+    }
+    if (h->exchange->extra != NULL && buf_len(&h->exchange->extra->node_names) > 0) {
+        headers[count++] = (struct http_header){SLICE("X-Mcpgate-Nodes"),
+                                                buf_slice(&h->exchange->extra->node_names)};
     }
     if (h->exchange->cache_hit) {
         headers[count++] = (struct http_header){SLICE("X-Mcpgate-Cache"), SLICE("hit")};

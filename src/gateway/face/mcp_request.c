@@ -64,6 +64,15 @@ static int read_key(const struct mcp_conn *c, struct exchange *x, struct err *e)
     return MCP_OK;
 }
 
+/* On which nodes it is to be done. */
+static bool read_nodes(struct exchange *x)
+{
+    struct slice nodes = x->request.mcp.nodes;
+
+    return nodes.ptr == NULL ||
+           (exchange_extra(x) != NULL && json_unescape(nodes, &x->extra->wished_nodes));
+}
+
 static enum stream_end stream_end_of(enum op op)
 {
     return op == OP_GENERATE || op == OP_CHAT ? STREAM_END_DONE : STREAM_END_FRAMING;
@@ -104,7 +113,7 @@ int mcp_request_read(const struct mcp_conn *c, const struct wire_session *sessio
     }
     x->has_deadline = x->request.mcp.has_deadline;
     x->deadline_ms = x->request.mcp.deadline_ms;
-    if (!inherit(x, session)) {
+    if (!inherit(x, session) || !read_nodes(x)) {
         return err_set(e, MCP_EINTERNAL, "out of memory");
     }
     x->needs_model = op_is_inference(x->op);

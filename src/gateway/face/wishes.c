@@ -35,6 +35,12 @@ static bool read_session(struct exchange *x, struct slice value)
     return request_id_is_fine(value);
 }
 
+/* What it means is for spread_plan.c to say. */
+static bool read_nodes(struct exchange *x, struct slice value)
+{
+    return value.len > 0 && exchange_extra(x) != NULL && buf_append(&x->extra->wished_nodes, value);
+}
+
 int wishes_read(struct exchange *x, const struct http_head *head, struct err *e)
 {
     static const struct {
@@ -45,6 +51,7 @@ int wishes_read(struct exchange *x, const struct http_head *head, struct err *e)
         {SLICE("X-Mcpgate-Priority"), read_priority, "interactive, normal or batch"},
         {SLICE("X-Mcpgate-Deadline"), read_deadline, "a whole number of milliseconds"},
         {SLICE("X-Mcpgate-Session"), read_session, "1 to 64 letters, digits and -_.:"},
+        {SLICE("X-Mcpgate-Nodes"), read_nodes, "all, a number, or names of nodes"},
     };
 
     for (size_t i = 0; i < sizeof(wishes) / sizeof(wishes[0]); i++) {

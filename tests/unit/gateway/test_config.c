@@ -374,11 +374,13 @@ static void test_structure(void **state)
          "body_memory, max_sessions, sessions_remembered, idle_connections"},
         {"log: {}\nlisten: 1\n",
          "c.yaml:2: listen: unknown key; expected one of node, nodes, mcp, http, admin, reactor, "
-         "limits, queue, batch, share, timeouts, log, trace, state, discovery, keys, routes, "
+         "limits, queue, placement, batch, share, timeouts, log, trace, state, discovery, keys, "
+         "routes, "
          "models"},
         {"mcp.listen: 127.0.0.1:1\n",
          "c.yaml:1: mcp.listen: unknown key; expected one of node, nodes, mcp, http, admin, "
-         "reactor, limits, queue, batch, share, timeouts, log, trace, state, discovery, keys, "
+         "reactor, limits, queue, placement, batch, share, timeouts, log, trace, state, discovery, "
+         "keys, "
          "routes, "
          "models"},
         {"nodes:\n  - url: a\n  - url: b\n    knd: auto\n",
@@ -391,19 +393,20 @@ static void test_structure(void **state)
          "weight, class, max_priority, rate"},
         {"<<: {a: b}\n",
          "c.yaml:1: <<: unknown key; expected one of node, nodes, mcp, http, "
-         "admin, reactor, limits, queue, batch, share, timeouts, log, trace, state, "
+         "admin, reactor, limits, queue, placement, batch, share, timeouts, log, trace, state, "
          "discovery, keys, routes, models"},
         {"mcp: {}\nmcp: {}\n", "c.yaml:2: mcp: given twice"},
         {"log:\n  level: info\n  level: info\n", "c.yaml:3: log.level: given twice"},
         /* the wrong kind of value */
-        {"- a\n", "c.yaml:1: expected keys below it: node, nodes, mcp, http, admin, "
-                  "reactor, limits, queue, batch, share, timeouts, log, trace, state, discovery, "
-                  "keys, routes, "
-                  "models, not a list"},
-        {"a\n",
-         "c.yaml:1: expected keys below it: node, nodes, mcp, http, admin, reactor, limits, "
-         "queue, batch, share, timeouts, log, trace, state, discovery, keys, routes, models, not a "
-         "single value"},
+        {"- a\n",
+         "c.yaml:1: expected keys below it: node, nodes, mcp, http, admin, "
+         "reactor, limits, queue, placement, batch, share, timeouts, log, trace, state, discovery, "
+         "keys, routes, "
+         "models, not a list"},
+        {"a\n", "c.yaml:1: expected keys below it: node, nodes, mcp, http, admin, reactor, limits, "
+                "queue, placement, batch, share, timeouts, log, trace, state, discovery, keys, "
+                "routes, models, not a "
+                "single value"},
         {"mcp: 127.0.0.1:8080\n",
          "c.yaml:1: mcp: expected keys below it: listen, not a single value"},
         {"log:\n", "c.yaml:1: log: expected keys below it: level, access, not a single value"},
