@@ -73,13 +73,20 @@ static void add_share(struct cli_table *table, yyjson_val *arm)
     cli_table_add(table, slice_str(text));
 }
 
-/* The state, and why it is that. */
+/* The state, and why it is that, or how long the rule looks at it still. */
 static void add_state(struct cli_table *table, yyjson_val *arm)
 {
     char text[CLI_FORMAT_MAX];
     struct slice why = cli_member_text(arm, "why");
     struct slice state = cli_member_text(arm, "state");
+    uint64_t watched_s = cli_member_uint(arm, "watched_s");
 
+    if (watched_s > 0) {
+        (void)snprintf(text, sizeof(text), "%.*s, watched %" PRIu64 "h", SLICE_ARG(state),
+                       (watched_s + 3599) / 3600);
+        cli_table_add(table, slice_str(text));
+        return;
+    }
     if (why.len == 0 || slice_eq(why, SLICE("asked"))) {
         cli_table_add(table, state);
         return;

@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from cli import good as good_cli
 from gateway import Gateway
 from http_bytes import ask, wait_until
 from mcp_client import McpClient
@@ -434,6 +435,7 @@ def test_a_promoted_arm_that_fails_is_rolled_back_after_a_restart_too(tmp_path):
             (arm,) = [arm for arm in change(gateway, "r/promote")["routes"][0]["arms"] if arm["state"] == "promoted"]
             assert arm["model"] == "bad" and 86000 < arm["watched_s"] <= 86400
             assert arm["against"]["requests"] == 30 and arm["against"]["errors"] == 0
+            assert "promoted, watched 24h" in good_cli("canary", "--admin", "%s:%d" % gateway.admin)
             wait_until((tmp_path / "routes.json").exists, "the state is kept")
         with Gateway(good, bad, config=config) as gateway:
             assert arms_of(gateway)["bad"]["against"] == arm["against"]
