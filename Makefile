@@ -22,7 +22,7 @@ test: build ## installs what the tests need and runs all of them under ASan and 
 
 # The system tests that race most: ends, cancels, many at once, nodes that come and go, what loops share.
 RACY = system.(backends|batch|chaos|fleet|hostile_neighbours|http_gone|keys|limits|mcp_cancel|mcp_keys|nodes|observability
-RACY := $(RACY)|queue|reload|request_trace|routes)|regress.second_signal
+RACY := $(RACY)|queue|reload|request_trace|routes|share)|regress.second_signal
 
 test-threads: build ## the unit tests and the system tests that race most, under ThreadSanitizer
 	@tools/deps test
@@ -71,7 +71,7 @@ demo: ## a real model answers through the gateway: installs, builds, runs
 	@$(MAKE) --no-print-directory build
 	@tools/demo
 
-BENCH_TARGETS = $(addprefix bench-,all http streams mcp backends idle start batch)
+BENCH_TARGETS = $(addprefix bench-,all http streams mcp backends idle start batch slots)
 T ?= 2
 ROUNDS ?= 5
 
@@ -81,7 +81,7 @@ bench: bench-all ## compares with a raw relay, nginx and HAProxy (docs/performan
 $(BENCH_TARGETS): bench-%:
 	@tools/deps bench
 	@$(MAKE) --no-print-directory build
-	.cache/venv-bench/bin/python bench/run.py $* --seconds $(T) --rounds $(ROUNDS) $(BENCH_OPTIONS)
+	.cache/venv-bench/bin/python bench/run.py $* --seconds $(T) --rounds $(ROUNDS) $(if $(ENGINE),--engine $(ENGINE)) $(BENCH_OPTIONS)
 
 bench-sched: build ## what a decision of the scheduler costs
 	cmake --build --preset release -j $(JOBS) --target bench-sched

@@ -18,10 +18,10 @@ import sys
 import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from benchlib import bars, batch, cases, chart, copies, figures, idle, load, rounds, servers, start  # noqa: E402
+from benchlib import bars, batch, cases, chart, copies, engines, figures, idle, load, rounds, servers, slots, start  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-NAMES = ("all", "http", "streams", "mcp", "backends", "idle", "start", "batch")
+NAMES = ("all", "http", "streams", "mcp", "backends", "idle", "start", "batch", "slots")
 
 
 class Bench:
@@ -147,9 +147,14 @@ def measure(args, bench, results):
     if args.name in ("all", "idle") and not args.case:
         errors += measure_idle(args, bench, results)
     if args.name in ("all", "batch") and not args.narrowed:
-        results["batch"], more = batch.measure(bench, args.seconds, args.warmup, args.rounds, progress)
+        rows, more = batch.measure(bench, args.engine, args.seconds, args.warmup, args.rounds, progress)
+        results["batch" if args.engine == "seed" else f"batch_{args.engine}"] = rows
         errors += more
-        print(batch.text(results["batch"], bench.simulated), "\n", flush=True)
+        print(batch.text(args.engine, rows), "\n", flush=True)
+    if args.name in ("all", "slots") and not args.narrowed:
+        results["slots"], more = slots.measure(bench, args.seconds, args.warmup, args.rounds, progress)
+        errors += more
+        print(slots.text(results["slots"]), "\n", flush=True)
     results["missing"] = bench.missing
     return errors
 
@@ -170,7 +175,8 @@ def ratios(measured):
 
 def write(args, results):
     args.out.mkdir(parents=True, exist_ok=True)
-    name = f"{args.name}-part" if args.narrowed else args.name  # a look does not replace the whole
+    name = args.name if args.engine == "seed" else f"{args.name}-{args.engine}"
+    name = f"{name}-part" if args.narrowed else name  # a look does not replace the whole
     path = args.out / f"{name}.json"
     path.write_text(json.dumps(results, indent=1) + "\n")
     print(f"results: {path}")
@@ -205,6 +211,7 @@ def parse():
     parser.add_argument("--connections", type=int, default=10000, help="idle ones (10000)")
     parser.add_argument("--hold", type=float, default=5, help="seconds that they idle (5)")
     parser.add_argument("--starts", type=int, default=20)
+    parser.add_argument("--engine", choices=tuple(engines.ENGINES), default="seed", help="of batch (seed)")
     parser.add_argument("--no-svg", dest="svg", action="store_false")
     parser.add_argument("--no-calls", dest="calls", action="store_false",
                         help="do not count system calls and sends")

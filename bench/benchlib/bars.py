@@ -52,6 +52,7 @@ class Found:
         self.idle = {row["target"]: row for row in results.get("idle", ())}
         self.start = results.get("start", {})
         self.copies = results.get("copies", {})
+        self.slots = {row["row"]: row for row in results.get("slots", ())}
         self.batch = {row["row"]: row for row in results.get("batch", ())}
 
     def compared(self, case, figure, target, other, compare=divided):
@@ -138,11 +139,16 @@ def batches(f):
     yield Bar("batch", "adaptive, mean ms", "batch", "<=", 65, adaptive.get("mean_ms"))
 
 
+def gaps(f):
+    yield Bar("slots", "a slot that nobody uses while requests wait, p99 us", "slots", "<=", 1000,
+              f.slots.get("ready", {}).get("p99_us"))
+
+
 def judge(results, whole):
     """[{group, bar, where, relation, limit, value, holds, why}]; `whole`: those that were not measured too."""
     found, missing = Found(results), results.get("missing", {})
     out = []
-    for part in (simulator, http, mcp, backends, streams, idle, start, batches):
+    for part in (simulator, http, mcp, backends, streams, idle, start, batches, gaps):
         for bar in part(found):
             if bar.value is None and not whole:
                 continue

@@ -17,6 +17,16 @@ def ask(at, path, body=None):
         return json.load(answer)
 
 
+def run(command):
+    """The result of bench-load. Errors are in it."""
+    found = subprocess.run([str(word) for word in command], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                           preexec_fn=prepare_child, check=False)
+    try:
+        return json.loads(found.stdout)
+    except json.JSONDecodeError:
+        raise Failed(f"bench-load failed: {found.stderr.strip()}") from None
+
+
 def right_text(sim_at, parts):
     """What the simulator says to the load's prompt."""
     body = {"model": MODELS[0], "prompt": "Why is the sky blue?", "stream": False}
@@ -54,16 +64,10 @@ class Load:
             words += ["-m", model]
         for pid in watched.pids() if watched else ():
             words += ["-w", pid]
-        return [str(word) for word in words]
+        return words
 
     def run(self, at, options, watched=None):
-        """The result of bench-load. Errors are in it."""
-        run = subprocess.run(self.command(at, options, watched), stdin=subprocess.DEVNULL, capture_output=True,
-                             text=True, preexec_fn=prepare_child, check=False)
-        try:
-            return json.loads(run.stdout)
-        except json.JSONDecodeError:
-            raise Failed(f"bench-load failed: {run.stderr.strip()}") from None
+        return run(self.command(at, options, watched))
 
     def wait_idle(self, deadline_s=5):
         """How many calls the simulator still works on at the deadline; aborted ones must end."""

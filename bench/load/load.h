@@ -26,6 +26,7 @@
 
 enum {
     LOAD_MODELS_MAX = 8,
+    LOAD_WORDS_MAX = 100000,
     LOAD_PARTS_MAX = 100000,
     LOAD_OPENING_MAX = 64, /* connections that are being opened at once: listen queues are short */
     LOAD_ERRORS_MAX = 1000,
@@ -52,6 +53,7 @@ struct load_options {
     unsigned parts; /* of a stream; 0: an answer in one piece */
     double gap_ms;  /* between parts, as the simulator takes it; below 0: not said */
     bool embed;     /* embeddings of texts that are all different, instead of generate */
+    unsigned words; /* --embed: of every other lane's texts, about; 0: all are short */
     unsigned abort; /* the connection is closed behind so many parts; 0: never */
     const char *models[LOAD_MODELS_MAX]; /* lanes take them in turn, so that answers differ */
     size_t model_count;
@@ -123,7 +125,8 @@ struct load_counts {
 
 struct load {
     struct load_options o;
-    struct load_kind kinds[LOAD_MODELS_MAX];
+    struct load_kind kinds[2 * LOAD_MODELS_MAX]; /* short ones, then long ones */
+    size_t kind_count;
     struct load_conn *conns;
     struct load_lane *lanes;
     size_t lane_count;

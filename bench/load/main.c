@@ -24,6 +24,7 @@ enum {
     OPTION_ABORT,
     OPTION_TEXT,
     OPTION_EMBED,
+    OPTION_LONG,
 };
 
 static const struct argp_option options[] = {
@@ -42,6 +43,7 @@ static const struct argp_option options[] = {
     {"gap", OPTION_GAP, "MS", 0, "The simulator writes each part by itself, MS apart", 4},
     {"abort", OPTION_ABORT, "N", 0, "Close the connection behind N parts of each stream", 4},
     {"embed", OPTION_EMBED, NULL, 0, "Embeddings of texts that are all different", 4},
+    {"long", OPTION_LONG, "N", 0, "--embed: every other connection's texts have N words", 4},
     {"model", 'm', "NAME", 0, "May be repeated: sessions take them in turn (m:latest)", 5},
     {"text", OPTION_TEXT, "TEXT", 0, "The right answer (else: the first one)", 5},
     {"watch", 'w', "PID", 0, "What this process uses; may be repeated", 6},
@@ -105,6 +107,9 @@ static void finish(struct load_options *o, struct argp_state *state)
     }
     if (o->embed && (o->parts > 0 || o->text != NULL)) {
         argp_error(state, "--embed is without -p and --text");
+    }
+    if (o->words > 0 && !o->embed) {
+        argp_error(state, "--long is for --embed");
     }
     if (o->abort > 0 && o->abort >= o->parts) {
         argp_error(state, "--abort is for streams (-p) with more parts than that");
@@ -185,6 +190,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case OPTION_EMBED:
         o->embed = true;
+        return 0;
+    case OPTION_LONG:
+        o->words = whole(state, arg, 1, LOAD_WORDS_MAX);
         return 0;
     case 'm':
         add_model(o, state, arg);

@@ -51,22 +51,30 @@ static void write_generate(struct buf *b, const struct load_options *o)
     (void)buf_append_str(b, "}}");
 }
 
-static void write_embed(struct load_kind *k)
+static void write_embed(struct load_kind *k, unsigned words)
 {
-    static const char rest[] = " Why is the sky blue?\"}";
+    static const char sentence[] = " Why is the sky blue?";
+    size_t before;
 
-    (void)buf_printf(&k->body, ",\"input\":\"%0*u%s", LOAD_NUMBER_DIGITS, 0U, rest);
-    k->number_back = sizeof(rest) - 1 + LOAD_NUMBER_DIGITS;
+    (void)buf_append_str(&k->body, ",\"input\":\"");
+    before = buf_len(&k->body);
+    (void)buf_printf(&k->body, "%0*u", LOAD_NUMBER_DIGITS, 0U);
+    for (unsigned i = 0; i == 0 || i < words / 5; i++) {
+        (void)buf_append_str(&k->body, sentence);
+    }
+    (void)buf_append_str(&k->body, "\"}");
+    k->number_back = buf_len(&k->body) - before;
 }
 
-static bool make_kind(struct load_kind *k, const struct load_options *o, const char *model)
+static bool make_kind(struct load_kind *k, const struct load_options *o, const char *model,
+                      unsigned words)
 {
     struct buf *b = &k->body;
 
     (void)buf_append_str(b, "{\"model\":");
     (void)json_append_string(b, slice_str(model));
     if (o->embed) {
-        write_embed(k);
+        write_embed(k, words);
     } else {
         write_generate(b, o);
     }
@@ -93,7 +101,7 @@ static void make_lanes(struct load *l)
         for (unsigned s = 1; s <= l->o.sessions; s++, n++) {
             l->lanes[n].conn = c;
             l->lanes[n].session = s;
-            l->lanes[n].kind = &l->kinds[n % l->o.model_count];
+            l->lanes[n].kind = &l->kinds[n % l->kind_count];
         }
     }
     l->closed_count = l->o.conns;
@@ -119,8 +127,10 @@ bool load_init(struct load *l, const struct load_options *o)
         load_error(l, "out of memory", 1);
         return false;
     }
-    for (size_t i = 0; i < o->model_count; i++) {
-        if (!make_kind(&l->kinds[i], o, o->models[i])) {
+    l->kind_count = o->words > 0 ? 2 * o->model_count : o->model_count;
+    for (size_t i = 0; i < l->kind_count; i++) {
+        if (!make_kind(&l->kinds[i], o, o->models[i % o->model_count],
+                       i < o->model_count ? 0 : o->words)) {
             load_error(l, "out of memory", 1);
             return false;
         }
@@ -140,7 +150,7 @@ void load_fini(struct load *l)
         load_conn_close(&l->conns[i]);
         buf_fini(&l->conns[i].out);
     }
-    for (size_t i = 0; i < l->o.model_count; i++) {
+    for (size_t i = 0; i < l->kind_count; i++) {
         buf_fini(&l->kinds[i].body);
         buf_fini(&l->kinds[i].http);
         answer_fini(&l->kinds[i].answer);

@@ -278,6 +278,14 @@ void sim_engine_unload(struct sim_engine *e, size_t model, uint64_t now_us)
     advance(e, now_us);
 }
 
+/* A slot has become free, unless one that waited here has it already. */
+static void note_gap(struct sim_engine *e, const struct sim_runner *r, uint64_t now_us)
+{
+    if (r->active.count + e->shared.gaps.count < e->shared.profile.slots) {
+        sim_gap_began(&e->shared.gaps, now_us);
+    }
+}
+
 bool sim_engine_next(struct sim_engine *e, uint64_t now_us, struct sim_event *ev)
 {
     struct sim_call *c;
@@ -291,12 +299,18 @@ bool sim_engine_next(struct sim_engine *e, uint64_t now_us, struct sim_event *ev
     c->told = c->made;
     if (ev->done) {
         c->phase = SIM_NONE;
+        note_gap(e, &e->runners[c->model], now_us);
     }
     return true;
 }
 
 /* --- what there is to see
  * ------------------------------------------------------------------------------ */
+
+uint64_t sim_engine_gap_us(const struct sim_engine *e, unsigned percent)
+{
+    return sim_gap_percentile_us(&e->shared.gaps, percent);
+}
 
 const struct sim_totals *sim_engine_totals(const struct sim_engine *e)
 {

@@ -134,6 +134,9 @@ bool sim_engine_next(struct sim_engine *e, uint64_t now_us, struct sim_event *ev
  * taken. */
 uint64_t sim_engine_due_us(const struct sim_engine *e);
 
+/* How long slots had nothing to do, from when an answer's end was told to the next call: so many of
+ * a hundred at most that; 0: none had. */
+uint64_t sim_engine_gap_us(const struct sim_engine *e, unsigned percent);
 const struct sim_totals *sim_engine_totals(const struct sim_engine *e);
 void sim_engine_model(const struct sim_engine *e, size_t model, uint64_t now_us,
                       struct sim_model_state *out);

@@ -128,9 +128,12 @@ static void stats(struct sim_server *s)
     (void)buf_printf(&s->text,
                      ",\"slots\":%" PRIu64 ",\"slots_busy\":%zu,\"waiting\":%zu,\"loads\":%" PRIu64
                      ",\"evictions\":%" PRIu64 ",\"expiries\":%" PRIu64 ",\"tokens\":%" PRIu64
-                     ",\"prompt_tokens\":%" PRIu64 ",\"cached_tokens\":%" PRIu64 "}",
+                     ",\"prompt_tokens\":%" PRIu64 ",\"cached_tokens\":%" PRIu64
+                     ",\"slot_gap_us\":{\"p50\":%" PRIu64 ",\"p99\":%" PRIu64 "}}",
                      s->profile.slots, busy, waiting, t->loads, t->evictions, t->expiries,
-                     t->tokens + n->tokens, t->prompt_tokens, t->cached_tokens);
+                     t->tokens + n->tokens, t->prompt_tokens, t->cached_tokens,
+                     s->engine == NULL ? 0 : sim_engine_gap_us(s->engine, 50),
+                     s->engine == NULL ? 0 : sim_engine_gap_us(s->engine, 99));
 }
 
 /* False: refused. */

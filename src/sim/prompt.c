@@ -66,6 +66,7 @@ static bool add_input(struct sim_conn *c, const struct sim_ask *ask, struct slic
     }
     (void)sim_vector_append(&c->vectors, sim_hash(c->server->seed, input), dimensions);
     c->answer.prompt_tokens += tokens;
+    c->longest = tokens > c->longest ? tokens : c->longest;
     ++*items;
     return true;
 }
@@ -80,6 +81,7 @@ int64_t sim_prompt_embed(struct sim_conn *c, const struct sim_ask *ask)
 
     buf_clear(&c->vectors);
     c->answer.prompt_tokens = 0;
+    c->longest = 0;
     if (ask->text_kind == JSON_STRING) {
         fits = add_input(c, ask, ask->text, &items);
     } else if (ask->text_kind == JSON_NULL) { /* /api/embeddings */

@@ -279,6 +279,7 @@ static void start(struct sim_runner *r, struct sim_call *c, uint64_t now_us)
 
     sim_call_list_push(&r->active, c);
     c->started_us = now_us;
+    sim_gap_ended(&r->shared->gaps, now_us);
     if (c->items == 0) {
         finish(r, c, now_us);
         return;

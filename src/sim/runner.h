@@ -10,12 +10,23 @@
 LIST_DECLARE(sim_call_list, struct sim_call, link);
 LIST_DECLARE(sim_news_list, struct sim_call, news_link);
 
+/* Times of a few microseconds to minutes, four classes to each power of two. */
+enum { SIM_GAP_CLASSES = 128, SIM_FREED_MAX = 64 };
+
+/* Of slots that had nothing to do: from when an answer's end was told to the next call's start. */
+struct sim_gaps {
+    uint64_t freed_us[SIM_FREED_MAX]; /* a ring: of slots that are free now, the first first */
+    size_t first, count;
+    uint64_t classes[SIM_GAP_CLASSES];
+};
+
 /* What all runners of an engine share. */
 struct sim_shared {
     struct sim_profile profile;
     uint64_t random;
     struct sim_news_list news;
     struct sim_totals totals;
+    struct sim_gaps gaps;
 };
 
 struct sim_slot {
@@ -61,6 +72,11 @@ void sim_runner_add(struct sim_runner *r, struct sim_call *c, uint64_t now_us);
 void sim_runner_cancel(struct sim_runner *r, struct sim_call *c, uint64_t now_us);
 /* Does what is due at `now_us`. */
 void sim_runner_run(struct sim_runner *r, uint64_t now_us);
+
+void sim_gap_began(struct sim_gaps *g, uint64_t now_us);
+void sim_gap_ended(struct sim_gaps *g, uint64_t now_us);
+/* So many of a hundred are at most that long; 0: there were none. */
+uint64_t sim_gap_percentile_us(const struct sim_gaps *g, unsigned percent);
 
 /* `us` with the profile's jitter. */
 uint64_t sim_vary(struct sim_shared *shared, uint64_t us);

@@ -74,6 +74,7 @@ struct sim_conn {
     struct sim_call call;
     struct sim_answer answer;
     struct buf model; /* the name that was asked for */
+    uint32_t longest; /* of an embedding's inputs, tokens */
     struct buf vectors;
     struct sim_chain chain;
 

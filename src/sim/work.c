@@ -289,7 +289,9 @@ static void begin_engine(struct sim_conn *c, const struct sim_ask *ask, uint32_t
     struct sim_call *call = &c->call;
 
     call->items = items;
-    call->prompt_tokens = c->answer.prompt_tokens;
+    call->prompt_tokens = c->server->profile.pads != 0 && sim_op_embeds(c->op)
+                              ? items * c->longest
+                              : c->answer.prompt_tokens;
     call->tokens = c->tokens;
     call->context = ask->context != 0 ? ask->context : (uint32_t)c->server->profile.context;
     call->keep_alive_us = ask->has_keep_alive ? ask->keep_alive_us

@@ -141,6 +141,30 @@ static void calls_above_the_slots_wait_in_order(void **state)
     sim_engine_free(&e);
 }
 
+static void a_slot_without_work_is_noticed(void **state)
+{
+    struct sim_profile p = profile_of("seed");
+
+    (void)state;
+    begin(&p, 1, 1);
+    submit(call_of(0, 0, 1, 10, 0));
+    submit(call_of(1, 0, 1, 10, 0)); /* which waits here: no gap */
+    run_to(now + 2 * 28560);
+    assert_int_equal(sim_engine_gap_us(e, 99), 0);
+    now += 900;
+    submit(call_of(2, 0, 1, 10, 0));
+    run_to(now + 28560);
+    assert_in_range(sim_engine_gap_us(e, 50), 900, 1100);
+    for (size_t i = 3; i < 13; i++) {
+        now += 100;
+        submit(call_of(i, 0, 1, 10, 0));
+        run_to(now + 28560);
+    }
+    assert_in_range(sim_engine_gap_us(e, 50), 100, 125);
+    assert_in_range(sim_engine_gap_us(e, 99), 900, 1100);
+    sim_engine_free(&e);
+}
+
 static void without_a_limit_all_start_at_once(void **state)
 {
     struct sim_profile p = decoding(0);
@@ -490,6 +514,7 @@ int main(void)
         cmocka_unit_test(a_step_costs_a_and_b_per_call),
         cmocka_unit_test(tokens_come_one_by_one),
         cmocka_unit_test(calls_above_the_slots_wait_in_order),
+        cmocka_unit_test(a_slot_without_work_is_noticed),
         cmocka_unit_test(without_a_limit_all_start_at_once),
         cmocka_unit_test(a_long_prompt_slows_the_others_down),
         cmocka_unit_test(an_embedding_ends_with_its_prompt),
