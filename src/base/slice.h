@@ -58,6 +58,18 @@ static inline struct slice slice_first(struct slice s, size_t n)
     return (struct slice){s.ptr, n < s.len ? n : s.len};
 }
 
+/* Copies to `*at`, which moves behind the copy. */
+static inline struct slice slice_keep(struct slice s, char **at)
+{
+    char *copy = *at;
+
+    if (s.len > 0) {
+        memcpy(copy, s.ptr, s.len);
+    }
+    *at += s.len;
+    return (struct slice){copy, s.len};
+}
+
 /* Copies to `out` as a string; what does not fit is cut. */
 static inline void slice_copy(struct slice s, char *out, size_t size)
 {

@@ -8,6 +8,7 @@
 #include "base/block.h"
 #include "base/check.h"
 #include "base/hash.h"
+#include "gateway/batch_costs.h"
 #include "gateway/batch_internal.h"
 #include "gateway/route_step.h"
 #include "gateway/sub.h"
@@ -22,6 +23,7 @@ void batch_sub_init(struct sub *s)
 void batch_sub_fini(struct sub *s)
 {
     batch_groups_free(s);
+    batch_costs_free(&s->batch.costs);
     post_box_fini(&s->batch.box);
 }
 
@@ -61,6 +63,7 @@ void batch_member_unref(struct batch_member *m)
     buf_fini(&m->head);
     buf_fini(&m->model);
     buf_fini(&m->texts);
+    buf_fini(&m->tenant);
     buf_fini(&m->node_body);
     m->magic = 0;
     free(m);
@@ -119,16 +122,26 @@ static enum embed_verdict read_ask(const struct exchange *x, struct buf *head, s
     return embed_read(&ask, head, inputs);
 }
 
-/* Whose request it is: equal inputs of others are not told apart from different ones, as the tokens
- * counted would tell of them. */
-static uint64_t scope_of(const struct exchange *x)
+/* Whose turn it is, where more waits than a call takes. */
+static bool keep_payer(struct batch_member *m, const struct exchange *x)
 {
-    return hash_bytes(0, flight_tenant(x));
+    struct turn_payer payer;
+
+    turn_payer(x, &payer);
+    m->weight = payer.weight;
+    m->class = payer.class;
+    slice_copy(slice_str(x->client), m->client, sizeof(m->client));
+    slice_copy(slice_str(x->key_name), m->key_name, sizeof(m->key_name));
+    return buf_append(&m->tenant, payer.tenant);
 }
 
-/* The inputs are copied: the body may go before the owner has heard of it. */
-static bool keep_inputs(struct batch_member *m, const struct slice *inputs, uint64_t scope)
+/* The inputs are copied: the body may go before the owner has heard of it. Equal ones of other
+ * tenants are not told apart from different ones, as the tokens counted would tell of them. */
+static bool keep_inputs(struct batch_member *m, const struct slice *inputs)
 {
+    static const unsigned weight_of[] = {
+        [SCHED_CLASS_INTERACTIVE] = 16, [SCHED_CLASS_NORMAL] = 4, [SCHED_CLASS_BATCH] = 1};
+    uint64_t scope = hash_bytes(0, buf_slice(&m->tenant));
     size_t bytes = 0;
     char *at;
 
@@ -144,6 +157,8 @@ static bool keep_inputs(struct batch_member *m, const struct slice *inputs, uint
         m->parts[i].member = m;
         m->parts[i].item.text = slice_of(at, inputs[i].len);
         m->parts[i].item.scope = scope;
+        m->parts[i].item.flow = scope * SCHED_CLASS_COUNT + m->class;
+        m->parts[i].item.weight = m->weight * weight_of[m->class];
         m->parts[i].item.tokens = (uint32_t)(inputs[i].len / PART_BYTES_PER_TOKEN) + 1;
         batch_item_ready(&m->parts[i].item);
         at += inputs[i].len;
@@ -174,8 +189,9 @@ static struct batch_member *member_new(struct exchange *x, struct buf *head, str
     m->shape = x->native || x->native_only ? EMBED_OLLAMA : EMBED_OPENAI;
     m->part_count = count;
     m->left = count;
-    if (!buf_append(&m->model, buf_slice(&x->model)) ||
-        !keep_inputs(m, (const struct slice *)(const void *)inputs.ptr, scope_of(x))) {
+    m->joined_us = loop_now_us(x->sub->loop);
+    if (!buf_append(&m->model, buf_slice(&x->model)) || !keep_payer(m, x) ||
+        !keep_inputs(m, (const struct slice *)(const void *)inputs.ptr)) {
         batch_member_unref(m);
         return NULL;
     }
@@ -219,7 +235,12 @@ enum step_result step_batch(struct exchange *x)
     if (m == NULL) {
         return STEP_NEXT;
     }
-    join(x, m);
+    if (turn_rate(x)) {
+        join(x, m);
+    } else {
+        body_memory_give(x->sub->bodies, m->held_bytes);
+        batch_member_unref(m);
+    }
     return STEP_WAIT;
 }
 
@@ -266,11 +287,22 @@ static void note_node(struct exchange *x, const struct batch_member *m)
     slice_copy(slice_str(m->node_name), x->node_name, sizeof(x->node_name));
 }
 
+/* What it waited for others' call to begin is its wait in the queue. */
+static void note_wait(struct exchange *x, const struct batch_member *m)
+{
+    const struct batch_answer *last = m->parts[m->part_count - 1].answer;
+
+    if (last->sent_us > m->joined_us) {
+        x->turn.waited_us = last->sent_us - m->joined_us;
+    }
+}
+
 static void give(struct exchange *x, const struct batch_member *m)
 {
     struct buf out = {0};
 
     note_node(x, m);
+    note_wait(x, m);
     write_answer(m, &out);
     if (buf_failed(&out)) {
         exchange_fail(x, MCP_ENOMEM, mcp_error_text(MCP_ENOMEM));
@@ -298,6 +330,7 @@ static void fail(struct exchange *x, struct batch_member *m)
         route_falls_back(x, m->code)) {
         return;
     }
+    x->turn.retry_after_us = m->retry_after_us;
     if (buf_len(&m->node_body) > 0) {
         buf_move(&x->collect, &m->node_body);
         x->result_from_node = true;

@@ -16,6 +16,7 @@
 #include "gateway/post_box.h"
 #include "gateway/steps.h"
 
+struct batch_costs;
 struct batch_group;
 struct batch_member;
 
@@ -29,6 +30,7 @@ struct batch_shared {
 struct batch_sub {
     struct post_box box;
     struct batch_group *groups; /* that it owns: a list */
+    struct batch_costs *costs;  /* of calls that it made */
 };
 
 void batch_sub_init(struct sub *s);

@@ -7,10 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/block.h"
 #include "base/check.h"
 #include "base/counter.h"
+#include "gateway/batch_costs.h"
 #include "gateway/batch_internal.h"
+#include "gateway/inner.h"
 #include "gateway/sub.h"
 
 enum { ANSWER_BYTES_MAX = 256 * 1024 * 1024 };
@@ -18,6 +19,8 @@ enum { ANSWER_BYTES_MAX = 256 * 1024 * 1024 };
 static void call_free(struct batch_call *c)
 {
     batch_answer_unref(&c->answer);
+    buf_fini(&c->tenants);
+    free(c->shares);
     c->magic = 0;
     free(c);
 }
@@ -119,6 +122,7 @@ void batch_call_fail(struct batch_call *c, int code, struct slice text, struct s
         m->node_status = status;
         slice_copy(text, m->text, sizeof(m->text));
         (void)buf_append(&m->node_body, node_body); /* without memory: without it */
+        m->retry_after_us = c->retry_after_us;
         m->node_id = c->answer == NULL ? 0 : c->answer->node_id;
         slice_copy(slice_str(c->answer == NULL ? "" : c->answer->node_name), m->node_name,
                    sizeof(m->node_name));
@@ -197,6 +201,18 @@ static bool may_be_one_inputs_fault(const struct batch_call *c, const struct exc
            r->code == MCP_EBAD_REQUEST;
 }
 
+/* What it took, from when the node got it. */
+static void note_cost(struct batch_call *c, uint64_t sent_us)
+{
+    uint64_t now_us = loop_now_us(c->group->sub->loop);
+    struct batch_cost *cost = batch_costs_of(&c->group->sub->batch.costs, c->answer->node_id,
+                                             buf_slice(&c->group->model));
+
+    if (cost != NULL && sent_us != 0 && now_us > sent_us) {
+        batch_costs_note(cost, &c->size, now_us - sent_us);
+    }
+}
+
 static void on_ended(void *owner, const struct exchange_result *r)
 {
     struct batch_call *c = owner;
@@ -207,12 +223,15 @@ static void on_ended(void *owner, const struct exchange_result *r)
     OBJ_CHECK(c, BATCH_CALL_MAGIC);
     c->answer->node_id = c->run->node_id;
     slice_copy(slice_str(c->run->node_name), c->answer->node_name, sizeof(c->answer->node_name));
+    c->answer->sent_us = c->run->sent_us;
+    c->retry_after_us = r->retry_after_ms * 1000;
     c->run = NULL;
     batch_calls_remove(&g->running, c);
     batch_ended(&g->batch, c->item_count, loop_now_us(g->sub->loop));
     batch_send(g); /* first: the node is idle */
     if (r->code == MCP_OK && status < 400 && !c->too_large &&
         embed_answer_read(&c->answer->parsed, g->shape, body, c->inputs)) {
+        note_cost(c, c->answer->sent_us);
         answer_all(c);
     } else if (may_be_one_inputs_fault(c, r, status)) {
         halve(c);
@@ -244,23 +263,24 @@ static bool write_body(struct batch_call *c, struct buf *body)
     return ok;
 }
 
-/* The node that has the fewest of the group's calls: a hint. */
-static uint64_t idlest_node(const struct batch_group *g)
+/* --- what is sent ----------------------------------------------------------------------------- */
+
+uint64_t batch_idlest_node(const struct batch_group *g)
 {
     struct nodes *set = g->sub->nodes;
     uint64_t best = 0;
-    size_t least = SIZE_MAX;
+    uint64_t least = UINT64_MAX;
 
     for (size_t i = 0; i < nodes_count(set); i++) {
         const struct node *n = nodes_at(set, i);
-        size_t calls = 0;
+        uint64_t calls = node_calls_everywhere(n); /* of others, too: a hint */
 
-        if (n->state != NODE_UP || catalogue_find(&n->catalogue, buf_slice(&g->model)) == NULL) {
+        if (!node_takes_work(n) || catalogue_find(&n->catalogue, buf_slice(&g->model)) == NULL) {
             continue;
         }
         for (struct batch_call *c = batch_calls_first(&g->running); c != NULL;
              c = batch_calls_next(&g->running, c)) {
-            calls += c->run != NULL && c->run->prefer_node_id == n->id;
+            calls += c->node_id == n->id ? UINT32_MAX : 0;
         }
         if (calls < least) {
             least = calls;
@@ -270,46 +290,105 @@ static uint64_t idlest_node(const struct batch_group *g)
     return best;
 }
 
-/* What HTTP's face would have read of it. */
-static bool fill_head(struct exchange *x)
+/* As the node will see it: equal inputs are one. */
+static struct batch_size size_of(const struct batch_call *c)
 {
-    const struct http_header headers[] = {{SLICE("Content-Type"), SLICE("application/json")},
-                                          {SLICE("X-Request-Id"), slice_str(x->id)}};
+    struct batch_size size = {.inputs = c->inputs};
+    uint64_t longest = 0;
+    size_t next = 0;
 
-    x->method = SLICE("POST");
-    x->path = SLICE("/v1/embeddings");
-    x->headers = block_get(sizeof(headers));
-    if (x->headers == NULL) {
-        return false;
+    for (struct batch_item *it = batch_items_first(&c->items); it != NULL;
+         it = batch_items_next(&c->items, it)) {
+        if (it->index == next) {
+            next++;
+            size.tokens += it->tokens;
+            longest = it->tokens > longest ? it->tokens : longest;
+        }
     }
-    x->headers_bytes = sizeof(headers);
-    memcpy(x->headers, headers, sizeof(headers));
-    x->header_count = sizeof(headers) / sizeof(headers[0]);
-    return true;
+    size.padding = longest * size.inputs - size.tokens;
+    return size;
+}
+
+/* In whose place it waits: of the members the one of the most urgent class, and of these the first.
+ */
+static const struct batch_member *payer_of(const struct batch_call *c)
+{
+    struct batch_item *it = batch_items_first(&c->items);
+    const struct batch_member *best = batch_part_of(it)->member;
+
+    for (; it != NULL; it = batch_items_next(&c->items, it)) {
+        if (batch_part_of(it)->member->class < best->class) {
+            best = batch_part_of(it)->member;
+        }
+    }
+    return best;
+}
+
+static struct sched_share *share_of(struct batch_call *c, size_t *count, struct slice tenant)
+{
+    for (size_t i = 0; i < *count; i++) {
+        if (slice_eq(c->shares[i].tenant, tenant)) {
+            return &c->shares[i];
+        }
+    }
+    c->shares[*count].tenant = tenant;
+    return &c->shares[(*count)++];
+}
+
+/* Who has what of the call, by tokens. Members may leave before it ends, so names are copied. Out
+ * of memory: it is all the payer's. */
+static void divide(struct batch_call *c, struct exchange *x)
+{
+    size_t count = 0;
+    const char *at;
+
+    c->shares = calloc(c->items.count, sizeof(*c->shares));
+    for (struct batch_item *it = batch_items_first(&c->items); c->shares != NULL && it != NULL;
+         it = batch_items_next(&c->items, it)) {
+        const struct batch_member *m = batch_part_of(it)->member;
+        struct sched_share *share = share_of(c, &count, buf_slice(&m->tenant));
+
+        share->weight = m->weight;
+        share->part += it->tokens;
+    }
+    for (size_t i = 0; i < count; i++) {
+        (void)buf_append(&c->tenants, c->shares[i].tenant);
+    }
+    if (count < 2 || buf_failed(&c->tenants)) {
+        return;
+    }
+    at = buf_slice(&c->tenants).ptr;
+    for (size_t i = 0; i < count; i++) {
+        c->shares[i].tenant.ptr = at;
+        at += c->shares[i].tenant.len;
+    }
+    x->turn.shares = c->shares;
+    x->turn.share_count = count;
 }
 
 static bool fill(struct batch_call *c, struct exchange *x)
 {
+    static const struct http_header headers[] = {
+        {SLICE("Content-Type"), SLICE("application/json")}};
+    static const struct inner_head head = {.method = SLICE("POST"),
+                                           .path = SLICE("/v1/embeddings"),
+                                           .headers = headers,
+                                           .header_count = 1};
     struct batch_group *g = c->group;
+    const struct batch_member *payer = payer_of(c);
 
-    x->inner = true;
     x->op = OP_EMBED;
     x->native = g->shape == EMBED_OLLAMA;
     x->relay_any_kind = g->shape == EMBED_OPENAI;
     x->needs_model = true;
     x->max_part_bytes = ANSWER_BYTES_MAX;
-    x->prefer_node_id = idlest_node(g);
-    if (g->shape == EMBED_OPENAI && !fill_head(x)) {
-        return false;
-    }
-    if (!write_body(c, &x->body) || !buf_append(&x->model, buf_slice(&g->model)) ||
-        !exchange_account_body(x)) {
-        return false;
-    }
-    x->bytes_in = buf_len(&x->body);
-    x->body_is_json =
-        request_read(&x->request, buf_slice(&x->body), REQUEST_FROM_HTTP, NULL) == MCP_OK;
-    return x->body_is_json;
+    x->prefer_node_id = c->node_id;
+    x->priority = (enum priority)(PRIORITY_INTERACTIVE + payer->class);
+    x->turn.rated = true; /* each of them was */
+    slice_copy(slice_str(payer->client), x->client, sizeof(x->client));
+    slice_copy(slice_str(payer->key_name), x->key_name, sizeof(x->key_name));
+    divide(c, x);
+    return write_body(c, &x->body) && inner_fill(x, &head, buf_slice(&g->model));
 }
 
 /* Counts as under way already. */
@@ -318,11 +397,13 @@ void batch_call_start(struct batch_call *c)
     struct batch_group *g = c->group;
 
     c->item_count = c->items.count;
+    c->size = size_of(c);
+    c->node_id = c->node_id == 0 ? batch_idlest_node(g) : c->node_id;
     c->answer = calloc(1, sizeof(*c->answer));
     if (c->answer != NULL) {
         c->answer->users = 1;
         buf_init(&c->answer->body, ANSWER_BYTES_MAX);
-        c->run = exchange_new(g->sub, FACE_MCP, &call_sink, c);
+        c->run = inner_new(g->sub, &call_sink, c);
     }
     if (c->run == NULL) {
         batch_call_fail(c, MCP_EINTERNAL, SLICE("out of memory"), SLICE(""), 0);

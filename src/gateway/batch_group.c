@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/counter.h"
 #include "gateway/batch.h"
+#include "gateway/batch_costs.h"
 #include "gateway/batch_internal.h"
 #include "gateway/sub.h"
 
@@ -18,7 +19,7 @@ static size_t nodes_for(const struct batch_group *g)
     for (size_t i = 0; i < nodes_count(set); i++) {
         const struct node *n = nodes_at(set, i);
 
-        count += n->state == NODE_UP && catalogue_find(&n->catalogue, buf_slice(&g->model)) != NULL;
+        count += node_takes_work(n) && catalogue_find(&n->catalogue, buf_slice(&g->model)) != NULL;
     }
     return count > 0 ? count : 1;
 }
@@ -235,10 +236,20 @@ static struct batch_member *single_of(const struct batch_items *items)
     return !m->waited && batch_items_are_of_one(items) && items->count == m->part_count ? m : NULL;
 }
 
+/* What is known of the node that is next; NULL: nothing, or it is not to count. */
+static struct batch_cost *cost_at(struct batch_group *g, uint64_t node_id)
+{
+    if (node_id == 0 || !g->sub->config->batch_by_length) {
+        return NULL;
+    }
+    return batch_costs_of(&g->sub->batch.costs, node_id, buf_slice(&g->model));
+}
+
 static void send_next(struct batch_group *g)
 {
     struct batch_items items = {0};
-    size_t inputs = batch_take(&g->batch, &items);
+    uint64_t node_id = batch_idlest_node(g);
+    size_t inputs = batch_take(&g->batch, cost_at(g, node_id), &items);
     struct batch_member *m = single_of(&items);
     struct batch_call *c;
     struct batch_item *it;
@@ -265,6 +276,7 @@ static void send_next(struct batch_group *g)
     c->magic = BATCH_CALL_MAGIC;
     c->group = g;
     c->inputs = inputs;
+    c->node_id = node_id;
     while ((it = batch_items_pop(&items)) != NULL) {
         batch_items_push(&c->items, it);
         batch_part_of(it)->call = c;
@@ -298,7 +310,7 @@ static void on_look(void *owner)
 
     OBJ_CHECK(g, BATCH_GROUP_MAGIC);
     batch_send(g);
-    if (!timer_armed(&g->again) && g->batch.waiting.count == 0 && g->batch.calls == 0 &&
+    if (!timer_armed(&g->again) && g->batch.waiting == 0 && g->batch.calls == 0 &&
         g->halves.count == 0) {
         group_end(g);
     }

@@ -12,8 +12,10 @@
 #include "base/buf.h"
 #include "codec/embed.h"
 #include "gateway/post_box.h"
+#include "reactor/addr.h"
 #include "reactor/loop.h"
 #include "sched/batch.h"
+#include "sched/sched.h"
 
 struct batch_call;
 struct batch_group;
@@ -26,6 +28,7 @@ struct batch_answer {
     _Atomic unsigned users;
     struct buf body;
     struct embed_answer parsed;
+    uint64_t sent_us;
     uint64_t node_id;
     char node_name[64];
 };
@@ -56,6 +59,12 @@ struct batch_member {
     struct buf head;
     struct buf model;
     struct buf texts;  /* memory of the inputs */
+    struct buf tenant; /* whose turn it is, where requests wait */
+    unsigned weight;
+    enum sched_class class;
+    uint64_t joined_us;
+    char client[ADDR_TEXT_MAX];
+    char key_name[64];
     size_t held_bytes; /* of body_memory */
     /* The home's. */
     struct exchange *exchange; /* NULL: it has ended */
@@ -71,6 +80,7 @@ struct batch_member {
     unsigned node_status;
     char text[256];
     struct buf node_body;
+    uint64_t retry_after_us;
     uint64_t node_id;
     char node_name[64];
     size_t part_count;
@@ -87,7 +97,12 @@ struct batch_call {
     size_t item_count;    /* when it began */
     struct exchange *run; /* NULL: it waits for its turn, or has ended */
     struct batch_answer *answer;
+    uint64_t node_id;       /* that it is meant for; 0: any */
+    struct batch_size size; /* when it began */
+    struct sched_share *shares;
+    struct buf tenants; /* memory of their names */
     unsigned status;
+    uint64_t retry_after_us;
     bool too_large;
     struct list_link link;
 };
@@ -143,6 +158,8 @@ void batch_call_drop(struct batch_call *c);
 /* All that are in it fail. */
 void batch_call_fail(struct batch_call *c, int code, struct slice text, struct slice node_body,
                      unsigned status);
+/* The node that has the fewest of the group's calls: a hint; 0: none is known. */
+uint64_t batch_idlest_node(const struct batch_group *g);
 bool batch_items_are_of_one(const struct batch_items *items);
 
 /* --- batch.c: on the home's loop */

@@ -254,6 +254,17 @@ enum sched_verdict brain_arrive(struct brain_home *h, const struct sched_job *jo
     return verdict;
 }
 
+bool brain_rate(struct brain_home *h, struct slice tenant, uint32_t rate_per_min,
+                uint64_t *retry_after_us)
+{
+    struct brain *b = h->brain;
+    uint64_t now_us = brain_enter(b, loop_now_us(h->loop));
+    bool takes = sched_rate(b->sched, now_us, tenant, rate_per_min, retry_after_us);
+
+    (void)pthread_mutex_unlock(&b->lock);
+    return takes;
+}
+
 /* The two members may be of two sessions for a moment, which then prefer a node for no reason. */
 uint64_t brain_session_node(struct brain *b, uint64_t session)
 {

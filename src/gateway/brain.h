@@ -84,6 +84,9 @@ void brain_home_fini(struct brain_home *h);
  * ticket. */
 enum sched_verdict brain_arrive(struct brain_home *h, const struct sched_job *job,
                                 struct sched_answer *out);
+/* sched_rate. */
+bool brain_rate(struct brain_home *h, struct slice tenant, uint32_t rate_per_min,
+                uint64_t *retry_after_us);
 /* The node that served a session last, as far as it is remembered; 0: none. Several sessions may
  * share a place, and the latest has it. */
 uint64_t brain_session_node(struct brain *b, uint64_t session);

@@ -141,6 +141,8 @@ struct config {
     uint64_t queue_comments_ms;
     uint64_t min_resident_ms;
     uint64_t max_load_wait_ms;
+    bool batch_by_length;
+    bool prepare;              /* connections for those that wait */
     uint64_t queue_per_tenant; /* requests, for each model */
     uint64_t queue_bytes;
     uint64_t cancel_grace_ms;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The home's side: which requests need not be computed twice, and reading the record. */
+/* The home's side, behind: reading the record. */
 #include "gateway/flight.h"
 
 #include <stdlib.h>
@@ -7,12 +7,10 @@
 
 #include "base/check.h"
 #include "base/counter.h"
-#include "base/hash.h"
 #include "gateway/flight_internal.h"
-#include "gateway/keys.h"
 #include "gateway/sub.h"
 
-enum { BODY_BYTES_MAX = 4 * 1024 * 1024, BACKLOG_BYTES_MAX = 1024 * 1024 };
+enum { BACKLOG_BYTES_MAX = 1024 * 1024 };
 
 void flight_member_unref(struct flight_member *m)
 {
@@ -32,221 +30,6 @@ void flight_member_unref(struct flight_member *m)
     free(m);
 }
 
-/* --- who joins -------------------------------------------------------------------------------- */
-
-static bool is_zero(struct slice number)
-{
-    for (size_t i = 0; i < number.len && number.ptr[i] != 'e' && number.ptr[i] != 'E'; i++) {
-        if (number.ptr[i] >= '1' && number.ptr[i] <= '9') {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Whether the object says how to sample, so that the same comes out each time. */
-static bool fixes_sampling(struct slice object)
-{
-    static const struct slice temperature = SLICE("temperature"), seed = SLICE("seed");
-    struct json_member m;
-
-    if (object.len < 2 || object.ptr[0] != '{') {
-        return false;
-    }
-    if (memmem(object.ptr, object.len, temperature.ptr, temperature.len) != NULL &&
-        json_find(object, temperature, &m) == JSON_OK && m.kind == JSON_NUMBER &&
-        is_zero(m.value)) {
-        return true;
-    }
-    return memmem(object.ptr, object.len, seed.ptr, seed.len) != NULL &&
-           json_find(object, seed, &m) == JSON_OK && m.kind == JSON_NUMBER &&
-           m.value.ptr[0] != '-'; /* Ollama: below 0 is none */
-}
-
-/* Embeddings that are only under way share calls in batch.c. */
-static bool is_determined(const struct exchange *x)
-{
-    const struct json_member *options = &x->request.members[REQUEST_OPTIONS];
-    bool ollama = x->native || x->native_only;
-
-    switch (x->op) {
-    case OP_EMBED:
-        return x->sub->config->share_cache_bytes > 0;
-    case OP_EMBEDDINGS:
-        return true;
-    case OP_GENERATE:
-    case OP_CHAT:
-        break;
-    default:
-        return false;
-    }
-    if (!ollama) {
-        return fixes_sampling(buf_slice(&x->body));
-    }
-    if (request_has(&x->request, REQUEST_OPTIONS) && options->kind != JSON_NULL) {
-        return fixes_sampling(options->value);
-    }
-    return fixes_sampling(buf_slice(&x->inherited_options));
-}
-
-/* The client's own key for the request: with its quotes over MCP. */
-static struct slice idempotency_key(const struct exchange *x)
-{
-    if (x->native) {
-        return x->request.mcp.idempotency_key;
-    }
-    return x->extra == NULL ? SLICE("") : buf_slice(&x->extra->idempotency_key);
-}
-
-static bool may_join(const struct exchange *x)
-{
-    if (!x->body_is_json || x->inner || x->flight != NULL || x->op == OP_NONE || x->upload ||
-        x->is_head || x->sub->draining || exchange_wished_nodes(x).len > 0 ||
-        buf_len(&x->body) > BODY_BYTES_MAX) {
-        return false;
-    }
-    return idempotency_key(x).len > 0 ||
-           (x->sub->config->share != CONFIG_SHARE_OFF && is_determined(x) &&
-            config_route_find(x->sub->config, buf_slice(&x->model)) == NULL);
-}
-
-/* The body that the node gets, without `mcp` and with what the session inherits. */
-static bool write_body(const struct exchange *x, struct buf *body)
-{
-    const struct request_edits edits = {
-        .model =
-            buf_len(&x->inherited_model) > 0 ? buf_slice(&x->inherited_model) : (struct slice){0},
-        .options = buf_len(&x->inherited_options) > 0 ? buf_slice(&x->inherited_options)
-                                                      : (struct slice){0},
-    };
-    struct request_pieces pieces;
-
-    request_forward(&x->request, &edits, &pieces);
-    for (size_t i = 0; i < pieces.count; i++) {
-        (void)buf_append(body, pieces.pieces[i]);
-    }
-    return !buf_failed(body);
-}
-
-static bool write_head(const struct exchange *x, struct flight_ask *ask)
-{
-    size_t bytes = x->method.len + x->path.len + 1;
-    char *at;
-
-    for (size_t i = 0; i < x->header_count; i++) {
-        bytes += x->headers[i].name.len + x->headers[i].value.len;
-    }
-    at = buf_reserve(&ask->text, bytes);
-    if (at == NULL) {
-        return false;
-    }
-    buf_commit(&ask->text, bytes);
-#define KEEP(s) (memcpy(at, (s).ptr, (s).len), at += (s).len, slice_of(at - (s).len, (s).len))
-    ask->method = KEEP(x->method);
-    ask->path = KEEP(x->path);
-    for (size_t i = 0; i < x->header_count; i++) {
-        struct http_header h;
-
-        if (slice_eq_case(x->headers[i].name, SLICE("x-request-id"))) {
-            continue;
-        }
-        h.name = KEEP(x->headers[i].name);
-        h.value = KEEP(x->headers[i].value);
-        if (!buf_append(&ask->headers, slice_of(&h, sizeof(h)))) {
-            return false;
-        }
-        ask->header_count++;
-    }
-#undef KEEP
-    return true;
-}
-
-struct slice flight_tenant(const struct exchange *x)
-{
-    const struct config_key *key =
-        x->key_name[0] == '\0' ? NULL : keys_named(x->sub->config, x->key_name);
-
-    if (key == NULL) {
-        return slice_str(x->client);
-    }
-    return slice_str(key->tenant == NULL ? key->name : key->tenant);
-}
-
-static bool write_key(const struct exchange *x, struct flight_member *m)
-{
-    struct slice own = idempotency_key(x);
-
-    m->idempotent = own.len > 0;
-    (void)buf_append_byte(&m->key, m->idempotent ? 'i' : 's');
-    if (m->idempotent || x->sub->config->share != CONFIG_SHARE_ALL) {
-        (void)buf_append(&m->key, flight_tenant(x));
-    }
-    (void)buf_append_byte(&m->key, '\n');
-    (void)buf_append_byte(&m->key, x->native ? 'n' : 'r'); /* another shape of answer */
-    (void)buf_append(&m->key, x->native ? slice_str(op_info(x->op)->name) : x->path);
-    (void)buf_append_byte(&m->key, '\n');
-    return buf_append(&m->key, m->idempotent ? own : buf_slice(&m->ask.body)); /* sticky */
-}
-
-static struct flight_member *member_new(struct exchange *x)
-{
-    struct flight_member *m = calloc(1, sizeof(*m));
-
-    if (m == NULL) {
-        return NULL;
-    }
-    m->magic = FLIGHT_MEMBER_MAGIC;
-    m->users = 1;
-    m->home = x->sub;
-    m->exchange = x;
-    m->ask.op = x->op;
-    m->ask.native = x->native;
-    m->ask.native_only = x->native_only;
-    m->ask.streams = x->streams;
-    m->ask.once = x->once;
-    m->ask.session_hash = x->session_hash;
-    m->ask.needs_model = x->needs_model;
-    m->ask.relay_any_kind = x->relay_any_kind;
-    m->ask.stream_end = x->stream_end;
-    m->ask.prefer_node_id = x->prefer_node_id;
-    m->ask.priority = x->priority;
-    slice_copy(slice_str(x->client), m->ask.client, sizeof(m->ask.client));
-    slice_copy(slice_str(x->key_name), m->ask.key_name, sizeof(m->ask.key_name));
-    if (!write_body(x, &m->ask.body) || !buf_append(&m->ask.model, buf_slice(&x->model)) ||
-        (!x->native && !write_head(x, &m->ask)) || !write_key(x, m)) {
-        flight_member_unref(m);
-        return NULL;
-    }
-    m->cacheable = !m->idempotent;
-    m->held_bytes = sizeof(*m) + m->ask.body.cap + m->ask.text.cap + m->key.cap;
-    if (!body_memory_take(x->sub->bodies, m->held_bytes)) {
-        flight_member_unref(m);
-        return NULL;
-    }
-    m->owner = &x->sub->siblings[hash_bytes(0, buf_slice(&m->key)) % x->sub->sibling_count];
-    return m;
-}
-
-enum step_result step_flight(struct exchange *x)
-{
-    struct flight_member *m;
-
-    if (!may_join(x)) {
-        return STEP_NEXT;
-    }
-    m = member_new(x);
-    if (m == NULL) {
-        return STEP_NEXT; /* alone it needs less memory */
-    }
-    x->flight = m;
-    m->join.run = flight_on_join;
-    m->over.run = flight_on_over;
-    m->kick.run = flight_on_kick;
-    (void)atomic_fetch_add(&x->sub->batch_shared->members, 1);
-    post_box_put(&m->owner->batch.box, &x->sub->batch.box, &m->join);
-    return STEP_WAIT;
-}
-
 void flight_leave(struct exchange *x)
 {
     struct flight_member *m = x->flight;
@@ -261,10 +44,35 @@ void flight_leave(struct exchange *x)
     post_box_put(&m->owner->batch.box, &x->sub->batch.box, &m->over);
 }
 
-/* --- reading ---------------------------------------------------------------------------------- */
+/* Where it stands is of no interest any more once there is more to read. */
+static void read_place(struct exchange *x, const struct flight_piece *p, bool is_old)
+{
+    struct flight_place at;
+
+    if (is_old) {
+        return;
+    }
+    memcpy(&at, p->bytes, sizeof(at));
+    if (x->turn.position == 0 && x->has_deadline && at.eta_us != SCHED_UNKNOWN &&
+        loop_now_us(x->sub->loop) + at.eta_us > x->received_us + x->deadline_ms * 1000) {
+        counter_add(COUNTER_QUEUE_TOO_LATE, 1);
+        exchange_fail(x, MCP_EDEADLINE_EXCEEDED, "its turn would come after its deadline");
+        return;
+    }
+    x->turn.state = TURN_FOLLOWS;
+    x->turn.position = at.position;
+    x->turn.depth = at.depth;
+    x->turn.eta_us = at.eta_us;
+    if (x->sink->queued != NULL) {
+        x->sink->queued(x->owner, x);
+    }
+}
 
 static void read_node(struct exchange *x, const struct flight_piece *p)
 {
+    x->turn.state = TURN_NONE;
+    x->turn.waited_us = p->also;
+    x->sent_us = loop_now_us(x->sub->loop);
     x->node_id = p->number;
     slice_copy(flight_piece_bytes(p), x->node_name, sizeof(x->node_name));
     if (x->sink->admitted != NULL) {
@@ -320,6 +128,8 @@ static void read_end(struct exchange *x, const struct flight_piece *p)
     int code = (int)(int64_t)p->number;
     char text[256];
 
+    x->turn.state = TURN_NONE;
+    x->turn.retry_after_us = p->also;
     x->node_status = p->status;
     if (code == MCP_OK) {
         exchange_succeed(x);
@@ -332,10 +142,13 @@ static void read_end(struct exchange *x, const struct flight_piece *p)
     exchange_fail(x, code, p->len > 0 ? text : mcp_error_text(code));
 }
 
-static void read_piece(struct exchange *x, const struct flight_piece *p)
+static void read_piece(struct exchange *x, struct flight_piece *p)
 {
     switch (p->kind) {
     case FLIGHT_START:
+        break;
+    case FLIGHT_QUEUED:
+        read_place(x, p, flight_is_old(p));
         break;
     case FLIGHT_NODE:
         read_node(x, p);
@@ -357,17 +170,27 @@ static void read_piece(struct exchange *x, const struct flight_piece *p)
     }
 }
 
+/* The call was stopped for this one, which has read on. */
+static void let_go_on(struct flight_member *m)
+{
+    if (flight_behind(m) < FLIGHT_AHEAD_BYTES / 2 && !atomic_load(&m->going) &&
+        atomic_exchange(&m->held, false)) {
+        atomic_store(&m->going, true);
+        (void)atomic_fetch_add(&m->users, 1);
+        post_box_put(&m->owner->batch.box, &m->home->batch.box, &m->go);
+    }
+}
+
 static void read_on(struct flight_member *m, struct exchange *x)
 {
-    const struct flight_piece *p;
-
-    while (!x->over && !x->refused && !x->paused && (p = flight_next(&m->at)) != NULL) {
-        m->read_bytes += p->len;
-        read_piece(x, p);
+    while (!x->over && !x->refused && !x->paused && flight_next(&m->at) != NULL) {
+        (void)atomic_fetch_add(&m->read_bytes, m->at->len);
+        read_piece(x, m->at);
     }
+    let_go_on(m);
     /* The call is not stopped for one of several: who is too far behind has no part in it. */
-    if (!x->over && !x->refused && x->paused && !atomic_load(&m->record->done) &&
-        atomic_load(&m->record->bytes) - m->read_bytes > BACKLOG_BYTES_MAX) {
+    if (!x->over && !x->refused && x->paused && atomic_load(&m->record->crowded) &&
+        !atomic_load(&m->record->done) && flight_behind(m) > BACKLOG_BYTES_MAX) {
         counter_add(COUNTER_CLIENT_STALLS, 1);
         exchange_fail(x, MCP_ECANCELLED, "the client reads too slowly");
     }

@@ -24,8 +24,6 @@ struct flight_sub {
 
 void flight_sub_fini(struct sub *s);
 
-/* Whose it is: one tenant's answers are not another's, nor told by how soon they come. */
-struct slice flight_tenant(const struct exchange *x);
 /* The step. */
 enum step_result step_flight(struct exchange *x);
 /* For exchange.c: it ends; its client reads on. */

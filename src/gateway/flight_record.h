@@ -15,14 +15,21 @@
 struct http_head;
 
 enum flight_kind {
-    FLIGHT_START, /* says nothing: readers begin there */
-    FLIGHT_NODE,  /* `number` and text: the node that was chosen */
-    FLIGHT_HEAD,  /* flight_head_read */
+    FLIGHT_START,  /* says nothing: readers begin there */
+    FLIGHT_QUEUED, /* struct flight_place: where it stands */
+    FLIGHT_NODE,   /* `number` and text: the node that was chosen; `also`: how long it waited, us */
+    FLIGHT_HEAD,   /* flight_head_read */
     FLIGHT_BYTES,
     FLIGHT_PART,
     FLIGHT_LAST_PART,
     FLIGHT_END, /* `number`: the code; `status`; the error's text up to `split`, then the node's
-                   body */
+                   body; `also`: when to come again, us */
+};
+
+struct flight_place {
+    uint64_t position;
+    uint64_t depth;
+    uint64_t eta_us;
 };
 
 struct flight_piece {
@@ -31,6 +38,7 @@ struct flight_piece {
     enum flight_kind kind;
     unsigned status;
     uint64_t number;
+    uint64_t also;
     size_t split;
     size_t len;
     char bytes[];
@@ -46,6 +54,7 @@ struct flight_record {
     struct flight_piece *last;
     _Atomic uint64_t bytes; /* of all pieces */
     _Atomic bool done;
+    _Atomic bool crowded; /* several read it */
     _Atomic unsigned users;
 };
 
@@ -64,6 +73,11 @@ struct flight_piece *flight_begin(struct flight_record *r);
 /* Any thread: the piece behind *at, which it moves to; NULL: there is none yet. */
 const struct flight_piece *flight_next(struct flight_piece **at);
 void flight_leave_at(struct flight_piece **at);
+/* There is one behind it already. */
+static inline bool flight_is_old(struct flight_piece *p)
+{
+    return atomic_load(&p->next) != NULL;
+}
 
 #define FLIGHT_IGNORED "X-Mcpgate-Ignored"
 enum { FLIGHT_HEADERS_MAX = 129 };

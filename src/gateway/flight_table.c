@@ -4,12 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/block.h"
 #include "base/check.h"
 #include "base/counter.h"
 #include "base/hash.h"
 #include "gateway/flight.h"
 #include "gateway/flight_internal.h"
+#include "gateway/inner.h"
 #include "gateway/sub.h"
 
 enum {
@@ -165,6 +165,44 @@ static void kick_all(struct flight *f)
     }
 }
 
+/* Its only reader is behind: the node waits for it, as it would without us. The reader's loop may
+ * see to it at the same time; of the two, who clears `held` lets it go on. */
+static void hold_back(struct flight *f)
+{
+    struct flight_member *m = flight_members_first(&f->members);
+
+    if (f->members.count != 1 || f->run == NULL || f->run->paused || atomic_load(&m->going) ||
+        flight_behind(m) <= FLIGHT_AHEAD_BYTES) {
+        return;
+    }
+    atomic_store(&m->held, true);
+    if (flight_behind(m) > FLIGHT_AHEAD_BYTES / 2 || !atomic_exchange(&m->held, false)) {
+        exchange_pause(f->run);
+    }
+}
+
+/* It has more readers than one, or another one. */
+static void readers_changed(struct flight *f)
+{
+    atomic_store(&f->record->crowded, f->members.count > 1);
+    if (f->run != NULL && f->run->paused) {
+        exchange_resume(f->run);
+    }
+}
+
+void flight_on_go(struct post_message *go)
+{
+    struct flight_member *m =
+        (struct flight_member *)(void *)((char *)go - offsetof(struct flight_member, go));
+
+    OBJ_CHECK(m, FLIGHT_MEMBER_MAGIC);
+    atomic_store(&m->going, false);
+    if (m->flight != NULL && m->flight->run != NULL && m->flight->run->paused) {
+        exchange_resume(m->flight->run);
+    }
+    flight_member_unref(m);
+}
+
 /* False: out of memory, or too much: the flight fails. */
 static bool append(struct flight *f, struct flight_piece *p)
 {
@@ -178,6 +216,7 @@ static bool append(struct flight *f, struct flight_piece *p)
         unlist(f); /* it goes on for those that have joined */
     }
     kick_all(f);
+    hold_back(f);
     return true;
 }
 
@@ -190,8 +229,16 @@ static void on_admitted(void *owner, struct exchange *x)
 
     if (p != NULL) {
         p->number = x->node_id;
+        p->also = x->turn.waited_us;
     }
     (void)append(f, p);
+}
+
+static void on_queued(void *owner, struct exchange *x)
+{
+    const struct flight_place at = {x->turn.position, x->turn.depth, x->turn.eta_us};
+
+    (void)append(owner, flight_piece_new(FLIGHT_QUEUED, slice_of((const char *)&at, sizeof(at))));
 }
 
 /* With what was found out about the request, as if it were a header. */
@@ -238,6 +285,7 @@ static struct flight_piece *end_of(const struct exchange *x, const struct exchan
     if (p != NULL) {
         p->number = (uint64_t)(int64_t)r->code;
         p->status = x->node_status;
+        p->also = r->retry_after_ms * 1000;
         p->split = p->len > 0 ? r->text.len : 0;
     }
     return p;
@@ -266,42 +314,19 @@ static void on_ended(void *owner, const struct exchange_result *r)
 }
 
 static const struct exchange_sink flight_sink = {.admitted = on_admitted,
+                                                 .queued = on_queued,
                                                  .head = on_head,
                                                  .bytes = on_bytes,
                                                  .part = on_part,
                                                  .ended = on_ended};
 
-/* The exchange has memory of its own for what it was asked: members come and go. */
-static bool fill_head(struct exchange *x, const struct flight_ask *ask)
-{
-    const struct http_header *from = (const void *)buf_slice(&ask->headers).ptr;
-    size_t bytes = ask->method.len + ask->path.len;
-    char *at;
-
-    for (size_t i = 0; i < ask->header_count; i++) {
-        bytes += from[i].name.len + from[i].value.len;
-    }
-    at = buf_reserve(&x->http, bytes + 1);
-    x->headers_bytes = (ask->header_count + 1) * sizeof(*x->headers);
-    x->headers = block_get(x->headers_bytes);
-    if (at == NULL || x->headers == NULL) {
-        return false;
-    }
-#define KEEP(s) (memcpy(at, (s).ptr, (s).len), at += (s).len, slice_of(at - (s).len, (s).len))
-    x->method = KEEP(ask->method);
-    x->path = KEEP(ask->path);
-    for (size_t i = 0; i < ask->header_count; i++) {
-        x->headers[x->header_count].name = KEEP(from[i].name);
-        x->headers[x->header_count++].value = KEEP(from[i].value);
-    }
-#undef KEEP
-    x->headers[x->header_count++] = (struct http_header){SLICE("X-Request-Id"), slice_str(x->id)};
-    return true;
-}
-
 static bool fill(struct exchange *x, const struct flight_ask *ask)
 {
-    x->inner = true;
+    const struct inner_head head = {.method = ask->method,
+                                    .path = ask->path,
+                                    .headers = (const void *)buf_slice(&ask->headers).ptr,
+                                    .header_count = ask->header_count};
+
     x->may_share = true;
     x->op = ask->op;
     x->native = ask->native;
@@ -314,16 +339,17 @@ static bool fill(struct exchange *x, const struct flight_ask *ask)
     x->stream_end = ask->stream_end;
     x->prefer_node_id = ask->prefer_node_id;
     x->priority = ask->priority;
-    x->bytes_in = buf_len(&ask->body);
+    slice_copy(slice_str(ask->id), x->id, sizeof(x->id));
     slice_copy(slice_str(ask->client), x->client, sizeof(x->client));
     slice_copy(slice_str(ask->key_name), x->key_name, sizeof(x->key_name));
-    if ((!ask->native && !fill_head(x, ask)) || !buf_append(&x->body, buf_slice(&ask->body)) ||
-        !buf_append(&x->model, buf_slice(&ask->model)) || !exchange_account_body(x)) {
+    if (!buf_append(&x->body, buf_slice(&ask->body)) ||
+        !inner_fill(x, &head, buf_slice(&ask->model))) {
         return false;
     }
-    x->body_is_json =
-        request_read(&x->request, buf_slice(&x->body), REQUEST_FROM_HTTP, NULL) == MCP_OK;
-    return x->body_is_json;
+    if (ask->native && ask->traceparent.len > 0 && buf_append(&x->http, ask->traceparent)) {
+        x->request.mcp.traceparent = buf_slice(&x->http);
+    }
+    return true;
 }
 
 static struct flight *flight_new(struct sub *s, const struct flight_member *m)
@@ -339,7 +365,7 @@ static struct flight *flight_new(struct sub *s, const struct flight_member *m)
     f->idempotent = m->idempotent;
     f->cacheable = m->cacheable;
     f->record = flight_record_new();
-    f->run = f->record == NULL ? NULL : exchange_new(s, FACE_MCP, &flight_sink, f);
+    f->run = f->record == NULL ? NULL : inner_new(s, &flight_sink, f);
     if (f->run == NULL || !buf_append(&f->key, buf_slice(&m->key)) ||
         (f->idempotent && !buf_append(&f->body, buf_slice(&m->ask.body)))) {
         if (f->run != NULL) {
@@ -362,6 +388,7 @@ static void attach(struct flight *f, struct flight_member *m)
     (void)atomic_fetch_add(&f->record->users, 1);
     m->at = flight_begin(f->record);
     flight_members_push(&f->members, m);
+    readers_changed(f);
 }
 
 static void begin(struct sub *s, struct flight_member *m)
@@ -435,6 +462,8 @@ void flight_on_over(struct post_message *over)
             exchange_cancel(&f->run); /* nobody waits for it any more */
             unlist(f);
         }
+        m->flight = NULL;
+        readers_changed(f);
         free_if_unused(f);
     }
     flight_member_unref(m);

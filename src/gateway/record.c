@@ -8,9 +8,9 @@
 #include "codec/error_body.h"
 #include "codec/request_hints.h"
 #include "gateway/exchange.h"
-#include "gateway/flight.h"
 #include "gateway/recorder.h"
 #include "gateway/sub.h"
+#include "gateway/turns.h"
 #include "mcp/error.h"
 
 /* Of an exchange that is recorded. */
@@ -106,7 +106,7 @@ static void append_line(struct buf *out, const struct exchange *x, uint64_t now_
                x->op == OP_NONE ? "" : op_info(x->op)->name, x->face == FACE_MCP ? "mcp" : "http");
     json_append_string(out, buf_slice(&x->model));
     buf_printf(out, ",\"class\":\"%s\"", class_names[turn_class(x)]);
-    add_hash(out, r, "tenant", flight_tenant(x));
+    add_hash(out, r, "tenant", turn_tenant(x));
     if (x->session_hash != 0) {
         add_hash(out, r, "session", slice_of(&x->session_hash, sizeof(x->session_hash)));
     }

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/route_shadow.h"
 
-#include <string.h>
-
-#include "base/block.h"
 #include "base/counter.h"
 #include "base/json_scan.h"
 #include "gateway/exchange.h"
+#include "gateway/inner.h"
 #include "gateway/sub.h"
 
 enum { SHADOWS_MAX = 32 };
@@ -41,27 +39,16 @@ static void on_ended(void *owner, const struct exchange_result *result)
 static const struct exchange_sink shadow_sink = {
     .head = on_head, .bytes = on_bytes, .part = on_part, .ended = on_ended};
 
-/* What HTTP's face would have read; the client's headers may be about itself. */
-static bool copy_head(struct exchange *x, const struct exchange *of)
-{
-    const struct http_header headers[] = {{SLICE("Content-Type"), SLICE("application/json")},
-                                          {SLICE("X-Request-Id"), slice_str(x->id)}};
-
-    x->headers = block_get(sizeof(headers));
-    if (x->headers == NULL || !buf_append(&x->http, of->path)) {
-        return false;
-    }
-    x->method = SLICE("POST");
-    x->path = buf_slice(&x->http);
-    x->headers_bytes = sizeof(headers);
-    memcpy(x->headers, headers, sizeof(headers));
-    x->header_count = sizeof(headers) / sizeof(headers[0]);
-    return true;
-}
-
+/* The client's headers may be about itself. */
 static bool copy(struct exchange *x, const struct exchange *of, struct slice model)
 {
-    x->inner = true;
+    static const struct http_header headers[] = {
+        {SLICE("Content-Type"), SLICE("application/json")}};
+    const struct inner_head head = {.method = SLICE("POST"),
+                                    .path = of->path,
+                                    .headers = headers,
+                                    .header_count = sizeof(headers) / sizeof(headers[0])};
+
     x->op = of->op;
     x->native = of->native;
     x->native_only = of->native_only;
@@ -74,16 +61,9 @@ static bool copy(struct exchange *x, const struct exchange *of, struct slice mod
     x->deadline_ms = of->deadline_ms;
     slice_copy(slice_str(of->key_name), x->key_name, sizeof(x->key_name));
     slice_copy(slice_str(of->client), x->client, sizeof(x->client));
-    if (exchange_extra(x) == NULL || (!x->native && !copy_head(x, of)) ||
-        !buf_append(&x->body, buf_slice(&of->body)) || !buf_append(&x->model, model) ||
-        !json_append_string(&x->extra->routed_model, model) ||
-        !buf_append(&x->inherited_options, buf_slice(&of->inherited_options)) ||
-        !exchange_account_body(x)) {
-        return false;
-    }
-    x->body_is_json =
-        request_read(&x->request, buf_slice(&x->body), REQUEST_FROM_HTTP, NULL) == MCP_OK;
-    return x->body_is_json;
+    return exchange_extra(x) != NULL && json_append_string(&x->extra->routed_model, model) &&
+           buf_append(&x->inherited_options, buf_slice(&of->inherited_options)) &&
+           buf_append(&x->body, buf_slice(&of->body)) && inner_fill(x, &head, model);
 }
 
 void route_shadow_start(const struct exchange *of, uint64_t route_id, size_t arm,
@@ -92,7 +72,7 @@ void route_shadow_start(const struct exchange *of, uint64_t route_id, size_t arm
     struct exchange *x = NULL;
 
     if (of->sub->shadows < SHADOWS_MAX && !of->sub->draining) {
-        x = exchange_new(of->sub, FACE_MCP, &shadow_sink, of->sub);
+        x = inner_new(of->sub, &shadow_sink, of->sub);
     }
     if (x == NULL) {
         counter_add(COUNTER_SHADOWS_LEFT_OUT, 1);

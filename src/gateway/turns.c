@@ -16,7 +16,7 @@
 #include "gateway/steps.h"
 #include "gateway/sub.h"
 
-enum { LOOK_MS = 1000, SEATS_FIRST = 16, MISSES_MAX = 3, BYTES_PER_TOKEN = 4 };
+enum { LOOK_MS = 1000, SEATS_FIRST = 16, MISSES_MAX = 3, READY_NODES_MAX = 8, BYTES_PER_TOKEN = 4 };
 
 /* --- seats ------------------------------------------------------------------------------------ */
 
@@ -120,12 +120,27 @@ enum sched_class turn_class(const struct exchange *x)
     return class_of(x, keys_named(x->sub->config, x->key_name));
 }
 
-static const char *tenant_of(const struct exchange *x, const struct config_key *key)
+void turn_payer(const struct exchange *x, struct turn_payer *out)
 {
-    if (key == NULL) {
-        return x->client;
-    }
-    return key->tenant == NULL ? key->name : key->tenant;
+    const struct config_key *key =
+        x->key_name[0] == '\0' ? NULL : keys_named(x->sub->config, x->key_name);
+
+    *out = (struct turn_payer){
+        .tenant = slice_str(key == NULL           ? x->client
+                            : key->tenant == NULL ? key->name
+                                                  : key->tenant),
+        .weight = key == NULL ? 1 : (unsigned)key->weight,
+        .rate_per_min = key == NULL ? 0 : (uint32_t)key->rate_per_min,
+        .class = class_of(x, key),
+    };
+}
+
+struct slice turn_tenant(const struct exchange *x)
+{
+    struct turn_payer payer;
+
+    turn_payer(x, &payer);
+    return payer.tenant;
 }
 
 /* Sessions over MCP know their node themselves. */
@@ -143,16 +158,12 @@ static enum sched_verdict arrive(struct exchange *x, struct slice model, struct 
     struct runner_options options;
     struct slice text;
     bool pinned;
-    const struct config_key *key = keys_named(x->sub->config, x->key_name);
     struct exchange_turn *t = &x->turn;
+    struct turn_payer payer;
     struct sched_job job = {
         .tag = x->sub->turns.first_free,
         .model = model,
         .speaks = spoken(x),
-        .tenant = slice_str(tenant_of(x, key)),
-        .weight = key == NULL ? 1 : (unsigned)key->weight,
-        .rate_per_min = key == NULL || x->attempts > 0 ? 0 : (uint32_t)key->rate_per_min,
-        .class = class_of(x, key),
         .prompt_tokens = (uint32_t)(x->bytes_in / BYTES_PER_TOKEN),
         .bytes = x->body_held_bytes,
         .deadline_us = x->has_deadline ? x->received_us + x->deadline_ms * 1000 : 0,
@@ -161,10 +172,15 @@ static enum sched_verdict arrive(struct exchange *x, struct slice model, struct 
         .prefix = prefix,
     };
 
-    t->class = (uint8_t)job.class;
     if (pins_options(x, &text, &pinned) != MCP_OK) {
         return SCHED_NO_MEMORY;
     }
+    turn_payer(x, &payer);
+    job.tenant = payer.tenant;
+    job.weight = payer.weight;
+    job.rate_per_min = t->rated || x->attempts > 0 ? 0 : payer.rate_per_min;
+    job.class = payer.class;
+    t->class = (uint8_t)job.class;
     if (x->native || x->native_only) { /* of other APIs no such option has an effect */
         options = runner_options_of(text);
         job.options = options.hash;
@@ -201,6 +217,23 @@ static enum step_result take_node(struct exchange *x, uint64_t node_id, enum sch
     }
     step_granted(x, n, traced_as[why]);
     return STEP_NEXT;
+}
+
+/* So that whose turn it is need not connect first: any of these may be next to have a slot free. */
+static void make_ready(const struct exchange *x)
+{
+    struct nodes *set = x->sub->nodes;
+    size_t count = nodes_count(set), ready = 0;
+
+    for (size_t i = 0; x->sub->config->prepare && i < count && ready < READY_NODES_MAX; i++) {
+        struct node *n = nodes_at(set, (i + x->turn.seat) % count); /* others wait for others */
+
+        if (n->has_addr && node_takes_work(n) &&
+            catalogue_find(&n->catalogue, buf_slice(&x->model)) != NULL) {
+            node_pool_prepare(&n->pool, &n->addr);
+            ready++;
+        }
+    }
 }
 
 static void granted(struct exchange_turn *t, uint64_t now_us, enum sched_why why, bool loads)
@@ -252,6 +285,23 @@ static enum step_result refuse(struct exchange *x, enum sched_verdict verdict)
     }
 }
 
+bool turn_rate(struct exchange *x)
+{
+    struct turn_payer payer;
+
+    turn_payer(x, &payer);
+    if (x->turn.rated || payer.rate_per_min == 0 || !is_scheduled(x)) {
+        return true;
+    }
+    x->turn.rated = true;
+    if (brain_rate(&x->sub->turns.home, payer.tenant, payer.rate_per_min,
+                   &x->turn.retry_after_us)) {
+        return true;
+    }
+    (void)refuse(x, SCHED_RATE_LIMITED);
+    return false;
+}
+
 static void tell_position(struct exchange *x, const struct sched_answer *a)
 {
     struct exchange_turn *t = &x->turn;
@@ -284,6 +334,7 @@ static enum step_result answered(struct exchange *x, enum sched_verdict verdict,
     t->exchange = x;
     t->arrived_us = now_us;
     sit_down(&x->sub->turns, t);
+    make_ready(x);
     trace_note(x, TRACE_QUEUED);
     tell_position(x, a);
     return STEP_WAIT;
@@ -336,6 +387,9 @@ static void decide(struct turns *q, const struct sched_decision *d)
     }
     if (!x->refused) {
         steps_run(x);
+    }
+    if (q->waiting.count > 0) {
+        make_ready(turn_list_first(&q->waiting)->exchange);
     }
 }
 
@@ -402,18 +456,24 @@ static enum sched_end end_of(const struct exchange *x)
 static void give_back(struct exchange *x)
 {
     struct exchange_turn *t = &x->turn;
-    const struct sched_outcome outcome = {
+    struct sched_outcome outcome = {
         .end = end_of(x),
         .prompt_tokens = t->prompt_tokens,
         .answer_tokens = t->answer_tokens > 0    ? t->answer_tokens
                          : x->parts > UINT32_MAX ? UINT32_MAX
                                                  : (uint32_t)x->parts,
         .first_us = x->first_part_us > t->granted_us ? x->first_part_us - t->granted_us : 0,
+        .shares = t->shares,
+        .share_count = t->share_count,
     };
+    enum brain_leaving how = BRAIN_NOW;
 
     counter_add(COUNTER_SLOTS_USED, -1);
-    brain_leave(&x->sub->turns.home, t->ticket,
-                outcome.end == SCHED_CANCELLED ? BRAIN_LATER : BRAIN_NOW, &outcome);
+    if (outcome.end == SCHED_CANCELLED) {
+        how = BRAIN_LATER;
+        outcome.shares = NULL; /* they are not there any more by then */
+    }
+    brain_leave(&x->sub->turns.home, t->ticket, how, &outcome);
 }
 
 void turn_leave(struct exchange *x)

@@ -6,6 +6,7 @@
  * turn      entered                                    left by
  * NONE      made; given back                           arrived: WAITS or GRANTED, or it was refused
  * WAITS     the scheduler queued it                    its decision: GRANTED or REFUSED; given back
+ * FOLLOWS   the one that it shares an answer with waits    that one has a node, or ends
  * GRANTED   it has a slot of a node                    given back: the exchange ends, or tries
  * another REFUSED   what it waited for will not come           the step that says so */
 #ifndef MCP_GATEWAY_TURNS_H
@@ -21,7 +22,7 @@
 
 struct exchange;
 
-enum turn_state { TURN_NONE, TURN_WAITS, TURN_GRANTED, TURN_REFUSED };
+enum turn_state { TURN_NONE, TURN_WAITS, TURN_FOLLOWS, TURN_GRANTED, TURN_REFUSED };
 
 /* Of one exchange. */
 struct exchange_turn {
@@ -39,11 +40,14 @@ struct exchange_turn {
     uint32_t seat;           /* WAITS */
     uint32_t prompt_tokens;  /* that the node says it computed; 0: it has not said */
     uint32_t answer_tokens;
-    uint8_t state;   /* enum turn_state */
-    uint8_t class;   /* enum sched_class; once it has arrived */
-    uint8_t misses;  /* grants of nodes that the loop does not know */
-    uint8_t verdict; /* enum sched_verdict; REFUSED */
-    bool loads;      /* the node loads the model for it */
+    uint8_t state;                    /* enum turn_state */
+    uint8_t class;                    /* enum sched_class; once it has arrived */
+    bool rated;                       /* its key's rate has counted it */
+    uint8_t misses;                   /* grants of nodes that the loop does not know */
+    uint8_t verdict;                  /* enum sched_verdict; REFUSED */
+    bool loads;                       /* the node loads the model for it */
+    const struct sched_share *shares; /* who had what of it; the owner's; NULL: who came had all */
+    size_t share_count;
 };
 
 LIST_DECLARE(turn_list, struct exchange_turn, link);
@@ -62,6 +66,21 @@ struct turns {
     struct timer look;   /* each second while something waits */
 };
 
+/* Whose turn it is. */
+struct turn_payer {
+    struct slice tenant; /* valid as long as the configuration and the exchange */
+    unsigned weight;
+    uint32_t rate_per_min; /* 0: any */
+    enum sched_class class;
+};
+
+void turn_payer(const struct exchange *x, struct turn_payer *out);
+/* One tenant's answers are not another's, nor told by how soon they come. */
+struct slice turn_tenant(const struct exchange *x);
+/* It is about to go as part of another exchange: its own key's rate counts it. False: it was
+ * refused, or has fallen back to another model. */
+bool turn_rate(struct exchange *x);
+
 /* `b` NULL: nothing is scheduled. */
 void turns_init(struct turns *q, struct brain *b, struct loop *loop);
 /* After every exchange has ended. */
@@ -69,6 +88,11 @@ void turns_fini(struct turns *q);
 
 /* What the request asks for, as far as its key lets it. */
 enum sched_class turn_class(const struct exchange *x);
+static inline bool turn_is_awaited(const struct exchange_turn *t)
+{
+    return t->state == TURN_WAITS || t->state == TURN_FOLLOWS;
+}
+
 /* The exchange ends: what it has, or waits for, is given back. Does nothing where that is nothing.
  */
 void turn_leave(struct exchange *x);

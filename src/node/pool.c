@@ -6,7 +6,7 @@
 
 /* What was used within this time is likely to be wanted again: under load, connections come and go
  * in bursts. */
-enum { IDLE_AFTER_MS = 1000 };
+enum { IDLE_AFTER_MS = 1000, PREPARE_MS = 5000 };
 
 void node_pool_init(struct node_pool *p, struct loop *loop, size_t max_idle, uint64_t max_idle_ms,
                     _Atomic size_t *idle_count)
@@ -99,10 +99,89 @@ static const struct http_client_ops pooled_ops = {
     .failed = on_failed,
 };
 
+/* It counts as unused from now on. */
+static void keep(struct pooled *e)
+{
+    struct node_pool *p = e->pool;
+
+    e->since_ms = loop_now_ms(p->loop);
+    timer_init(&e->age, on_age, e);
+    timer_arm(p->loop, &e->age,
+              p->max_idle_ms < IDLE_AFTER_MS ? p->max_idle_ms : (uint64_t)IDLE_AFTER_MS);
+    pooled_list_push(&p->unused, e);
+    http_client_set_owner(e->client, &pooled_ops, e);
+}
+
+/* --- one that is made ahead ------------------------------------------------------------------- */
+
+static void give_up(void *owner)
+{
+    struct pooled *e = owner;
+
+    timer_cancel(e->pool->loop, &e->age);
+    e->pool->preparing = NULL;
+    http_client_close(&e->client);
+    loop_bury(e->pool->loop, e, pooled_free);
+}
+
+static void on_prepared(void *owner)
+{
+    struct pooled *e = owner;
+
+    timer_cancel(e->pool->loop, &e->age);
+    e->pool->preparing = NULL;
+    counter_add(COUNTER_NODE_PREPARED, 1);
+    keep(e);
+}
+
+static void on_not_prepared(void *owner, enum http_failure why, int error, const char *text)
+{
+    (void)why;
+    (void)error;
+    (void)text;
+    give_up(owner);
+}
+
+static const struct http_client_ops preparing_ops = {
+    .connected = on_prepared,
+    .head = on_head,
+    .body = on_body,
+    .end = on_end,
+    .failed = on_not_prepared,
+};
+
+void node_pool_prepare(struct node_pool *p, const struct addr *to)
+{
+    struct pooled *e;
+
+    if (p->max_idle == 0 || p->unused.count > 0 || p->preparing != NULL) {
+        return;
+    }
+    e = block_get_zeroed(sizeof(*e));
+    if (e == NULL) {
+        return;
+    }
+    e->pool = p;
+    timer_init(&e->age, give_up, e);
+    e->client = http_client_connect(p->loop, to, &preparing_ops, e);
+    if (e->client == NULL) {
+        block_put(e, sizeof(*e));
+        return;
+    }
+    counter_add(COUNTER_NODE_CONNECTS, 1);
+    timer_arm(p->loop, &e->age, PREPARE_MS);
+    p->preparing = e;
+}
+
+/* ---------------------------------------------------------------------------------------------- */
+
 void node_pool_fini(struct node_pool *p)
 {
     struct pooled *e;
 
+    if (p->preparing != NULL) {
+        give_up(p->preparing);
+    }
     while ((e = pooled_list_first(&p->unused)) != NULL) {
         struct http_client *client = pooled_unlink(e);
 
@@ -128,10 +207,5 @@ void node_pool_put(struct node_pool *p, struct http_client **client)
     e->pool = p;
     e->client = *client;
     *client = NULL;
-    e->since_ms = loop_now_ms(p->loop);
-    timer_init(&e->age, on_age, e);
-    timer_arm(p->loop, &e->age,
-              p->max_idle_ms < IDLE_AFTER_MS ? p->max_idle_ms : (uint64_t)IDLE_AFTER_MS);
-    pooled_list_push(&p->unused, e);
-    http_client_set_owner(e->client, &pooled_ops, e);
+    keep(e);
 }

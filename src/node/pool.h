@@ -34,6 +34,7 @@ struct node_pool {
     uint64_t max_idle_ms;
     _Atomic size_t *idle_count; /* of all loops */
     struct pooled_list unused;
+    struct pooled *preparing; /* not connected yet; NULL: none */
 };
 
 /* `max_idle` 0: keeps none at all. `idle_count` is shared by the pools of the same node. */
@@ -43,6 +44,9 @@ void node_pool_init(struct node_pool *p, struct loop *loop, size_t max_idle, uin
 void node_pool_limit(struct node_pool *p, size_t max_idle, uint64_t max_idle_ms);
 /* Closes what is in it. */
 void node_pool_fini(struct node_pool *p);
+/* Somebody will soon want a connection: where none is unused, one is made. It may fail, which
+ * nobody hears of: who then wants one makes his own. */
+void node_pool_prepare(struct node_pool *p, const struct addr *to);
 /* A connection, now the caller's (its owner still to be set); NULL: there is none. */
 struct http_client *node_pool_take(struct node_pool *p);
 /* Takes a connection back that is in no use any more. Nulls the pointer. */

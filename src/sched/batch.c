@@ -4,7 +4,9 @@
 #include "base/check.h"
 #include "base/hash.h"
 
-enum { CHAINS = 256 };
+enum { CHAINS = 256, HAD_SCALE = 1024 };
+
+_Static_assert(BATCH_FLOWS == 64, "bits of `busy`");
 
 void batch_init(struct batch *b, const struct batch_rules *rules)
 {
@@ -28,24 +30,54 @@ bool batch_item_equal(const struct batch_item *a, const struct batch_item *b)
     return a->hash == b->hash && a->scope == b->scope && slice_eq(a->text, b->text);
 }
 
+static struct batch_flow *flow_of(struct batch *b, const struct batch_item *item)
+{
+    return &b->flows[item->flow % BATCH_FLOWS];
+}
+
+static uint64_t bit_of(const struct batch_item *item)
+{
+    return UINT64_C(1) << item->flow % BATCH_FLOWS;
+}
+
 void batch_add(struct batch *b, struct batch_item *item, uint64_t now_us)
 {
+    struct batch_flow *f = flow_of(b, item);
+    size_t length = batch_length(item->tokens);
+
     ASSERT(item->tokens >= 1);
-    batch_items_push(&b->waiting, item);
+    if (f->items.count == 0 && f->had < b->had) {
+        f->had = b->had; /* being idle saves nothing up */
+    }
+    item->seq = b->seq++;
+    batch_items_push(&f->items, item);
+    b->busy |= bit_of(item);
+    b->waiting++;
     b->waiting_tokens += item->tokens;
+    b->lengths.inputs[length]++;
+    b->lengths.tokens[length] += item->tokens;
     b->quiet_since_us = now_us;
     b->returned++;
 }
 
 void batch_remove(struct batch *b, struct batch_item *item)
 {
-    batch_items_remove(&b->waiting, item);
+    struct batch_flow *f = flow_of(b, item);
+    size_t length = batch_length(item->tokens);
+
+    batch_items_remove(&f->items, item);
+    if (f->items.count == 0) {
+        b->busy &= ~bit_of(item);
+    }
+    b->waiting--;
     b->waiting_tokens -= item->tokens;
+    b->lengths.inputs[length]--;
+    b->lengths.tokens[length] -= item->tokens;
 }
 
 static bool is_full(const struct batch *b)
 {
-    return b->waiting.count >= b->rules.max_items || b->waiting_tokens >= b->rules.max_tokens;
+    return b->waiting >= b->rules.max_items || b->waiting_tokens >= b->rules.max_tokens;
 }
 
 /* Up to when it is held; 0: not any more. */
@@ -66,7 +98,7 @@ enum batch_verdict batch_look(struct batch *b, uint64_t now_us, uint64_t *again_
         }
         b->hold_until_us = 0;
     }
-    return b->waiting.count > 0 && b->calls < b->rules.max_calls ? BATCH_SEND : BATCH_REST;
+    return b->waiting > 0 && b->calls < b->rules.max_calls ? BATCH_SEND : BATCH_REST;
 }
 
 /* The one of the call with the same text; NULL. */
@@ -78,43 +110,110 @@ static struct batch_item *find_equal(struct batch_item *chain, const struct batc
     return chain;
 }
 
-static size_t divided_up(size_t n, size_t by)
+/* --- a call ----------------------------------------------------------------------------------- */
+
+/* What a call is made of. */
+struct taking {
+    size_t from, to; /* lengths */
+    uint64_t share;  /* of the tokens that wait: others go to other nodes at once */
+    uint64_t tokens;
+    size_t inputs;
+};
+
+/* The first of the flow that may go into the call. */
+static struct batch_item *next_of(struct batch_flow *f, const struct taking *t)
 {
-    return n / by + (n % by != 0);
+    while (f->next != NULL &&
+           (batch_length(f->next->tokens) < t->from || batch_length(f->next->tokens) > t->to)) {
+        f->next = batch_items_next(&f->items, f->next);
+    }
+    return f->next;
 }
 
-size_t batch_take(struct batch *b, struct batch_items *out)
+/* Whose turn it is; NULL: nobody's who may go into the call. */
+static struct batch_item *next_item(struct batch *b, const struct taking *t)
+{
+    struct batch_flow *best = NULL;
+
+    for (uint64_t left = b->busy; left != 0; left &= left - 1) {
+        struct batch_flow *f = &b->flows[__builtin_ctzll(left)];
+
+        if (next_of(f, t) != NULL && (best == NULL || f->had < best->had ||
+                                      (f->had == best->had && f->next->seq < best->next->seq))) {
+            best = f;
+        }
+    }
+    return best == NULL ? NULL : best->next;
+}
+
+static void begin_taking(struct batch *b, struct batch_cost *cost, struct taking *t)
+{
+    size_t free_calls = b->rules.max_calls - b->calls;
+    uint64_t tokens = 0;
+
+    ASSERT(free_calls > 0 && b->waiting > 0);
+    *t = (struct taking){.to = BATCH_LENGTHS - 1};
+    for (uint64_t left = b->busy; left != 0; left &= left - 1) {
+        struct batch_flow *f = &b->flows[__builtin_ctzll(left)];
+
+        f->next = batch_items_first(&f->items);
+    }
+    if (cost != NULL) {
+        size_t of = batch_length(next_item(b, t)->tokens);
+
+        batch_cost_range(cost, &b->lengths, b->rules.max_items, of, &t->from, &t->to);
+    }
+    for (size_t i = t->from; i <= t->to; i++) {
+        tokens += b->lengths.tokens[i];
+    }
+    t->share = tokens / free_calls + (tokens % free_calls != 0);
+}
+
+/* More of it would be too much, or another node's share. */
+static bool is_whole(const struct batch *b, const struct taking *t, const struct batch_item *next)
+{
+    return t->inputs == b->rules.max_items ||
+           (t->inputs > 0 && (t->tokens + next->tokens > b->rules.max_tokens ||
+                              2 * t->tokens + next->tokens > 2 * t->share));
+}
+
+static void take(struct batch *b, struct batch_item *it, struct batch_items *out)
+{
+    struct batch_flow *f = flow_of(b, it);
+
+    f->next = batch_items_next(&f->items, it);
+    batch_remove(b, it);
+    batch_items_push(out, it);
+}
+
+size_t batch_take(struct batch *b, struct batch_cost *cost, struct batch_items *out)
 {
     struct batch_item *chains[CHAINS] = {NULL};
-    size_t free_calls = b->rules.max_calls - b->calls;
-    size_t most = divided_up(b->waiting.count, free_calls);
-    uint64_t tokens = 0;
-    size_t count = 0;
-    struct batch_item *next;
+    struct taking t;
+    struct batch_item *it;
 
-    ASSERT(b->calls < b->rules.max_calls);
-    most = most < b->rules.max_items ? most : b->rules.max_items;
-    for (struct batch_item *it = batch_items_first(&b->waiting); it != NULL; it = next) {
+    begin_taking(b, cost, &t);
+    while ((it = next_item(b, &t)) != NULL) {
         struct batch_item **chain = &chains[it->hash % CHAINS];
         struct batch_item *equal = find_equal(*chain, it);
+        struct batch_flow *f = flow_of(b, it);
 
-        next = batch_items_next(&b->waiting, it);
-        if (equal == NULL) {
-            if (count == most || (count > 0 && tokens + it->tokens > b->rules.max_tokens)) {
-                break;
-            }
+        if (equal != NULL) {
+            it->index = equal->index;
+        } else if (is_whole(b, &t, it)) {
+            break;
+        } else {
             it->chain = *chain;
             *chain = it;
-            it->index = count++;
-            tokens += it->tokens;
-        } else {
-            it->index = equal->index;
+            it->index = t.inputs++;
+            t.tokens += it->tokens;
+            b->had = f->had;
+            f->had += (uint64_t)it->tokens * HAD_SCALE / (it->weight == 0 ? 1 : it->weight);
         }
-        batch_remove(b, it);
-        batch_items_push(out, it);
+        take(b, it, out);
     }
     b->calls++;
-    return count;
+    return t.inputs;
 }
 
 void batch_began(struct batch *b)

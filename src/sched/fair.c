@@ -193,6 +193,42 @@ void account_leaves(struct sched *s, struct account *a)
     model_release(s, m);
 }
 
+/* NULL: out of memory, and its share stays where it is. */
+static struct account *sharer(struct sched *s, const struct sched_share *share, struct model *m)
+{
+    struct tenant *t = tenant_get(s, share->tenant);
+    struct account *a = t == NULL ? NULL : account_get(s, t, m);
+
+    if (t != NULL && a == NULL) {
+        tenant_settle(s, t);
+    }
+    return a;
+}
+
+void account_divide(struct sched *s, struct account *a, uint64_t work,
+                    const struct sched_outcome *o)
+{
+    uint64_t parts = 0;
+
+    for (size_t i = 0; i < o->share_count; i++) {
+        parts += o->shares[i].part;
+    }
+    for (size_t i = 0; i < o->share_count; i++) {
+        const struct sched_share *share = &o->shares[i];
+        struct account *other = sharer(s, share, a->model);
+        int64_t had;
+
+        if (other == NULL || other == a) {
+            continue;
+        }
+        had = (int64_t)((unsigned __int128)work * share->part / parts);
+        account_arrives(s, other, share->weight); /* as if its part had come by itself */
+        account_charge(other, had, 0);
+        account_charge(a, -had, 0);
+        account_leaves(s, other);
+    }
+}
+
 void accounts_forget(struct sched *s, struct model *m)
 {
     while (m->accounts.count > 0) {

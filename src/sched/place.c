@@ -255,6 +255,7 @@ static uint64_t settled(const struct job *j, const struct sched_outcome *o)
 void place_release(struct sched *s, struct job *j, const struct sched_outcome *o, uint64_t now_us)
 {
     struct runner *r = j->runner;
+    uint64_t work = settled(j, o);
 
     j->placed = false;
     running_list_remove(&r->model->running, j);
@@ -262,7 +263,10 @@ void place_release(struct sched *s, struct job *j, const struct sched_outcome *o
         estimate_done(r, j, o, now_us);
         slots_done(r, j, o, now_us);
     }
-    account_charge(j->account, (int64_t)settled(j, o) - (int64_t)job_work(j), -1);
+    account_charge(j->account, (int64_t)work - (int64_t)job_work(j), -1);
+    if (o->shares != NULL) {
+        account_divide(s, j->account, work, o);
+    }
     r->running--;
     r->node->running--;
     r->outstanding -= job_work(j);

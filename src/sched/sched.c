@@ -221,6 +221,25 @@ static enum sched_verdict admit(struct sched *s, struct model *m, struct tenant 
     return a == NULL ? SCHED_NO_MEMORY : grant_or_wait(s, m, a, job, now_us, out);
 }
 
+bool sched_rate(struct sched *s, uint64_t now_us, struct slice tenant, uint32_t rate_per_min,
+                uint64_t *retry_after_us)
+{
+    struct tenant *t = tenant_get(s, tenant);
+    bool takes;
+
+    if (t == NULL) {
+        return true; /* it will hear of that when it needs more memory */
+    }
+    takes = tenant_takes(t, now_us, rate_per_min, retry_after_us);
+    if (!takes && *retry_after_us < SECOND_US) {
+        *retry_after_us = SECOND_US;
+    }
+    if (t->busy == 0) {
+        tenant_settle(s, t);
+    }
+    return takes;
+}
+
 enum sched_verdict sched_arrive(struct sched *s, uint64_t now_us, const struct sched_job *job,
                                 struct sched_answer *out)
 {

@@ -153,6 +153,11 @@ struct sched_answer {
 enum sched_verdict sched_arrive(struct sched *s, uint64_t now_us, const struct sched_job *job,
                                 struct sched_answer *out);
 
+/* Takes one request of a tenant's rate for what will come as part of another's job (which has a
+ * `rate_per_min` of 0). False: it has none left; `retry_after_us` as in sched_answer. */
+bool sched_rate(struct sched *s, uint64_t now_us, struct slice tenant, uint32_t rate_per_min,
+                uint64_t *retry_after_us);
+
 /* The first byte came for a ticket that was granted with `loads`: the load is over. Calling it late
  * or not at all delays other loads on that node until sched_node reports the model resident. */
 void sched_started(struct sched *s, uint64_t now_us, uint64_t ticket);
@@ -164,11 +169,20 @@ enum sched_end {
     SCHED_UNREACHED  /* nothing of it got to the node */
 };
 
+/* A part of a job that several have made together. */
+struct sched_share {
+    struct slice tenant;
+    unsigned weight;
+    uint64_t part; /* to those of the others */
+};
+
 struct sched_outcome {
     enum sched_end end;
     uint32_t prompt_tokens, answer_tokens; /* that were computed; 0: not known */
-    uint64_t first_us; /* from the grant to the answer's first byte; 0: none, or it
-     came in one piece */
+    uint64_t first_us;                /* from the grant to the answer's first byte; 0: none, or it
+                    came in one piece */
+    const struct sched_share *shares; /* who had what of it; NULL: the tenant that came had all */
+    size_t share_count;
 };
 
 /* Waiting or granted; `o` is read for granted ones and may be NULL for others. */

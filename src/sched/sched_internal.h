@@ -352,6 +352,9 @@ void account_charge(struct account *a, int64_t work, int running);
 void account_grant(struct account *a, uint64_t work);
 void account_leaves(struct sched *s, struct account *a); /* a request of it has ended */
 void accounts_forget(struct sched *s, struct model *m);  /* all of them idle */
+/* Of `work` that the account was charged, others are charged what they had of it. */
+void account_divide(struct sched *s, struct account *a, uint64_t work,
+                    const struct sched_outcome *o);
 void fair_fini(struct sched *s);
 
 /* nodes.c */

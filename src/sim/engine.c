@@ -299,7 +299,7 @@ bool sim_engine_next(struct sim_engine *e, uint64_t now_us, struct sim_event *ev
     c->told = c->made;
     if (ev->done) {
         c->phase = SIM_NONE;
-        note_gap(e, &e->runners[c->model], now_us);
+        note_gap(e, e->runners[c->model], now_us);
     }
     return true;
 }

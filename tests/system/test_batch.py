@@ -2,6 +2,8 @@
 """Single requests for embeddings that share calls to the node: who gets what, and what happens to a bad one."""
 import base64
 import contextlib
+import itertools
+import random
 import struct
 import threading
 
@@ -13,6 +15,7 @@ from mcp_client import McpClient
 from node import CLOSE, Gate, answer
 from ollama_node import OllamaNode
 from openai_node import OpenaiNode
+from sim import Sim
 
 MODEL = "m:latest"
 BAD = {"error": "the input length exceeds the context length"}
@@ -342,6 +345,73 @@ def test_a_call_closes_when_its_last_member_leaves():
             gateway.wait_metric("mcpgate_exchanges_running", 2)  # the call, and the other
             assert not call.connection.gone.is_set()
         call.connection.wait_gone()
+        gateway.wait_idle()
+
+
+KEYS = [{"name": name, "key": f"key-of-{name}", **more} for name, more in (("x", {}), ("y", {}), ("z", {"rate": 2}))]
+
+
+def with_key(name):
+    return [("Authorization", f"Bearer key-of-{name}")]
+
+
+def test_a_long_array_does_not_hold_up_others():
+    array = [f"x {i}" for i in range(12)]
+    with Embedder(held=1) as node, Gateway(node, config={"keys": KEYS, "batch": {"max_items": 4}}) as gateway:
+        asking = Asking(gateway)
+        asking.ask("first", headers=with_key("x"), input="first")
+        node.gates[0].wait_reached()
+        asking.ask("array", headers=with_key("x"), input=array)
+        asking.wait_joined(12)
+        asking.ask("single", headers=with_key("y"), input="y")
+        asking.wait_joined(13)
+        node.gates[0].open()
+        answers = asking.wait()
+        assert answers["array"].json()["embeddings"] == [vector(t) for t in array]
+        check(answers["single"], "y")
+        assert "y" in node.calls()[1] and len(node.calls()) == 5
+        gateway.wait_idle()
+
+
+def test_each_counts_for_the_rate_of_its_key():
+    with Embedder(held=1) as node, Gateway(node, config={"keys": KEYS}) as gateway:
+        asking = Asking(gateway)
+        asking.ask("first", headers=with_key("x"), input="first")
+        node.gates[0].wait_reached()
+        for i in range(2):
+            asking.ask(i, headers=with_key("z"), input=f"text {i}")
+        asking.ask("x", headers=with_key("x"), input="x")
+        asking.wait_joined(3)
+        refused = ask(gateway.http, "POST", "/api/embed", {"model": MODEL, "input": "one more"}, with_key("z"))
+        assert refused.status == 429 and int(refused.get("Retry-After")) >= 1
+        node.gates[0].open()
+        for name, response in asking.wait().items():
+            assert response.status == 200, name
+        assert len(node.calls()) == 2
+        gateway.wait_idle()
+
+
+def test_like_lengths_share_calls_where_a_node_pads():
+    costs = ["--slots", "1", "--call-us", "5000", "--prompt-us", "20", "--pads", "1"]
+    with Sim(*costs) as sim, Gateway(sim) as gateway:
+        stop = threading.Event()
+
+        def go_on(seed):
+            lengths = random.Random(seed)
+            with HttpClient(gateway.http) as client:
+                for i in itertools.count():
+                    if stop.is_set():
+                        return
+                    client.request("POST", "/api/embed", {"model": MODEL, "input": f"{i} " + "word " * lengths.randint(1, 400)})
+                    assert client.response().status == 200
+        threads = [threading.Thread(target=go_on, args=(i,)) for i in range(6)]
+        for thread in threads:
+            thread.start()
+        gateway.wait_metric("mcpgate_batch_padders", 1)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert gateway.metric('mcpgate_batch_tokens_total{kind="inputs"}') > 0
         gateway.wait_idle()
 
 

@@ -5,7 +5,7 @@ import contextlib
 import pytest
 
 from gateway import Gateway
-from http_bytes import HttpClient, ask, encode_json
+from http_bytes import HttpClient, ask, encode_json, wait_until
 from mcp_client import McpClient
 from node import CLOSE, Gate, answer, ndjson
 from ollama_node import OllamaNode, chat_parts, generate_parts
@@ -13,7 +13,7 @@ from ollama_node import OllamaNode, chat_parts, generate_parts
 MODEL = "m:latest"
 FIXED = {"model": MODEL, "prompt": "hi", "options": {"temperature": 0}}
 PARTS = generate_parts(MODEL)
-SHARE = {"share": {"identical": "client"}}
+SHARE = {}  # the default
 CACHE = {"share": {"cache": "1MiB", "identical": "client"}}
 SHARED = 'mcpgate_shared_answers_total{of="%s"}'
 
@@ -95,6 +95,72 @@ def test_what_is_not_is_computed_each_time(options):
         for _ in range(2):
             assert ask(gateway.http, "POST", "/api/generate", {**FIXED, "options": options}).status == 200
         assert len(node.of("/api/generate")) == 2
+
+
+def test_it_can_be_turned_off():
+    with OllamaNode(MODEL) as node, Gateway(node, config={"share": {"identical": "off"}}) as gateway:
+        gates = [Gate(), Gate()]
+        for gate in gates:
+            node.next("/api/generate", [gate, *ndjson(*PARTS)])
+        with HttpClient(gateway.http) as one, HttpClient(gateway.http) as two:
+            for client, gate in zip((one, two), gates):
+                client.request("POST", "/api/generate", FIXED)
+                gate.wait_reached()
+            for gate in gates:
+                gate.open()
+            for client in (one, two):
+                assert client.response().status == 200
+
+
+def test_who_accepts_something_else_is_answered_by_itself():
+    gates = [Gate(), Gate()]
+    with OllamaNode(MODEL) as node, Gateway(node) as gateway:
+        for gate in gates:
+            node.next("/api/generate", [gate, *ndjson(*PARTS)])
+        with HttpClient(gateway.http) as one, HttpClient(gateway.http) as two:
+            for client, gate, accepted in zip((one, two), gates, ("text/plain", "application/json")):
+                client.request("POST", "/api/generate", FIXED, [("Accept", accepted)])
+                gate.wait_reached()
+            for gate in gates:
+                gate.open()
+            assert one.response().status == two.response().status == 200
+        assert [r.get("Accept") for r in node.of("/api/generate")] == ["text/plain", "application/json"]
+
+
+def test_the_node_hears_whose_request_it_is():
+    with OllamaNode(MODEL) as node, Gateway(node) as gateway:
+        ask(gateway.http, "POST", "/api/generate", FIXED, [("X-Request-Id", "mine")])
+        assert node.of("/api/generate")[0].get("X-Request-Id") == "mine"
+        told = ask(gateway.admin, "GET", "/admin/requests/mine").json()["requests"]
+        events = {event["event"] for request in told for event in request["events"]}
+        assert {"answer_shared", "head"} <= events
+
+
+def test_where_it_stands_in_the_queue():
+    with OllamaNode(MODEL) as node:
+        nodes = {"nodes": [{"url": node.url, "name": node.name, "slots": 1}]}
+        with Gateway(config=nodes) as gateway, HttpClient(gateway.http) as busy, HttpClient(gateway.http) as client:
+            gate = Gate()
+            node.next("/api/generate", [gate, *ndjson(*PARTS)])
+            busy.request("POST", "/api/generate", {"model": MODEL, "prompt": "busy"})
+            gate.wait_reached()
+            client.request("POST", "/api/generate", {**FIXED, "stream": False})
+            gateway.wait_metric("mcpgate_queue_waiting", 1)
+            gate.open()
+            assert busy.response().status == 200
+            response = client.response()
+            assert response.status == 200 and response.get("X-Mcpgate-Queue-Position") == "1"
+
+
+def test_a_slow_reader_that_is_alone_slows_the_node_down():
+    big = [{"model": MODEL, "response": "x" * 65536, "done": False}] * 128
+    with OllamaNode(MODEL) as node, Gateway(node) as gateway, HttpClient(gateway.http, receive_buffer=4096) as client:
+        node.next("/api/generate", ndjson(*big, PARTS[-1]))
+        client.request("POST", "/api/generate", FIXED)
+        wait_until(lambda: gateway.metric("mcpgate_backpressure_pauses_total") >= 2, "both stand still")
+        assert gateway.metric('mcpgate_node_bytes_total{direction="in"}') < 4 * 1024 * 1024
+        response = client.response()
+        assert response.complete and len(response.lines()) == 129
 
 
 def test_without_a_cache_nothing_is_kept():
@@ -222,6 +288,47 @@ def test_an_idempotency_key_over_http():
         assert ask(gateway.http, "POST", "/api/chat", messages, key).status == 503
         assert ask(gateway.http, "POST", "/api/chat", messages, key).status == 200  # errors are not kept
         gateway.wait_idle()
+
+
+def test_an_idempotency_key_is_its_tenants():
+    keys = [{"name": name, "key": f"key-of-{name}", "tenant": tenant} for name, tenant in (("x", "a"), ("y", "b"), ("z", "b"))]
+    with OllamaNode(MODEL) as node, Gateway(node, config={"keys": keys}) as gateway:
+        def ask_as(name, prompt):
+            headers = [("Authorization", f"Bearer key-of-{name}"), ("X-Mcpgate-Idempotency-Key", "k")]
+            return ask(gateway.http, "POST", "/api/generate", {"model": MODEL, "prompt": prompt}, headers).status
+        assert [ask_as("x", "one"), ask_as("y", "another"), ask_as("z", "another"), ask_as("z", "one")] == [
+            200, 200, 200, 400]
+        assert len(node.of("/api/generate")) == 2
+
+
+def test_an_idempotency_key_of_an_error_over_mcp():
+    body = {"model": MODEL, "prompt": "hi", "mcp": {"idempotency_key": "k"}}
+    with OllamaNode(MODEL) as node, Gateway(node) as gateway, McpClient(gateway.mcp) as client:
+        node.next("/api/generate", answer({"error": "busy"}, status=503))
+        node.next("/api/generate", ndjson(PARTS[0], {"error": "no more"}))
+        for _ in range(2):
+            client.request(1, body)
+            frames = [client.frame(1).json()]
+            while "error" not in frames[-1]:
+                frames.append(client.frame(1).json())
+        assert client.ask(body, session=1) == PARTS and client.ask(body, session=1) == PARTS
+        assert len(node.of("/api/generate")) == 3
+
+
+def test_answers_of_idempotency_keys_are_64_MiB_at_most():
+    big = {"model": MODEL, "response": "x" * (7 * 1024 * 1024), "done": True, "done_reason": "stop"}
+    with OllamaNode(MODEL) as node, Gateway(node, args=["--mode", "single"]) as gateway:
+        node.always("/api/generate", lambda request: answer(big))
+
+        def calls_for(key):
+            before = len(node.of("/api/generate"))
+            headers = [("X-Mcpgate-Idempotency-Key", f"k{key}")]
+            body = {"model": MODEL, "prompt": "x", "stream": False}
+            assert ask(gateway.http, "POST", "/api/generate", body, headers).status == 200
+            return len(node.of("/api/generate")) - before
+        assert [calls_for(key) for key in range(10)] == [1] * 10
+        assert gateway.metric("mcpgate_shared_kept_bytes") <= 64 * 1024 * 1024
+        assert [calls_for(key) for key in (9, 2, 0)] == [0, 0, 1]
 
 
 def test_an_idempotency_key_of_what_must_not_run_twice():

@@ -62,7 +62,7 @@ static void on_time(void *owner)
     struct http_exchange *h = owner;
 
     OBJ_CHECK(h, HTTP_EXCHANGE_MAGIC);
-    if (h->exchange == NULL || h->exchange->turn.state != TURN_WAITS) {
+    if (h->exchange == NULL || !turn_is_awaited(&h->exchange->turn)) {
         return;
     }
     if (!h->wait.spoke) {

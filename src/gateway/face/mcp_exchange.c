@@ -153,7 +153,7 @@ static void put_ack(struct mcp_exchange *m)
 {
     const struct exchange *x = m->exchange;
     const struct exchange_turn *turn = &x->turn;
-    bool waits = turn->state == TURN_WAITS;
+    bool waits = turn_is_awaited(turn);
     const struct wire_ack ack = {
         .running = !waits,
         .position = waits ? turn->position : WIRE_ACK_UNKNOWN,

@@ -9,8 +9,8 @@
 #include "gateway/face/http_reply.h"
 #include "gateway/face/mcp.h"
 #include "gateway/face/mcp_conn.h"
-#include "gateway/flight.h"
 #include "gateway/sub.h"
+#include "gateway/turns.h"
 
 struct page {
     struct buf *out;
@@ -81,7 +81,7 @@ static void add_exchange(struct page *p, const struct exchange *x)
 {
     add_text(p, "id", slice_str(x->id));
     add_text(p, "client", slice_str(x->client));
-    add_text(p, "tenant", flight_tenant(x));
+    add_text(p, "tenant", turn_tenant(x));
     add_text(p, "op", slice_str(x->op == OP_NONE ? "" : op_info(x->op)->name));
     add_text(p, "model", buf_slice(&x->model));
     add_text(p, "route", exchange_asked_model(x));

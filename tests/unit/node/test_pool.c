@@ -291,6 +291,46 @@ static void without_memory_it_is_closed(void **state)
     peer_wait_gone(&peer, 0);
 }
 
+static void one_is_made_ahead(void **state)
+{
+    struct http_client *taken;
+
+    (void)state;
+    node_pool_prepare(&pool, &peer.at);
+    node_pool_prepare(&pool, &peer.at); /* one at a time */
+    assert_null(node_pool_take(&pool));
+    peer_wait_conns(&peer, 1);
+    run_turns();
+    assert_int_equal(pool.unused.count, 1);
+    node_pool_prepare(&pool, &peer.at); /* there is one */
+    run_turns();
+    assert_int_equal(peer.count, 1);
+    assert_int_equal(counted(COUNTER_NODE_PREPARED), 1);
+    taken = node_pool_take(&pool);
+    assert_non_null(taken);
+    http_client_close(&taken);
+    node_pool_prepare(&pool, &peer.at); /* under way at the end */
+    assert_non_null(pool.preparing);
+}
+
+static void one_that_fails_is_nobodys_business(void **state)
+{
+    (void)state;
+    peer_refuse(&peer);
+    node_pool_prepare(&pool, &peer.at);
+    run_turns();
+    assert_null(pool.preparing);
+    assert_int_equal(pool.unused.count, 0);
+    assert_int_equal(counted(COUNTER_NODE_PREPARED), 0);
+    for (size_t i = 1; i < 4; i++) {
+        alloc_fault_at(i);
+        node_pool_prepare(&pool, &peer.at);
+        alloc_fault_at(0);
+        run_turns();
+        assert_null(pool.preparing);
+    }
+}
+
 int main(void)
 {
 #define POOL_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -304,6 +344,8 @@ int main(void)
         POOL_TEST(what_was_taken_tells_its_new_owner),
         POOL_TEST(the_end_closes_all),
         POOL_TEST(without_memory_it_is_closed),
+        POOL_TEST(one_is_made_ahead),
+        POOL_TEST(one_that_fails_is_nobodys_business),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

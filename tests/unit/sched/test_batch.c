@@ -54,7 +54,7 @@ static void takes(struct batch *b, size_t inputs, size_t items)
 {
     struct batch_items out = {0};
 
-    assert_int_equal(batch_take(b, &out), inputs);
+    assert_int_equal(batch_take(b, NULL, &out), inputs);
     assert_int_equal(out.count, items);
     while (batch_items_pop(&out) != NULL) {
     }
@@ -173,7 +173,7 @@ static void equal_inputs_are_one(void **state)
     for (size_t i = 0; i < 5; i++) {
         batch_add(&b, &items[i], 0);
     }
-    assert_int_equal(batch_take(&b, &out), 2); /* c is beyond the tokens */
+    assert_int_equal(batch_take(&b, NULL, &out), 2); /* c is beyond the tokens */
     assert_int_equal(out.count, 4);
     for (size_t i = 0; i < 4; i++) {
         struct batch_item *it = batch_items_pop(&out);
@@ -181,7 +181,7 @@ static void equal_inputs_are_one(void **state)
         assert_ptr_equal(it, &items[i]);
         assert_int_equal(it->index, index[i]);
     }
-    assert_int_equal(b.waiting.count, 1);
+    assert_int_equal(b.waiting, 1);
     assert_int_equal(b.waiting_tokens, 60);
     items[0].scope = 1;
     assert_false(batch_item_equal(&items[0], &items[2]));
@@ -205,6 +205,90 @@ static void free_nodes_share(void **state)
     takes(&b, 2, 2);
     takes(&b, 2, 2);
     rests(&b, 0);
+}
+
+/* One long input and six short ones: about as many tokens to each. */
+static void free_nodes_share_by_tokens(void **state)
+{
+    struct batch_rules rules = usual;
+    struct batch_item items[7];
+    struct batch b;
+
+    (void)state;
+    rules.max_calls = 2;
+    batch_init(&b, &rules);
+    for (size_t i = 0; i < 7; i++) {
+        items[i] = make(&"abcdefg"[i], i == 0 ? 6 : 1);
+        batch_add(&b, &items[i], 0);
+    }
+    takes(&b, 1, 1);
+    takes(&b, 6, 6);
+}
+
+/* Names of the items of the next call. */
+static const char *names_of(struct batch *b, struct batch_cost *cost)
+{
+    static char names[64];
+    struct batch_items out = {0};
+    size_t n = 0;
+
+    (void)batch_take(b, cost, &out);
+    for (struct batch_item *it; (it = batch_items_pop(&out)) != NULL;) {
+        names[n++] = it->text.ptr[0];
+    }
+    names[n] = '\0';
+    batch_ended(b, n, 0);
+    return names;
+}
+
+static void flows_share_calls(void **state)
+{
+    struct batch_item items[26];
+    struct batch b;
+
+    (void)state;
+    batch_init(&b, &usual);
+    for (size_t i = 0; i < 20; i++) { /* somebody's array, then single ones of others */
+        items[i] = make(&"aaaaaaaaaaaaaaaaaaaa"[i], 2);
+        items[i].scope = i;
+        items[i].flow = 1;
+        batch_add(&b, &items[i], 0);
+    }
+    assert_string_equal(names_of(&b, NULL), "aaaaaaaa");
+    for (size_t i = 20; i < 26; i++) {
+        items[i] = make(&"bbbccc"[i - 20], 2);
+        items[i].scope = i;
+        items[i].flow = i < 23 ? 2 : 3;
+        items[i].weight = i < 23 ? 1 : 2;
+        batch_add(&b, &items[i], 0);
+    }
+    assert_string_equal(names_of(&b, NULL), "bccabcab"); /* c has two for each of theirs */
+    assert_string_equal(names_of(&b, NULL), "aaaaaaaa");
+}
+
+static void like_lengths_go_together_where_that_saves_time(void **state)
+{
+    /* 1 ms, and 100 us for each token of the rectangle. */
+    struct batch_cost cost = {.us = {1000, 0, 100, 100}, .pads = true};
+    struct batch_item items[6];
+    struct batch b;
+
+    (void)state;
+    cost.calls = 100;
+    batch_init(&b, &usual);
+    for (size_t round = 0; round < 2; round++) {
+        for (size_t i = 0; i < 6; i++) {
+            items[i] = make(&"aBcDeF"[i], i % 2 == 0 ? 2 : 15);
+            batch_add(&b, &items[i], 0);
+        }
+        if (round == 0) {
+            assert_string_equal(names_of(&b, &cost), "ace"); /* the first one's length */
+            assert_string_equal(names_of(&b, &cost), "BDF");
+        } else { /* a call costs more than the padding would */
+            cost.us[0] = 100000;
+            assert_string_equal(names_of(&b, &cost), "aBcDeF");
+        }
+    }
 }
 
 static void who_leaves_is_not_sent(void **state)
@@ -266,7 +350,7 @@ static void check_call(struct world *w, uint64_t now_us)
 {
     struct batch_items out = {0};
     uint64_t tokens = 0;
-    size_t inputs = batch_take(&w->b, &out);
+    size_t inputs = batch_take(&w->b, NULL, &out);
     size_t next = 0;
     size_t items = out.count;
 
@@ -303,7 +387,7 @@ static void send_all(struct world *w, uint64_t now_us)
         assert_true(again_us > now_us && again_us <= now_us + w->rules.max_wait_us);
     }
     /* A call could be sent, something waits, and it is not held: cannot be. */
-    assert_false(v == BATCH_REST && w->b.waiting.count > 0 && w->call_count < w->rules.max_calls);
+    assert_false(v == BATCH_REST && w->b.waiting > 0 && w->call_count < w->rules.max_calls);
 }
 
 static void end_calls(struct world *w, uint64_t now_us)
@@ -346,7 +430,7 @@ static void run_world(uint64_t seed)
             }
         }
         send_all(&w, now_us);
-        if (arrived == WORLD_ITEMS && w.call_count == 0 && w.b.waiting.count == 0) {
+        if (arrived == WORLD_ITEMS && w.call_count == 0 && w.b.waiting == 0) {
             break;
         }
     }
@@ -408,6 +492,9 @@ int main(void)
         cmocka_unit_test(full_goes_at_once),
         cmocka_unit_test(equal_inputs_are_one),
         cmocka_unit_test(free_nodes_share),
+        cmocka_unit_test(free_nodes_share_by_tokens),
+        cmocka_unit_test(flows_share_calls),
+        cmocka_unit_test(like_lengths_go_together_where_that_saves_time),
         cmocka_unit_test(who_leaves_is_not_sent),
         cmocka_unit_test(shares_add_up),
         cmocka_unit_test(closed_loop_fills_one_call),

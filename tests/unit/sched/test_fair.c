@@ -83,6 +83,51 @@ static void being_idle_saves_nothing_up(void **state)
     sched_free(&s);
 }
 
+/* A call that was made for a, b and c: each has had its part of it. */
+static void what_several_share_is_charged_to_each(void **state)
+{
+    const struct sched_share shares[] = {
+        {SLICE("a"), 1, 1}, {SLICE("b"), 1, 3}, {SLICE("c"), 4, 4}};
+    const struct sched_outcome done = {
+        .end = SCHED_DONE, .prompt_tokens = 800, .shares = shares, .share_count = 3};
+    struct sched *s = make();
+    struct sched_job job = world_job(100);
+    struct sched_decision d;
+    uint64_t running, us = 0;
+
+    (void)state;
+    job.tenant = SLICE("a");
+    (void)world_granted(s, 0, &job, &running);
+    for (uint64_t i = 0; i < 4; i++) {
+        job.tenant = slice_of(&"abcd"[i], 1);
+        job.tag = 10 + i;
+        (void)world_queued(s, ++us, &job);
+    }
+    sched_leave(s, ++us, running, &done);
+    /* d has had nothing; a and, by its weight, c 100; b 300. */
+    for (const char *next = "dacb"; *next != '\0'; next++) {
+        assert_int_equal(world_taken(s, &d), 10 + (uint64_t)(*next - 'a'));
+        world_done(s, ++us, d.ticket);
+    }
+    sched_free(&s);
+}
+
+static void a_rate_counts_parts_too(void **state)
+{
+    struct sched *s = make();
+    uint64_t retry_us = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < 60; i++) {
+        assert_true(sched_rate(s, 0, SLICE("a"), 60, &retry_us));
+    }
+    assert_false(sched_rate(s, 0, SLICE("a"), 60, &retry_us));
+    assert_int_equal(retry_us, SECOND_US);
+    assert_true(sched_rate(s, 0, SLICE("b"), 60, &retry_us));
+    assert_true(sched_rate(s, SECOND_US, SLICE("a"), 60, &retry_us));
+    sched_free(&s);
+}
+
 static void classes_and_ageing(void **state)
 {
     struct sched *s = make();
@@ -384,6 +429,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tenants_take_turns),
         cmocka_unit_test(being_idle_saves_nothing_up),
+        cmocka_unit_test(what_several_share_is_charged_to_each),
+        cmocka_unit_test(a_rate_counts_parts_too),
         cmocka_unit_test(classes_and_ageing),
         cmocka_unit_test(nobody_starves),
         SEEDS_TEST(service_differs_by_no_more_than_the_bound),
