@@ -63,8 +63,7 @@ static void on_part(void *owner, struct slice part, bool last)
     on_bytes(owner, part);
 }
 
-/* Its items as those of `c`: parts know their call, and inputs are numbered anew. */
-static void renumber(struct batch_call *c)
+void batch_call_renumber(struct batch_call *c)
 {
     size_t before = SIZE_MAX;
 
@@ -92,7 +91,7 @@ static bool add_half(struct batch_group *g, struct batch_items *from, size_t cou
     while (count-- > 0) {
         batch_items_push(&c->items, batch_items_pop(from));
     }
-    renumber(c);
+    batch_call_renumber(c);
     batch_calls_push(&g->halves, c);
     return true;
 }

@@ -292,8 +292,11 @@ void batch_send(struct batch_group *g)
 
     set_rules(g);
     while (g->halves.count > 0 && g->batch.calls < g->batch.rules.max_calls) {
+        struct batch_call *c = batch_calls_pop(&g->halves);
+
         batch_began(&g->batch);
-        batch_call_start(batch_calls_pop(&g->halves));
+        batch_call_renumber(c); /* members may have left while it waited */
+        batch_call_start(c);
     }
     while ((v = batch_look(&g->batch, now_us, &again_us)) == BATCH_SEND) {
         send_next(g);

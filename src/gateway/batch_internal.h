@@ -151,6 +151,9 @@ void batch_go_alone(struct batch_group *g, struct batch_member *m);
 void batch_withdraw(struct batch_member *m, const struct batch_call *but);
 
 /* --- batch_call.c: likewise */
+/* Its items as those of `c`: parts know their call, and inputs are numbered anew, also where some
+ * have left. */
+void batch_call_renumber(struct batch_call *c);
 /* Counts as under way already. */
 void batch_call_start(struct batch_call *c);
 /* Nobody waits for it any more. */

@@ -29,26 +29,12 @@ static void put_filler(struct buf *b, unsigned number, size_t line)
     buf_commit(b, n);
 }
 
-/* By the name of a route, and with a deadline. */
-static void make_asked_for(struct deal *d)
+const struct deal *deal_root(const struct deal *d)
 {
-    static const struct slice model = SLICE("{\"model\":\"m\"");
-    struct slice rest = slice_skip(buf_slice(&d->request), model.len);
-    struct buf *b = &d->asked_for;
-    bool by_route = world.plan.routes && one_in(2);
-
-    if (d->deadline_ms == 0 && !by_route) {
-        return;
-    }
-    put(b, by_route ? "{\"model\":\"r\"" : model.ptr);
-    assert_true(buf_append(b, slice_first(rest, rest.len - 1)));
-    if (d->deadline_ms > 0) {
-        assert_true(buf_printf(b, ",\"mcp\":{\"deadline_ms\":%u}", (unsigned)d->deadline_ms));
-    }
-    put(b, "}");
+    return d->twin_of == NULL ? d : d->twin_of;
 }
 
-static void make_request(struct deal *d)
+static void make_own_request(struct deal *d)
 {
     struct buf *b = &d->request;
 
@@ -59,9 +45,49 @@ static void make_request(struct deal *d)
     if (d->is_translated && !d->is_chat) {
         put(b, "\"raw\":true,");
     }
+    if (d->is_fixed) {
+        put(b, d->is_v1 ? "\"temperature\":0," : "\"options\":{\"temperature\":0},");
+    }
     put(b, d->is_chat ? "\"messages\":[{\"role\":\"user\",\"content\":\"" : "\"prompt\":\"");
     put_filler(b, d->number, 0);
     put(b, d->is_chat ? "\"}]}" : "\"}");
+}
+
+/* What only the gateway is told: the name of a route, a deadline, an idempotency key. */
+static void make_asked_for(struct deal *d)
+{
+    static const struct slice model = SLICE("{\"model\":\"m\"");
+    struct slice rest = slice_skip(buf_slice(&d->request), model.len);
+    struct buf *b = &d->asked_for;
+    bool by_route = world.plan.routes && !d->has_key && one_in(2); /* same key, same body */
+
+    if (d->deadline_ms == 0 && !d->has_key && !by_route) {
+        return;
+    }
+    put(b, by_route ? "{\"model\":\"r\"" : model.ptr);
+    assert_true(buf_append(b, slice_first(rest, rest.len - 1)));
+    if (d->deadline_ms > 0 || d->has_key) {
+        put(b, ",\"mcp\":{");
+    }
+    if (d->deadline_ms > 0) {
+        assert_true(buf_printf(b, "\"deadline_ms\":%u%s", (unsigned)d->deadline_ms,
+                               d->has_key ? "," : "}"));
+    }
+    if (d->has_key) {
+        assert_true(buf_printf(b, "\"idempotency_key\":\"key %u\"}", deal_root(d)->number));
+    }
+    put(b, "}");
+}
+
+static void make_request(struct deal *d)
+{
+    if (d->twin_of != NULL) {
+        assert_true(buf_append(&d->request, buf_slice(&d->twin_of->request)));
+    } else if (d->is_embed) {
+        embed_make_request(d);
+    } else {
+        make_own_request(d);
+    }
     make_asked_for(d);
 }
 
@@ -74,6 +100,9 @@ const char *deal_path(const struct deal *d)
 {
     if (d->is_v1) {
         return "/v1/chat/completions";
+    }
+    if (d->is_embed) {
+        return "/api/embed";
     }
     return d->is_chat ? "/api/chat" : "/api/generate";
 }
@@ -169,6 +198,10 @@ static void make_answer(struct deal *d)
 {
     size_t parts = d->streams || d->is_translated ? (size_t)pick(LINES_MAX - 3) : 0;
 
+    if (d->is_embed) {
+        embed_make_answer(d);
+        return;
+    }
     if (d->shape == ANSWER_REFUSED) {
         static const unsigned statuses[] = {400, 404, 500, 503};
 
@@ -189,28 +222,88 @@ static void make_answer(struct deal *d)
     }
 }
 
+/* One of those before that may be asked for again; NULL: none. */
+static const struct deal *find_root(bool is_mcp)
+{
+    size_t at = (size_t)pick(world.deal_count);
+
+    for (size_t i = 0; i < world.deal_count; i++) {
+        const struct deal *d = &world.deals[(at + i) % world.deal_count];
+        bool is_long = world.plan.is_big && d->number % 5 == 0; /* who is slow loses it */
+
+        if (d->twin_of == NULL && d->is_mcp == is_mcp && !is_long &&
+            (d->is_fixed || d->is_embed || d->has_key)) {
+            return d;
+        }
+    }
+    return NULL;
+}
+
+static void be_twin_of(struct deal *d, const struct deal *root)
+{
+    *d = (struct deal){.number = d->number,
+                       .is_mcp = d->is_mcp,
+                       .is_v1 = root->is_v1,
+                       .is_translated = root->is_translated,
+                       .is_chat = root->is_chat,
+                       .is_embed = root->is_embed,
+                       .inputs = root->inputs,
+                       .is_fixed = root->is_fixed,
+                       .has_key = root->has_key,
+                       .one_is_bad = root->one_is_bad,
+                       .streams = root->streams,
+                       .shape = root->shape,
+                       .status = root->status,
+                       .cut = root->cut,
+                       .cut_at = root->cut_at,
+                       .line_count = root->line_count,
+                       .twin_of = root};
+    memcpy(d->line_ends, root->line_ends, sizeof(d->line_ends));
+    assert_true(buf_append(&d->lines, buf_slice(&root->lines)) &&
+                buf_append(&d->text, buf_slice(&root->text)));
+}
+
+static void draw_kind(struct deal *d)
+{
+    d->is_v1 = !d->is_mcp && one_in(3);
+    d->is_embed = world.plan.embeds && !d->is_v1 && one_in(2);
+    d->is_translated = world.plan.is_openai && !d->is_v1;
+    d->is_chat = d->is_v1 || one_in(2);
+    d->streams = !d->is_embed && !one_in(3);
+    d->is_fixed = world.plan.twins && !d->is_embed && one_in(2);
+    d->has_key = world.plan.twins && d->is_mcp && one_in(4);
+    d->first_ms = (uint32_t)(one_in(8) ? pick(8000) : pick(20));
+    d->gap_ms = (uint32_t)(one_in(8) ? 3000 : pick(20));
+    if (d->is_embed) {
+        d->one_is_bad = world.plan.one_is_bad && one_in(4);
+        d->shape = d->one_is_bad ? ANSWER_REFUSED : ANSWER_WHOLE;
+    } else if (world.plan.nodes_fail && one_in(3)) {
+        d->shape = d->streams || d->is_translated ? (enum answer_shape)pick(4) : ANSWER_REFUSED;
+    }
+}
+
 struct deal *deal_new(bool is_mcp)
 {
     struct deal *d = &world.deals[world.deal_count];
+    const struct deal *root = world.plan.twins && one_in(2) ? find_root(is_mcp) : NULL;
 
     if (world.deal_count == DEALS_MAX) {
         return NULL;
     }
     *d = (struct deal){
         .number = world.first_deal + (unsigned)world.deal_count++, .is_mcp = is_mcp, .status = 200};
-    d->is_v1 = !is_mcp && one_in(3);
-    d->is_translated = world.plan.is_openai && !d->is_v1;
-    d->is_chat = d->is_v1 || one_in(2);
-    d->streams = !one_in(3);
-    d->first_ms = (uint32_t)(one_in(8) ? pick(8000) : pick(20));
-    d->gap_ms = (uint32_t)(one_in(8) ? 3000 : pick(20));
-    if (world.plan.nodes_fail && one_in(3)) {
-        d->shape = d->streams || d->is_translated ? (enum answer_shape)pick(4) : ANSWER_REFUSED;
+    if (root != NULL) {
+        be_twin_of(d, root);
+    } else {
+        draw_kind(d);
     }
     if (world.plan.deadlines && is_mcp && one_in(3)) {
         d->deadline_ms = 1 + pick(one_in(2) ? 20000 : 200);
     }
     make_request(d);
+    if (root != NULL) {
+        return d;
+    }
     make_answer(d);
     if (world.plan.nodes_fail && one_in(3)) {
         d->cut = (enum answer_cut)pick(CUT_KINDS);
@@ -231,7 +324,7 @@ struct deal *deal_of(struct slice request, bool *past)
     size_t number;
 
     *past = false;
-    for (size_t i = 0; i < 3 && at == NULL; i++) {
+    for (size_t i = 0; i < sizeof(marks) / sizeof(marks[0]) && at == NULL; i++) {
         at = memmem(request.ptr, request.len, marks[i].ptr, marks[i].len);
         at = at == NULL ? NULL : at + marks[i].len;
     }
@@ -275,6 +368,11 @@ bool deal_part(struct deal *d, struct slice part)
 {
     struct slice line;
 
+    if (d->is_embed) {
+        assert_int_equal(buf_len(&d->got), 0);
+        assert_true(buf_append(&d->got, part));
+        return true;
+    }
     if (d->is_translated) {
         append_text(&d->got, part);
         return memmem(part.ptr, part.len, "\"done\":true", 11) != NULL;
@@ -387,11 +485,14 @@ static void check_text(const struct deal *d)
 void deal_check(const struct deal *d)
 {
     const struct plan *p = &world.plan;
+    const struct deal *root = deal_root(d);
     bool faultless =
         !p->net_breaks && !p->net_hangs && !p->nodes_fail && !p->nodes_vanish && !p->stops_early;
 
     assert_int_not_equal(d->end, DEAL_OPEN);
-    if (d->is_translated) {
+    if (d->is_embed) {
+        embed_check(d);
+    } else if (d->is_translated) {
         check_text(d);
     } else if (!d->is_mcp) {
         check_body(d);
@@ -400,9 +501,10 @@ void deal_check(const struct deal *d)
         assert_true(d->ended_us <= d->asked_us + d->deadline_ms * 1000 + LATE_US);
     }
     if (d->end == DEAL_WHOLE) {
-        assert_true(d->asked > 0);
-        assert_true(d->cut == CUT_NOT || d->cut_at > 0 || d->asked > 1);
-    } else if (d->end == DEAL_CUT || (d->end == DEAL_FAILED && d->deadline_ms == 0)) {
+        assert_true(root->asked > 0);
+        assert_true(d->is_embed || d->cut == CUT_NOT || d->cut_at > 0 || root->asked > 1);
+    } else if (d->end == DEAL_CUT ||
+               (d->end == DEAL_FAILED && d->deadline_ms == 0 && !d->one_is_bad)) {
         if (faultless) {
             print_error("deal %u: end %d, got %.*s\n", d->number, (int)d->end,
                         SLICE_ARG(slice_first(buf_slice(&d->got), 300)));

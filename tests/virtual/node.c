@@ -169,10 +169,10 @@ static const char *type_of(const struct deal *d)
 static void begin_answer(struct node_conn *c)
 {
     struct slice body = buf_slice(&c->body);
-    bool past;
-    struct deal *d = deal_of(body, &past);
+    bool embeds = strcmp(c->path, "/api/embed") == 0, past = false;
+    struct deal *d = embeds ? embed_deal_of(body) : deal_of(body, &past);
 
-    if (past) { /* it was on its way when its client left */
+    if (past || (embeds && d == NULL)) { /* it was on its way when its client left */
         conn_close(c, true);
         return;
     }
@@ -187,6 +187,12 @@ static void begin_answer(struct node_conn *c)
         make_answer(c, 200, "application/json", slice_str(models));
     } else if (strcmp(c->path, "/api/ps") == 0) {
         make_answer(c, 200, "application/json", SLICE("{\"models\":[]}"));
+    } else if (embeds) {
+        struct buf vectors = {0};
+        unsigned status = embed_answer(body, &vectors);
+
+        make_answer(c, status, "application/json", buf_slice(&vectors));
+        buf_fini(&vectors);
     } else {
         assert_non_null(d);
         assert_string_equal(c->path, deal_node_path(d));

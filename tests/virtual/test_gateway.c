@@ -35,6 +35,10 @@ static void deals_are_kept(void **state)
 {
     (void)state;
     seeds_run(WORLDS, run_one);
+    if (!seeds_replay()) {
+        assert_true(world_seen.joined > 0 && world_seen.repeated > 0);
+        assert_true(world_seen.calls > 0 && world_seen.halved > 0);
+    }
 }
 
 static void the_same_seed_is_the_same_world(void **state)

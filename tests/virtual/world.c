@@ -15,6 +15,7 @@
 #include "seeds.h"
 
 struct world world;
+struct world_seen world_seen;
 
 uint64_t pick(uint64_t n)
 {
@@ -72,6 +73,9 @@ static void draw_gateway(struct plan *p)
     p->takes_turns = one_in(2);
     p->subs = one_in(2) ? (unsigned)pick(3) + 1 : 0;
     p->routes = one_in(4);
+    p->embeds = !p->is_openai && one_in(2);
+    p->one_is_bad = p->embeds && one_in(2);
+    p->twins = one_in(2);
 }
 
 static void stopped(void *owner)
@@ -292,6 +296,11 @@ static void check_counters(void)
 
     assert_int_equal(counter_get(c, COUNTER_EXCHANGES_RUNNING), 0);
     assert_int_equal(counter_get(c, COUNTER_BODY_BYTES), 0);
+    assert_int_equal(counter_get(c, COUNTER_BATCH_WAITING), 0);
+    world_seen.joined += counter_get(c, COUNTER_SHARE_JOINED);
+    world_seen.repeated += counter_get(c, COUNTER_SHARE_REPEATED);
+    world_seen.calls += counter_get(c, COUNTER_BATCH_CALLS);
+    world_seen.halved += counter_get(c, COUNTER_BATCH_HALVED);
     assert_int_equal(atomic_load(&world.gateway.bodies.held_bytes), 0);
     assert_int_equal(c->histograms[HISTOGRAM_EXCHANGE_US].count, ended);
     assert_true(ended <= (int64_t)(world.past_deals + world.deal_count + world.more_asked));

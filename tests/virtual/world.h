@@ -48,8 +48,14 @@ struct deal {
     unsigned number; /* never used again */
     bool is_mcp;
     bool is_chat;
-    bool is_v1;         /* HTTP: OpenAI's chat, its stream in events */
-    bool is_translated; /* Ollama's, by a node that speaks OpenAI's: always in events */
+    bool is_embed;              /* deals of several may reach the node together */
+    unsigned inputs;            /* then */
+    bool is_fixed;              /* temperature 0 */
+    bool has_key;               /* MCP: an idempotency key */
+    bool one_is_bad;            /* nothing else is wrong with nodes, but that this is refused */
+    const struct deal *twin_of; /* it asks the same; NULL: of none */
+    bool is_v1;                 /* HTTP: OpenAI's chat, its stream in events */
+    bool is_translated;         /* Ollama's, by a node that speaks OpenAI's: always in events */
     bool streams;
     struct buf text;      /* translated: what the answer says */
     struct buf request;   /* the body, as the node is to get it, */
@@ -91,6 +97,9 @@ struct plan {
     bool stops_early;    /* the gateway is stopped while there is work */
     bool hurries;        /* and once more */
     uint64_t slots;      /* of each node; 0: any number */
+    bool embeds;         /* some deals are about embeddings, */
+    bool one_is_bad;     /* of which some are refused where nothing else goes wrong */
+    bool twins;          /* some ask the same as another */
     bool takes_turns;    /* the scheduler is asked also where one node has any number */
     unsigned subs;       /* sub reactors on loops of their own; 0: mode single */
     bool routes;         /* some ask for a route instead of the model */
@@ -126,6 +135,14 @@ struct world {
 };
 
 extern struct world world;
+
+/* What all worlds have seen together, so that they cannot have missed it. */
+struct world_seen {
+    int64_t joined, repeated; /* shared answers */
+    int64_t calls, halved;    /* of embeddings */
+};
+
+extern struct world_seen world_seen;
 
 /* 0 up to below n. */
 uint64_t pick(uint64_t n);
@@ -163,6 +180,8 @@ bool deal_in_events(const struct deal *d);
 struct slice deal_asked_for(const struct deal *d);
 /* Whether that is, or begins to be, an error of Ollama's, or of OpenAI's. */
 bool deal_is_error(struct slice line);
+/* The one that it is a twin of, else itself. */
+const struct deal *deal_root(const struct deal *d);
 /* The deal a request is about; NULL: none, or `past`: one of a former round. */
 struct deal *deal_of(struct slice request, bool *past);
 /* The client got one over MCP; whether it has to be the last. */
@@ -171,6 +190,17 @@ void deal_ended(struct deal *d, enum deal_end how);
 /* Holds what the client got against the script. */
 void deal_check(const struct deal *d);
 void deal_fini(struct deal *d);
+
+/* --- embeds.c */
+
+void embed_make_request(struct deal *d);
+void embed_put_vectors(const struct deal *d, struct buf *out);
+void embed_make_answer(struct deal *d);
+/* The deal of a request's first input that has one still; NULL: all are past. */
+struct deal *embed_deal_of(struct slice body);
+/* What a node answers to such a body; the status. */
+unsigned embed_answer(struct slice body, struct buf *out);
+void embed_check(const struct deal *d);
 
 /* --- node.c */
 
