@@ -24,6 +24,7 @@ struct sim_engine *sim_engine_new(const struct sim_profile *profile, size_t mode
         return NULL;
     }
     e->shared.profile = *profile;
+    e->shared.most_slots = profile->slots;
     e->shared.random = seed;
     while (e->model_count < model_count) {
         if (!sim_engine_add_model(e)) {
@@ -284,6 +285,21 @@ static void note_gap(struct sim_engine *e, const struct sim_runner *r, uint64_t 
     if (r->active.count + e->shared.gaps.count < e->shared.profile.slots) {
         sim_gap_began(&e->shared.gaps, now_us);
     }
+}
+
+bool sim_engine_set_slots(struct sim_engine *e, uint64_t slots, uint64_t now_us)
+{
+    if (slots == 0 || slots > e->shared.most_slots) {
+        return false;
+    }
+    advance(e, now_us);
+    e->shared.profile.slots = slots;
+    for (size_t i = 0; i < e->model_count; i++) {
+        if (e->runners[i]->state == SIM_RUNNER_READY) {
+            sim_runner_run(e->runners[i], now_us);
+        }
+    }
+    return true;
 }
 
 bool sim_engine_next(struct sim_engine *e, uint64_t now_us, struct sim_event *ev)

@@ -128,6 +128,8 @@ enum sim_verdict sim_engine_submit(struct sim_engine *e, struct sim_call *c, uin
 void sim_engine_cancel(struct sim_engine *e, struct sim_call *c, uint64_t now_us);
 /* The model goes as soon as it is idle. */
 void sim_engine_unload(struct sim_engine *e, size_t model, uint64_t now_us);
+/* So many slots from now on; who has one keeps it. False: none, or more than it began with. */
+bool sim_engine_set_slots(struct sim_engine *e, uint64_t slots, uint64_t now_us);
 /* The next news, false: none up to `now_us`. Calls may be submitted and cancelled in between. */
 bool sim_engine_next(struct sim_engine *e, uint64_t now_us, struct sim_event *ev);
 /* When there will be more to do; UINT64_MAX: not before the next submit. Not before all news was

@@ -137,6 +137,26 @@ static void stats(struct sim_server *s)
 }
 
 /* False: refused. */
+static bool set_slots(struct sim_conn *c, struct slice body)
+{
+    struct sim_server *s = c->server;
+    struct json_member m;
+    uint64_t slots = 0;
+
+    if (json_find(body, SLICE("slots"), &m) == JSON_OK && m.kind == JSON_NUMBER) {
+        (void)json_uint(m.value, &slots);
+    }
+    if (s->engine == NULL || !sim_engine_set_slots(s->engine, slots, loop_now_us(s->loop))) {
+        sim_conn_refuse(c, 400, SLICE("slots: expected a number, from 1 to what it began with"));
+        return false;
+    }
+    s->profile.slots = slots;
+    sim_server_poke(s);
+    (void)buf_printf(&s->text, "{\"slots\":%" PRIu64 "}", slots);
+    return true;
+}
+
+/* False: refused. */
 static bool show(struct sim_conn *c, struct slice body)
 {
     struct sim_server *s = c->server;
@@ -187,6 +207,11 @@ void sim_page_reply(struct sim_conn *c, struct slice body)
         break;
     case SIM_OP_STATS:
         stats(s);
+        break;
+    case SIM_OP_SLOTS:
+        if (!set_slots(c, body)) {
+            return;
+        }
         break;
     default:
         if (!show(c, body)) {

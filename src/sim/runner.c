@@ -18,7 +18,7 @@ bool sim_runner_init(struct sim_runner *r, struct sim_shared *shared)
 {
     *r = (struct sim_runner){.shared = shared, .step_end_us = UINT64_MAX};
     if (shared->profile.prompt_cache != 0 && shared->profile.slots != 0) {
-        r->slots = calloc(shared->profile.slots, sizeof(*r->slots));
+        r->slots = calloc(shared->most_slots, sizeof(*r->slots));
         return r->slots != NULL;
     }
     return true;
@@ -26,7 +26,7 @@ bool sim_runner_init(struct sim_runner *r, struct sim_shared *shared)
 
 static void forget_prompts(struct sim_runner *r)
 {
-    for (size_t i = 0; r->slots != NULL && i < r->shared->profile.slots; i++) {
+    for (size_t i = 0; r->slots != NULL && i < r->shared->most_slots; i++) {
         free(r->slots[i].blocks);
         r->slots[i] = (struct sim_slot){0};
     }
@@ -123,7 +123,7 @@ static void take_slot(struct sim_runner *r, struct sim_call *c)
     if (r->slots == NULL) {
         return;
     }
-    for (size_t i = 0; i < r->shared->profile.slots; i++) {
+    for (size_t i = 0; i < r->shared->most_slots; i++) {
         struct sim_slot *slot = &r->slots[i];
         size_t common = slot->busy ? 0 : common_blocks(slot, c);
 

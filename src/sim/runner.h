@@ -22,7 +22,8 @@ struct sim_gaps {
 
 /* What all runners of an engine share. */
 struct sim_shared {
-    struct sim_profile profile;
+    struct sim_profile profile; /* its slots are those of now */
+    uint64_t most_slots;        /* as it began */
     uint64_t random;
     struct sim_news_list news;
     struct sim_totals totals;

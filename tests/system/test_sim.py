@@ -505,3 +505,14 @@ def test_wrong_usage(args, said):
     result = run(*args)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.startswith("mcpgate") and said in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_slots_can_be_changed_while_it_runs():
+    with Sim("--profile", "llm", "--slots", "4", "--load-ms", "0") as sim:
+        assert sim.ask("POST", "/sim/slots", {"slots": 2}).json() == {"slots": 2}
+        assert sim.stats()["slots"] == 2
+        for wrong in ({"slots": 0}, {"slots": 5}, {"slots": "2"}, {}, []):
+            assert sim.ask("POST", "/sim/slots", wrong).status == 400
+        assert sim.stats()["slots"] == 2
+    with Sim() as echo:
+        assert echo.ask("POST", "/sim/slots", {"slots": 1}).status == 400  # it has none

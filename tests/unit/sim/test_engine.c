@@ -165,6 +165,32 @@ static void a_slot_without_work_is_noticed(void **state)
     sim_engine_free(&e);
 }
 
+static void slots_can_be_taken_away_and_given_back(void **state)
+{
+    struct sim_profile p = decoding(4);
+
+    (void)state;
+    begin(&p, 1, 1);
+    for (size_t i = 0; i < 8; i++) {
+        submit(call_of(i, 0, 1, 1, 2));
+    }
+    take_news();
+    assert_false(sim_engine_set_slots(e, 0, now));
+    assert_false(sim_engine_set_slots(e, 5, now));
+    assert_true(sim_engine_set_slots(e, 1, now));
+    assert_int_equal(model(0).busy, 4); /* who has one keeps it */
+    while (ended_count < 4) {
+        run_to(now + MS);
+    }
+    take_news();
+    assert_int_equal(model(0).busy, 1);
+    assert_true(sim_engine_set_slots(e, 4, now));
+    assert_int_equal(model(0).busy, 4);
+    run_all();
+    assert_int_equal(ended_count, 8);
+    sim_engine_free(&e);
+}
+
 static void without_a_limit_all_start_at_once(void **state)
 {
     struct sim_profile p = decoding(0);
@@ -515,6 +541,7 @@ int main(void)
         cmocka_unit_test(tokens_come_one_by_one),
         cmocka_unit_test(calls_above_the_slots_wait_in_order),
         cmocka_unit_test(a_slot_without_work_is_noticed),
+        cmocka_unit_test(slots_can_be_taken_away_and_given_back),
         cmocka_unit_test(without_a_limit_all_start_at_once),
         cmocka_unit_test(a_long_prompt_slows_the_others_down),
         cmocka_unit_test(an_embedding_ends_with_its_prompt),
