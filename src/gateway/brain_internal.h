@@ -20,6 +20,8 @@ struct known_node {
     bool cordoned;
     unsigned speaks;
     uint32_t slots;
+    uint64_t memory_bytes;
+    bool reloads; /* a model was in its memory first with one context, then with another */
     struct catalogue catalogue;
     struct residency residency;
 };
@@ -42,6 +44,7 @@ struct brain {
     struct loop *loop; /* the main reactor's */
     struct timer tick;
     const struct config *config; /* the gateway's */
+    bool has_work;               /* by it and the number of nodes */
     _Atomic bool schedules;
     struct seen_session sessions[BRAIN_SESSIONS]; /* by any thread; by what they are called */
 

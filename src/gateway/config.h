@@ -45,7 +45,8 @@ struct config_node {
     size_t header_count;
     char **resident; /* models to be kept in its memory */
     size_t resident_count;
-    int64_t slots; /* how many, or one of CONFIG_SLOTS_ */
+    int64_t slots;         /* how many, or one of CONFIG_SLOTS_ */
+    uint64_t memory_bytes; /* for models; 0: not said */
 };
 
 /* Tells whether a file is another one now. */

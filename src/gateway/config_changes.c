@@ -40,6 +40,7 @@ static bool same_nodes(const struct config *a, const struct config *b)
 
         if (!same_text(x->url, y->url) || x->kind != y->kind || !same_text(x->name, y->name) ||
             !same_text(x->api_key, y->api_key) || x->slots != y->slots ||
+            x->memory_bytes != y->memory_bytes ||
             !same_texts(x->resident, x->resident_count, y->resident, y->resident_count) ||
             !same_headers(x, y)) {
             return false;

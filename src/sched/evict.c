@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What goes when a model is loaded: nothing, if what is resident and its size are together at most
- * the most ever seen resident; else those used least recently, as nodes do. Where its size is not
- * known, all. */
+ * the node's memory, where that is known, or the most ever seen resident; else those used least
+ * recently, as nodes do. Where its size is not known, all. As long as it is not known at all
+ * whether something goes, what is idle may go at once: the next report tells. */
 #include "sched/sched_internal.h"
 
 enum { SERVICE_US = 1000 * 1000 };
@@ -35,6 +36,16 @@ static struct runner *least_recent(const struct node *n)
     return oldest;
 }
 
+static bool fits(const struct node *n, uint64_t bytes)
+{
+    return bytes <= n->most_bytes || bytes <= n->memory_bytes;
+}
+
+bool evict_may_not(const struct node *n)
+{
+    return n->memory_bytes == 0 && !n->tight && !n->unsure;
+}
+
 void evict_mark(struct runner *r)
 {
     struct node *n = r->node;
@@ -48,7 +59,7 @@ void evict_mark(struct runner *r)
         r->victim = true;
         bytes -= r->bytes;
     }
-    while (r->bytes == 0 || bytes + r->bytes > n->most_bytes) {
+    while (r->bytes == 0 || !fits(n, bytes + r->bytes)) {
         v = least_recent(n);
         if (v == NULL) {
             return;
@@ -65,11 +76,12 @@ struct eviction evict_judge(const struct sched *s, struct runner *r)
 
     evict_mark(r);
     for (; o != NULL; o = node_runners_next(&r->node->runners, o)) {
-        uint64_t from_us = o->used_us + s->limits.min_resident_us;
+        uint64_t from_us = o->used_us;
 
         if (!o->victim) {
             continue;
         }
+        from_us += o != r && evict_may_not(o->node) ? 0 : s->limits.min_resident_us;
         if (o->running > 0) {
             v.from_us = SCHED_NEVER;
             uint64_t service_us = (uint64_t)o->model->service_us;

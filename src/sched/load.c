@@ -2,11 +2,11 @@
 /* What is in the memory of nodes that load and unload models, and when one more is loaded; evict.c
  * says what goes for it.
  *
- * A load may begin at once where nothing that served in the last min_resident goes. Else the line
- * waits; when its first has waited for nearly max_load_wait it claims a node: those that would be
- * evicted get nothing new, and it loads when they are idle, or when max_load_wait is over. A line
- * whose model is resident, but without a free slot, also gets a further node if nobody is hurt by
- * it. */
+ * A load may begin at once where nothing that served in the last min_resident is known to go. Else
+ * the line waits; when its first has waited for nearly max_load_wait it claims a node: those that
+ * would be evicted get nothing new, and it loads when they are idle, or when max_load_wait is over.
+ * A line whose model is resident, but without a free slot, also gets a further node if nobody is
+ * hurt by it. */
 #include "sched/sched_internal.h"
 
 enum {
@@ -15,7 +15,8 @@ enum {
     NODES_LOOKED_AT = 512,
     CANDIDATES_LOOKED_AT = 64,
     LOOK_ON_US = 20 * 1000, /* where the model is nowhere */
-    LOOK_FOR_MORE_US = 200 * 1000
+    LOOK_FOR_MORE_US = 200 * 1000,
+    LATE_PART = 100 /* of max_load_wait: timers fire late, and nobody is to wait longer */
 };
 
 /* --- claims --- */
@@ -93,6 +94,7 @@ static void occupy(struct sched *s, struct runner *r, uint64_t now_us)
     n->loading = r;
     n->unsure = true;
     r->loading = true;
+    r->evicted_us = 0;
     r->load_began_us = now_us;
     r->reported_context = 0;
     s->loads++;
@@ -150,7 +152,7 @@ static void load_idle(struct sched *s, struct runner *r, uint64_t now_us)
         line_try(s, n->claimed_by, now_us);
     } else if (n->wanted) {
         n->wanted = false;
-        load_look_again(s, n, now_us + s->limits.min_resident_us);
+        load_look_again(s, n, now_us + (evict_may_not(n) ? 0 : s->limits.min_resident_us));
     }
 }
 
@@ -182,6 +184,7 @@ void load_reported(struct sched *s, struct runner *r, bool seen, uint64_t contex
         return;
     }
     if (!seen) {
+        r->node->tight = r->node->tight || (r->evicted_us != 0 && !r->resident);
         if (r->resident && !recent) { /* else the node may have been asked just before */
             r->resident = false;
             prefix_forget(s, r);
@@ -190,6 +193,7 @@ void load_reported(struct sched *s, struct runner *r, bool seen, uint64_t contex
     }
     if (!r->resident && !leaving(r, now_us)) {
         r->resident = true;
+        r->evicted_us = 0;
         r->options_known = false;
         r->context = context;
     } else if (r->reported_context != 0 && r->reported_context != context) {
@@ -318,8 +322,9 @@ static uint64_t lesser(uint64_t a, uint64_t b)
 static void must_load(struct sched *s, struct line *line, uint64_t now_us)
 {
     struct search f = look(s, line, now_us, LOOK_ON_US);
-    uint64_t latest_us = age_list_first(&line->jobs)->since_us + s->limits.max_load_wait_us;
-    uint64_t lead_us = lesser(f.least.drain_us, s->limits.max_load_wait_us / 2);
+    uint64_t wait_us = s->limits.max_load_wait_us - s->limits.max_load_wait_us / LATE_PART;
+    uint64_t latest_us = age_list_first(&line->jobs)->since_us + wait_us;
+    uint64_t lead_us = lesser(f.least.drain_us, wait_us / 2);
 
     if (f.now != NULL) {
         begin(s, line, f.now, now_us);

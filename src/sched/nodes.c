@@ -229,6 +229,8 @@ static uint64_t hash_state(const struct sched_node_state *n)
     uint64_t flags = (uint64_t)n->up | (uint64_t)n->cordoned << 1 | (uint64_t)n->loads << 2;
     uint64_t hash = hash_number(hash_number(hash_number(0, flags), n->speaks), n->slots);
 
+    hash = hash_number(hash, n->memory_bytes);
+
     hash = hash_models(hash, n->models, n->model_count);
     return hash_models(hash, n->resident, n->resident_count);
 }
@@ -352,6 +354,7 @@ bool sched_node(struct sched *s, uint64_t now_us, const struct sched_node_state 
     n->cordoned = state->cordoned;
     n->speaks = state->speaks;
     n->slots = state->slots;
+    n->memory_bytes = state->memory_bytes;
     n->loads = state->loads;
     if (!node_takes(n)) {
         load_node_lost(s, n);

@@ -62,9 +62,10 @@ struct sched_model {
 struct sched_node_state {
     uint64_t id; /* not 0 */
     bool up;
-    bool cordoned;   /* gets nothing new */
-    unsigned speaks; /* the lower 8 bits, which mean something to the caller alone */
-    uint32_t slots;  /* per model; or one of SCHED_SLOTS_ */
+    bool cordoned;         /* gets nothing new */
+    unsigned speaks;       /* the lower 8 bits, which mean something to the caller alone */
+    uint32_t slots;        /* per model; or one of SCHED_SLOTS_ */
+    uint64_t memory_bytes; /* for models; 0: not known */
     /* It loads and unloads models, and `resident` says which are in its memory. Else all that it
      * lists is ready at any time, also where what is resident cannot be known. */
     bool loads;

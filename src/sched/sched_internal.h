@@ -222,6 +222,7 @@ struct node {
     bool up, cordoned, loads, gone;
     bool unsure; /* it last reported other than we believe */
     bool wanted; /* some line looks again when something gets idle */
+    bool tight;  /* a load was seen to evict something */
     unsigned speaks;
     uint32_t slots;
     uint64_t running;
@@ -229,6 +230,7 @@ struct node {
     struct line *claimed_by; /* which is to load its model here */
     struct map_link in_nodes;
     struct node_runners runners;
+    uint64_t memory_bytes;   /* for models; 0: nobody has said */
     uint64_t most_bytes;     /* ever seen resident */
     struct served served_as; /* of the scheduler's */
     uint64_t state_hash;
@@ -422,6 +424,8 @@ struct eviction {
 /* Marks it as victims: what goes when the model of `r` is loaded on its node. */
 void evict_mark(struct runner *r);
 struct eviction evict_judge(const struct sched *s, struct runner *r); /* and marks it */
+/* It is not known whether it evicts at all: no load was seen to, and no report is due. */
+bool evict_may_not(const struct node *n);
 
 /* load.c: what is resident. */
 /* Looks for a node that loads the line's model; grants if it finds one. */

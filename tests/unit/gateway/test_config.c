@@ -385,7 +385,7 @@ static void test_structure(void **state)
          "models"},
         {"nodes:\n  - url: a\n  - url: b\n    knd: auto\n",
          "c.yaml:4: nodes[1].knd: unknown key; expected one of url, kind, name, api_key, "
-         "api_key_file, resident, slots, headers"},
+         "api_key_file, resident, slots, memory, headers"},
         {"node:\n  url: a\n  headers:\n    - nam: x\n",
          "c.yaml:4: node.headers[0].nam: unknown key; expected one of name, value"},
         {"keys:\n  - {name: a,\n     kee: b}\n",
@@ -414,10 +414,10 @@ static void test_structure(void **state)
          "c.yaml:3: mcp.listen: expected host:port, [v6]:port, unix:PATH or off, not a list"},
         {"nodes:\n  url: a\n",
          "c.yaml:2: nodes: expected a list of entries with the keys url, kind, name, "
-         "api_key, api_key_file, resident, slots, headers, not a mapping"},
+         "api_key, api_key_file, resident, slots, memory, headers, not a mapping"},
         {"nodes:\n  - http://a\n",
          "c.yaml:2: nodes[0]: expected keys below it: url, kind, name, "
-         "api_key, api_key_file, resident, slots, headers, not a single value"},
+         "api_key, api_key_file, resident, slots, memory, headers, not a single value"},
         {"node:\n  url: {a: b}\n",
          "c.yaml:2: node.url: expected http://host:port, unix:PATH, "
          "dns://NAME:PORT or srv://_SERVICE._tcp.NAME, not a mapping"},

@@ -38,6 +38,7 @@ bool world_try_node(struct sched *s, uint64_t now_us, uint64_t id, struct node_w
         .cordoned = words.cordoned,
         .speaks = words.speaks == 0 ? 1 : words.speaks,
         .slots = words.slots,
+        .memory_bytes = words.memory,
         .loads = words.loads,
         .models = models,
         .model_count = split(words.lists, models),

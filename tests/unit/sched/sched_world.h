@@ -9,6 +9,7 @@ struct node_words {
     const char *lists;    /* models, separated by spaces; NULL: none */
     const char *resident; /* likewise, each "name" or "name:bytes" */
     uint32_t slots;
+    uint64_t memory; /* 0: not known */
     unsigned speaks; /* 0: 1 */
     bool down, cordoned, loads;
 };
