@@ -3,7 +3,7 @@
 JOBS ?= $(shell nproc)
 SOURCES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
 
-.PHONY: help build test test-threads test-ollama soak bench-sched install uninstall deb demo bench fuzz check format format-check clean
+.PHONY: help build test test-threads test-ollama soak bench-sched install uninstall deb demo demo-cluster bench fuzz check format format-check clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -71,7 +71,12 @@ demo: ## a real model answers through the gateway: installs, builds, runs
 	@$(MAKE) --no-print-directory build
 	@tools/demo
 
-BENCH_TARGETS = $(addprefix bench-,all http streams mcp backends idle start batch slots)
+demo-cluster: ## three real models behind one gateway: two tenants, a node killed, one drained
+	@tools/deps demo
+	@$(MAKE) --no-print-directory build
+	@tools/demo-cluster
+
+BENCH_TARGETS = $(addprefix bench-,all http streams mcp backends idle start batch slots queue)
 T ?= 2
 ROUNDS ?= 5
 

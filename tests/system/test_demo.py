@@ -14,59 +14,14 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-import uuid
 
 import pytest
 
+from demo import Demo
 from engine import TOOLS
 from ollama_node import OllamaNode
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-NO_OLLAMA = "127.0.0.1:1"
-RUN_S = 200
-
-
-class Demo:
-    """A run of tools/demo, in a session of its own, marked so that what it starts can be found."""
-
-    def __init__(self, prefix=(), **env):
-        self.mark = f"MCPGATE_DEMO_TEST={uuid.uuid4()}"
-        name, value = self.mark.split("=")
-        environment = {**os.environ, "OLLAMA_HOST": NO_OLLAMA, name: value, **env}
-        environment.pop("NO_COLOR", None)
-        # Proxies of the environment are not for loopback: one that answers nothing must not matter.
-        environment |= {"http_proxy": "http://127.0.0.1:9", "ALL_PROXY": "http://127.0.0.1:9"}
-        self.process = subprocess.Popen([*prefix, ROOT / "tools/demo"], stdout=subprocess.PIPE, env=environment,
-                                        stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, start_new_session=True)
-
-    def finish(self):
-        """(status, stdout, stderr)"""
-        out, err = self.process.communicate(timeout=RUN_S)
-        return self.process.returncode, out.decode(), err.decode()
-
-    def wait_for_output(self, text):
-        seen = b""
-        end = time.monotonic() + RUN_S
-        while text.encode() not in seen:
-            got = os.read(self.process.stdout.fileno(), 4096)
-            assert got and time.monotonic() < end, f"no {text!r} in {seen!r}"
-            seen += got
-
-    def left(self):
-        """The processes that carry the mark, apart from zombies, which have no environment."""
-        found = []
-        for path in pathlib.Path("/proc").glob("[0-9]*/environ"):
-            with contextlib.suppress(OSError):
-                if self.mark.encode() in path.read_bytes().split(b"\0"):
-                    found.append(int(path.parent.name))
-        return found
-
-    def assert_nothing_left(self):
-        end = time.monotonic() + 10
-        while left := self.left():
-            assert time.monotonic() < end, [pathlib.Path(f"/proc/{pid}/cmdline").read_bytes() for pid in left]
-            time.sleep(0.02)
 
 
 @pytest.fixture(scope="module", autouse=True)

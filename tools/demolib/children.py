@@ -22,6 +22,12 @@ class Children:
         if not writable:  # a checkout that belongs to another user
             self.log_dir = pathlib.Path(tempfile.mkdtemp(prefix="mcpgate-demo."))
         self.libc = ctypes.CDLL(None)
+        self.folders = []
+
+    def folder(self):
+        """An empty one that goes when all of them have ended."""
+        self.folders.append(tempfile.TemporaryDirectory(prefix="mcpgate-demo."))
+        return pathlib.Path(self.folders[-1].name)
 
     def die_with_parent(self):
         PR_SET_PDEATHSIG = 1
@@ -66,6 +72,8 @@ class Children:
         while self.running:
             child = self.running.pop()
             child.stop()
+        while self.folders:
+            self.folders.pop().cleanup()
 
 
 def fresh(path):
@@ -92,6 +100,11 @@ class Child:
     def last_words(self):
         text = text_of(self.err).strip() or text_of(self.out).strip()
         return text.splitlines()[-1] if text else f"status {self.process.returncode}, no output"
+
+    def kill(self):
+        """As a crash would."""
+        self.process.kill()
+        self.process.wait()
 
     def stop(self):
         if not self.alive():

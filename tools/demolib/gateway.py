@@ -19,11 +19,11 @@ def read_banner(lines):
     return None
 
 
-def get(address, path, timeout_s=5):
+def get(address, path, timeout_s=5, key=None):
     """(status, text) of the admin listener; (0, why) when it does not answer."""
     connection = http.client.HTTPConnection(address, timeout=timeout_s)
     try:
-        connection.request("GET", path)
+        connection.request("GET", path, headers={"Authorization": f"Bearer {key}"} if key else {})
         response = connection.getresponse()
         return response.status, response.read().decode(errors="replace")
     except (OSError, http.client.HTTPException) as error:
