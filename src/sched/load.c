@@ -375,10 +375,28 @@ static void may_load(struct sched *s, struct line *line, uint64_t now_us)
     line_try(s, line, later(f.from_us, now_us));
 }
 
+/* Nothing is loaded for those alone whose deadline is over. False: nobody else waits, and the line
+ * is gone. */
+static bool refuse_late(struct sched *s, struct line *line, uint64_t now_us)
+{
+    for (size_t left = line->jobs.count; left > 0; left--) {
+        struct job *j = age_list_first(&line->jobs);
+
+        if (j->deadline_us == 0 || j->deadline_us > now_us) {
+            return true;
+        }
+        queue_refuse(s, j, SCHED_TOO_LATE);
+    }
+    return false;
+}
+
 void load_consider(struct sched *s, struct line *line, uint64_t now_us)
 {
     bool home;
 
+    if (!refuse_late(s, line, now_us)) {
+        return;
+    }
     if (line->orphan_us != SCHED_NEVER) {
         line_try(s, line, SCHED_NEVER);
         return;

@@ -145,6 +145,16 @@ static enum sched_verdict granted(struct job *j, struct sched_answer *out)
     return SCHED_GRANTED;
 }
 
+static enum sched_verdict refused(struct sched *s, struct job *j, struct sched_answer *out)
+{
+    enum sched_verdict v = (enum sched_verdict)j->verdict;
+
+    out->ticket = 0;
+    out->retry_after_us = SECOND_US;
+    end_job(s, j);
+    return v;
+}
+
 static enum sched_verdict wait(struct sched *s, struct model *m, struct account *a,
                                const struct sched_job *job, uint64_t near_node, uint64_t now_us,
                                struct sched_answer *out)
@@ -169,9 +179,9 @@ static enum sched_verdict wait(struct sched *s, struct model *m, struct account 
     if (line->try_us <= now_us || line->jobs.count == 1) {
         load_consider(s, line, now_us);
     }
-    if (j->state == JOB_DECIDED) { /* a node loads the model for it */
+    if (j->state == JOB_DECIDED) { /* a node loads the model for it, or it is too late */
         age_list_remove(&s->decided, j);
-        return granted(j, out);
+        return j->placed ? granted(j, out) : refused(s, j, out);
     }
     (void)sched_look(s, now_us, out->ticket, out);
     if (out->eta_us != SCHED_UNKNOWN && job->deadline_us != 0 &&

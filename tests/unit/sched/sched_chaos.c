@@ -122,7 +122,7 @@ static struct sched_job job_make(struct chaos *c, uint64_t prefix[SCHED_PREFIX_M
         .answer_tokens = (uint32_t)pick(c, 100),
         .rate_per_min = one_in(c, 9) ? 1 : 0,
         .bytes = JOB_BYTES,
-        .deadline_us = one_in(c, 5) ? c->now_us + pick(c, 20000000) : 0,
+        .deadline_us = one_in(c, 5) ? c->now_us + pick(c, one_in(c, 4) ? 2 : 20000000) : 0,
         .prefer_node = pick(c, CHAOS_NODES + 2),
         .avoid_node = one_in(c, 3) ? pick(c, CHAOS_NODES + 2) : 0,
         .prefix = prefix,

@@ -216,6 +216,26 @@ static void what_fits_is_tried(void **state)
     }
 }
 
+static void a_load_for_one_that_is_too_late(void **state)
+{
+    struct sched *s = make();
+    struct sched_job m = job_of("m", 1);
+    struct sched_answer a;
+    struct sched_stats stats;
+
+    (void)state;
+    world_node(s, 0, 1, (struct node_words){.lists = "m n", .slots = 1, .loads = true});
+    m.deadline_us = 5;
+    assert_int_equal(sched_arrive(s, 5, &m, &a), SCHED_TOO_LATE);
+    assert_int_equal(a.ticket, 0);
+    assert_true(a.retry_after_us >= SECOND_US);
+    sched_stats(s, &stats);
+    assert_int_equal(stats.waiting + stats.running + stats.loads, 0);
+    m = job_of("n", 2);
+    (void)world_granted(s, 5, &m, NULL); /* the node is free to load another */
+    sched_free(&s);
+}
+
 static void a_load_whose_caller_left(void **state)
 {
     struct sched *s = make();
@@ -490,6 +510,7 @@ int main(void)
         cmocka_unit_test(what_fits_is_tried),
         cmocka_unit_test(a_load_whose_caller_left),
         cmocka_unit_test(a_burst_on_a_cold_cluster),
+        cmocka_unit_test(a_load_for_one_that_is_too_late),
         cmocka_unit_test(no_thrash),
         SEEDS_TEST(all_are_served),
         cmocka_unit_test(a_load_of_our_own_waits_for_who_would_go),
