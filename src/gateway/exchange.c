@@ -118,8 +118,8 @@ static void release_body(struct exchange *x)
     (void)exchange_account_body(x); /* never fails for less */
 }
 
-/* Whoever is told of a new model may ask for it at once. */
-static void note_change(struct exchange *x)
+/* Whoever is told of a new model may ask for it at once. `over`: nothing will change any more. */
+static void note_change(struct exchange *x, bool over)
 {
     struct node *n;
 
@@ -130,7 +130,7 @@ static void note_change(struct exchange *x)
     case OP_DELETE:
         n = nodes_by_id(x->sub->nodes, x->node_id);
         if (n != NULL) {
-            node_mark_changed(n);
+            (over ? node_read_soon : node_mark_changed)(n);
         }
         break;
     default:
@@ -165,7 +165,7 @@ static void exchange_end(struct exchange *x, bool tell)
     flight_leave(x);
     spread_leave(x);
     account_end(x);
-    note_change(x);
+    note_change(x, true);
     exchange_list_remove(&sub->running, x);
     if (tell) {
         const struct exchange_result result = {
@@ -402,6 +402,6 @@ void exchange_note_part(struct exchange *x, size_t bytes)
     }
     exchange_note_bytes(x, bytes);
     x->parts++;
-    note_change(x);
+    note_change(x, false);
     counter_add(COUNTER_PARTS, 1);
 }

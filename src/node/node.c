@@ -87,14 +87,28 @@ void node_mark_refused(struct node *n)
     }
 }
 
-void node_mark_changed(struct node *n)
+static void mark_changed(struct node *n, bool for_good)
 {
     n->catalogue_changed = true;
     if (n->poll != NULL) {
         atomic_store(&n->share->changed, true);
     } else if (!n->retired) {
-        node_share_report_changed(n->share);
+        node_share_report_changed(n->share, for_good);
         nodes_report(n->set);
+    }
+}
+
+void node_mark_changed(struct node *n)
+{
+    mark_changed(n, false);
+}
+
+void node_read_soon(struct node *n)
+{
+    mark_changed(n, true);
+    if (n->poll != NULL && n->state == NODE_UP) {
+        n->reads_soon = true;
+        node_poll_now(n->poll); /* one that runs may have begun too early: another follows it */
     }
 }
 

@@ -63,6 +63,7 @@ struct node {
     struct catalogue catalogue;
     uint64_t catalogue_ms;       /* loop time it was read */
     bool catalogue_changed;      /* at the node, since the latest reading began */
+    bool reads_soon;             /* that is to be read, whoever waits for it */
     struct residency residency;  /* of kind ollama; without users: not known */
     uint64_t residency_ms;       /* loop time it was asked for */
     char version[64];            /* what the node says of itself; "" unknown */
@@ -94,6 +95,8 @@ void node_mark_refused(struct node *n);
 
 /* Its models may be others now: a refresh reads them again, however fresh the catalogue is. */
 void node_mark_changed(struct node *n);
+/* They are, and stay as they are now: they are read at once. */
+void node_read_soon(struct node *n);
 
 /* A call on it begins and ends; a byte of an answer came. Polls count only for the loop that makes
  * them. On all loops together: how many run, and loop time of the last byte. */

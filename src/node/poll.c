@@ -311,6 +311,7 @@ static void start_catalogue(struct node_poll *p)
 {
     p->step = POLL_CATALOGUE;
     p->node->catalogue_changed = false;
+    p->node->reads_soon = false;
     start_call(p, catalogue_path(p->node));
 }
 

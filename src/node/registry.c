@@ -238,7 +238,8 @@ void nodes_poll_ended(struct nodes *set, struct node *n)
     followers_publish(set, n);
     node_share_settle(n->share, n);
     /* It changed behind what was just read, and somebody may wait for just that. */
-    if (n->state == NODE_UP && n->catalogue_changed && refresh_list_first(&set->waiting) != NULL) {
+    if (n->state == NODE_UP && n->catalogue_changed &&
+        (n->reads_soon || refresh_list_first(&set->waiting) != NULL)) {
         node_poll_now(n->poll);
     }
     nodes_wake_waiting(set);

@@ -135,10 +135,11 @@ void node_share_report_down(struct node_share *s, const char *why)
     (void)pthread_mutex_unlock(&s->lock);
 }
 
-void node_share_report_changed(struct node_share *s)
+void node_share_report_changed(struct node_share *s, bool for_good)
 {
     (void)pthread_mutex_lock(&s->lock);
     s->reported_changed = true;
+    s->reported_for_good = s->reported_for_good || for_good;
     atomic_store(&s->changed, true);
     (void)pthread_mutex_unlock(&s->lock);
 }
@@ -157,16 +158,20 @@ void node_share_take_reports(struct node_share *s, struct node *n)
     char why[NODE_WHY_MAX];
     bool down;
     bool changed;
+    bool for_good;
 
     (void)pthread_mutex_lock(&s->lock);
     down = s->reported_down;
     changed = s->reported_changed;
+    for_good = s->reported_for_good;
     memcpy(why, s->reported_why, sizeof(why));
     s->reported_down = false;
-    s->reported_changed = false;
+    s->reported_changed = s->reported_for_good = false;
     (void)pthread_mutex_unlock(&s->lock);
-    if (changed) {
+    if (changed && !for_good) {
         node_mark_changed(n);
+    } else if (changed) {
+        node_read_soon(n);
     }
     if (down) {
         node_mark_down(n, why);

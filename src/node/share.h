@@ -41,6 +41,7 @@ struct node_share {
     /* From followers. */
     bool reported_down;
     bool reported_changed;
+    bool reported_for_good;
     char reported_why[NODE_WHY_MAX];
 };
 
@@ -57,9 +58,9 @@ void node_share_take(struct node_share *s, struct node *n);
 /* The leader's thread: no call to the cordoned node runs, and `followers` registries begin none. */
 bool node_share_is_drained(struct node_share *s, size_t followers);
 
-/* A follower's: a connection failed; or its models may be others now. */
+/* A follower's: a connection failed; or its models may be others now (for good: read them). */
 void node_share_report_down(struct node_share *s, const char *why);
-void node_share_report_changed(struct node_share *s);
+void node_share_report_changed(struct node_share *s, bool for_good);
 /* The leader's: the models were read; unless somebody has said so since that began, nothing is new.
  */
 void node_share_settle(struct node_share *s, const struct node *n);

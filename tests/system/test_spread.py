@@ -362,8 +362,17 @@ def test_what_was_pulled_is_there_for_the_next_request(config):
                 assert [m["name"] for m in sim.ask("GET", "/api/tags").json()["models"]] == ["m:latest"]
 
 
-def drift(gateway):
-    return ask(gateway.admin, "GET", "/admin/nodes").json().get("drift")
+@pytest.mark.parametrize("config", [{"reactor": {"mode": "single"}}, {"reactor": {"count": 2}}])
+def test_what_one_node_has_now_is_known_at_once(config):
+    with Sim("--models", "m") as a, Sim("--models", "m") as b, Gateway(a, b, config=config) as gateway:
+        def models():
+            nodes = ask(gateway.admin, "GET", "/admin/nodes").json()["nodes"]
+            return [node["models"] for node in nodes]
+        for _ in range(3):
+            assert pull(gateway).lines()[-1] == SUCCESS
+            wait_until(lambda: models() == [["m:latest", "n:latest"], ["m:latest"]], "it is known")
+            assert ask(gateway.http, "DELETE", "/api/delete", {"model": "n"}).status == 200
+            wait_until(lambda: models() == [["m:latest"], ["m:latest"]], "that is known")
 
 
 def test_a_pull_mends_a_model_that_is_not_the_same_everywhere():

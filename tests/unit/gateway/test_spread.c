@@ -34,6 +34,12 @@ static size_t conn_of(size_t node)
     return peer_asked_on(&peers[node], PATH);
 }
 
+static bool first_asked(void *arg)
+{
+    (void)arg;
+    return strstr(peers[0].asked, PATH) != NULL;
+}
+
 static bool all_asked(void *arg)
 {
     (void)arg;
@@ -270,6 +276,36 @@ static void nodes_that_say_nothing_are_not_waited_for_long(void **state)
     assert_ended(&a, MCP_OK, "");
 }
 
+static bool was_read(void *arg)
+{
+    (void)arg;
+    return strstr(peers[0].asked, "/api/tags") != NULL;
+}
+
+/* Where one node does it, nobody waits for what it has then; but it is asked, long before the next
+ * poll: the clock stands still. */
+static void one_node_is_asked_at_once_what_it_has_now(void **state)
+{
+    struct asker a = {0};
+
+    (void)state;
+    open_nodes();
+    config.replicas = 1;
+    ask(&a, PULL);
+    run_until(first_asked, NULL);
+    answer(&peers[0], conn_of(0), NDJSON_HEAD);
+    answer_chunk(&peers[0], conn_of(0), LINE(MANIFEST));
+    wait_text(&a, LINE(MANIFEST));
+    (void)peer_take_asked(&peers[0]);
+    run_turns();
+    assert_false(was_read(NULL)); /* not in the midst of it */
+    answer(&peers[0], conn_of(0), CHUNKS_END);
+    asker_wait(&a, "aple");
+    run_until(was_read, NULL);
+    assert_null(strstr(peers[1].asked, PATH));
+    assert_int_equal(counted(COUNTER_SPREADS), 0);
+}
+
 /* --- memory ----------------------------------------------------------------------------------- */
 
 /* Ends as if nothing had happened, or says that something inside went wrong. */
@@ -335,6 +371,7 @@ int main(void)
         EXCHANGE_TEST(an_abort_and_a_deadline_end_both),
         EXCHANGE_TEST(a_slow_client_is_told_the_latest),
         EXCHANGE_TEST(nodes_that_say_nothing_are_not_waited_for_long),
+        EXCHANGE_TEST(one_node_is_asked_at_once_what_it_has_now),
         EXCHANGE_TEST(memory_that_is_out_ends_it_well),
     };
 
