@@ -91,6 +91,7 @@ struct backend {
     const struct backend_ops *ops;
     /* Set while many sockets are written in a row: what `send` takes may wait for the others. */
     bool batching;
+    size_t batch_min; /* from how many sockets on in one flush it is so */
     /* `wake` came. */
     bool woken;
     /* What is being handed over, where a lease goes with it. */
@@ -172,9 +173,6 @@ struct backend_ops {
 extern const struct backend_ops backend_epoll;
 extern const struct backend_ops backend_uring;
 
-/* From how many sockets on in one flush the writes go as a batch. */
-enum { SEND_BATCH_MIN = 4 };
-
 /* The system calls that can come back short or fail at any time, so that a test can make them. */
 struct loop_sys {
     ssize_t (*recv)(int fd, void *buf, size_t len, int flags);
@@ -185,6 +183,7 @@ struct loop_sys {
     int (*epoll_wait)(int epfd, struct epoll_event *events, int max,
                       const struct timespec *timeout);
     const struct uring_sys *uring; /* uring.h; NULL: as it comes */
+    size_t send_batch_min;         /* see struct backend; 0: as it comes */
 };
 
 extern const struct loop_sys loop_sys_real;

@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "reactor/loop_internal.h"
 
-enum { TRIM_MS = 1000 };
+enum { TRIM_MS = 1000, SEND_BATCH_MIN = 4 };
 
 static _Thread_local struct loop *running;
 static void on_trim(void *owner);
@@ -27,6 +27,8 @@ struct loop *loop_new_on(const struct backend_ops *ops, const struct loop_sys *s
     if (loop->backend == NULL) {
         goto fail_loop;
     }
+    loop->backend->batch_min =
+        sys == NULL || sys->send_batch_min == 0 ? SEND_BATCH_MIN : sys->send_batch_min;
     loop->signal_io.fd = -1;
     loop->now_us = ops->clock_us(loop->backend);
     timers_init(loop);

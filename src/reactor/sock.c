@@ -402,7 +402,7 @@ void socks_flush(struct loop *loop)
     size_t count = loop->dirty.count;
     struct sock *s;
 
-    loop->backend->batching = count >= SEND_BATCH_MIN;
+    loop->backend->batching = count >= loop->backend->batch_min;
     /* What callbacks queue here goes out in the next turn. */
     while (count-- > 0 && (s = sock_dirty_list_pop(&loop->dirty)) != NULL) {
         write_out(s);

@@ -155,7 +155,7 @@ static void uring_dispatch(struct backend *b)
 
         io_uring_cq_advance(&u->ring, 1);
         if (u->uring->result != NULL) {
-            c.res = u->uring->result(uring_op_of(c.user_data), c.res);
+            c.res = u->uring->result(c.user_data, c.res);
         }
         if ((c.user_data & URING_SPECIAL) != 0) {
             on_special(u, &c);

@@ -27,8 +27,8 @@ struct uring_sys {
     int (*enter)(struct io_uring *ring, uint64_t timeout_us);
     /* As io_uring_submit. */
     int (*submit)(struct io_uring *ring);
-    /* What an operation (enum uring_op) came to, as the backend shall see it. NULL: as it is. */
-    int (*result)(unsigned op, int res);
+    /* What the request with that user_data came to, as the backend shall see it. NULL: as it is. */
+    int (*result)(uint64_t user_data, int res);
 };
 
 extern const struct uring_sys uring_sys_real;

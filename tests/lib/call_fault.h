@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* System calls of a loop that go wrong on demand: give call_fault_sys to loop_new_on. epoll_ctl,
- * which is not in that table, is taken from the C library for a program that uses this. */
+ * which is not in that table, is taken from the C library for a program that uses this. On io_uring
+ * requests go wrong too: one that shall fail is replaced, before the kernel has it, by one that
+ * does nothing and completes with the error. */
 #ifndef MCP_TESTS_CALL_FAULT_H
 #define MCP_TESTS_CALL_FAULT_H
 

@@ -113,8 +113,9 @@ static int faulty_enter(struct io_uring *ring, uint64_t timeout_us)
 }
 
 /* What the kernel did cannot be undone: only what ends a connection anyhow can be made up. */
-static int faulty_result(unsigned op, int res)
+static int faulty_result(uint64_t user_data, int res)
 {
+    unsigned op = uring_op_of(user_data);
     bool ends = op == URING_RECV || op == URING_SEND || op == URING_CONNECT;
     bool now = faulty();
 

@@ -18,9 +18,9 @@ static struct uring_sys uring;
 static struct loop_sys sys;
 static atomic_uint poll_in_count; /* of all loops */
 
-static int counted_result(unsigned op, int res)
+static int counted_result(uint64_t user_data, int res)
 {
-    if (op == URING_POLL_IN) {
+    if (uring_op_of(user_data) == URING_POLL_IN) {
         atomic_fetch_add(&poll_in_count, 1);
     }
     return res;
@@ -128,11 +128,11 @@ static int spoiling_submit(struct io_uring *ring)
 }
 
 /* That was for lack of memory, there is no free entry either, and none to be had for now. */
-static int spoiled_result(unsigned op, int res)
+static int spoiled_result(uint64_t user_data, int res)
 {
     struct io_uring_sqe *sqe;
 
-    if (op != URING_NO_IO || res != -EBADF) {
+    if (uring_op_of(user_data) != URING_NO_IO || res != -EBADF) {
         return res;
     }
     while ((sqe = io_uring_get_sqe(&uring_of(loop->backend)->ring)) != NULL) {
