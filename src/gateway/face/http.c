@@ -280,6 +280,19 @@ static void on_request(void *owner, struct http_request *q, const struct http_he
     }
 }
 
+/* Nobody waits for what will be refused. */
+static void on_announced(void *owner, uint64_t bytes)
+{
+    struct http_exchange *h = owner;
+    struct exchange *x = h->exchange;
+
+    OBJ_CHECK(h, HTTP_EXCHANGE_MAGIC);
+    if (x != NULL && !x->refused && !x->upload &&
+        bytes > x->sub->config->max_body_bytes - buf_len(&x->body)) {
+        exchange_refuse(x, MCP_ETOO_LARGE, "the request body is too large");
+    }
+}
+
 static void collect_body(struct http_exchange *h, struct slice bytes)
 {
     struct exchange *x = h->exchange;
@@ -362,6 +375,7 @@ static const struct http_server_ops server_ops = {
     .request = on_request,
     .body = on_body,
     .body_end = on_body_end,
+    .announced = on_announced,
     .gone = http_exchange_gone,
     .broken = on_broken,
     .drained = http_exchange_drained,

@@ -285,6 +285,15 @@ static bool may_feed(const struct http_conn *c)
     return false;
 }
 
+static void tell_announced(struct http_conn *c)
+{
+    uint64_t bytes = http_parser_announced(c->parser);
+
+    if (bytes > 0 && c->state == CONN_BODY && c->server->ops->announced != NULL) {
+        c->server->ops->announced(c->request->owner, bytes);
+    }
+}
+
 static void act_on(struct http_conn *c, const struct http_event *ev)
 {
     if (c->state == CONN_IDLE && (ev->kind == HTTP_EV_HEAD || !http_parser_idle(c->parser))) {
@@ -292,6 +301,7 @@ static void act_on(struct http_conn *c, const struct http_event *ev)
     }
     switch (ev->kind) {
     case HTTP_EV_MORE:
+        tell_announced(c);
         break;
     case HTTP_EV_HEAD:
         begin_request(c, ev->head);

@@ -32,6 +32,9 @@ struct http_server_ops {
     void (*request)(void *server_owner, struct http_request *q, const struct http_head *head);
     void (*body)(void *request_owner, struct slice bytes);
     void (*body_end)(void *request_owner); /* also for requests without a body */
+    /* What has come of a chunk is handed over, and so many bytes of it are still to come, as its
+     * header says. May be NULL. */
+    void (*announced)(void *request_owner, uint64_t bytes);
     /* The client left (FIN, RST, half-close), or was too slow with its body or broke its framing
      * once the reply had begun. The last call for this request, which is gone afterwards: only
      * http_request_peer may still be called. */

@@ -59,6 +59,7 @@ struct http_parser {
     bool protocol_known; /* "HTTP/" was found */
     bool no_body;
     bool until_close;
+    bool in_chunk; /* requests: its header was read, and not its end */
 };
 
 static int fail(struct http_parser *p, int code, const char *text)
@@ -253,18 +254,30 @@ static int on_message_complete(llhttp_t *ll)
     return HPE_PAUSED;
 }
 
-static const llhttp_settings_t settings = {
-    .on_url = on_first,
-    .on_status = on_first,
-    .on_url_complete = on_item_complete,
-    .on_version = on_version,
-    .on_version_complete = on_item_complete,
-    .on_header_field = on_field,
-    .on_header_field_complete = on_field_complete,
-    .on_header_value = on_value,
-    .on_headers_complete = on_headers_complete,
-    .on_body = on_body,
-    .on_message_complete = on_message_complete,
+static int on_chunk_header(llhttp_t *ll)
+{
+    parser_of(ll)->in_chunk = true;
+    return 0;
+}
+
+static int on_chunk_complete(llhttp_t *ll)
+{
+    parser_of(ll)->in_chunk = false;
+    return 0;
+}
+
+#define CALLBACKS                                                                                  \
+    .on_url = on_first, .on_status = on_first, .on_url_complete = on_item_complete,                \
+    .on_version = on_version, .on_version_complete = on_item_complete,                             \
+    .on_header_field = on_field, .on_header_field_complete = on_field_complete,                    \
+    .on_header_value = on_value, .on_headers_complete = on_headers_complete, .on_body = on_body,   \
+    .on_message_complete = on_message_complete
+
+static const llhttp_settings_t response_settings = {CALLBACKS};
+static const llhttp_settings_t request_settings = {
+    CALLBACKS,
+    .on_chunk_header = on_chunk_header,
+    .on_chunk_complete = on_chunk_complete,
 };
 
 /* --- life
@@ -275,7 +288,11 @@ struct http_parser *http_parser_new(enum http_role role)
     struct http_parser *p = calloc(1, sizeof(*p));
 
     if (p != NULL) {
-        llhttp_init(&p->ll, role == HTTP_PARSE_REQUESTS ? HTTP_REQUEST : HTTP_RESPONSE, &settings);
+        if (role == HTTP_PARSE_REQUESTS) {
+            llhttp_init(&p->ll, HTTP_REQUEST, &request_settings);
+        } else {
+            llhttp_init(&p->ll, HTTP_RESPONSE, &response_settings);
+        }
         llhttp_set_lenient_version(&p->ll, role == HTTP_PARSE_REQUESTS); /* see head_fault */
         p->ll.data = p;
     }
@@ -295,6 +312,11 @@ void http_parser_free(struct http_parser **p)
 void http_parser_no_body(struct http_parser *p)
 {
     p->no_body = true;
+}
+
+uint64_t http_parser_announced(const struct http_parser *p)
+{
+    return p->in_chunk ? p->ll.content_length : 0;
 }
 
 bool http_parser_idle(const struct http_parser *p)
@@ -329,7 +351,7 @@ static void end_message(struct http_parser *p)
 {
     p->state = STATE_IDLE;
     p->head_bytes = p->frame_bytes = 0;
-    p->no_body = p->until_close = false;
+    p->no_body = p->until_close = p->in_chunk = false;
 }
 
 /* --- the head

@@ -102,6 +102,8 @@ MUST_CHECK int http_parser_eof(struct http_parser *p, struct http_event *ev);
 /* The response that comes answers a HEAD: it has no body whatever its headers say. Call before its
  * head. */
 void http_parser_no_body(struct http_parser *p);
+/* Bytes that the chunk of a request's body which has begun says are still to come. */
+uint64_t http_parser_announced(const struct http_parser *p);
 /* Between messages: gives back the memory of the last head, which ends with that. */
 void http_parser_release(struct http_parser *p);
 /* Nothing of a message has been seen since the last END. */
