@@ -164,7 +164,6 @@ static void exchange_end(struct exchange *x, bool tell)
     batch_leave(x);
     flight_leave(x);
     spread_leave(x);
-    account_end(x);
     note_change(x, true);
     exchange_list_remove(&sub->running, x);
     if (tell) {
@@ -177,6 +176,7 @@ static void exchange_end(struct exchange *x, bool tell)
 
         x->sink->ended(x->owner, &result);
     }
+    account_end(x); /* with what the client was told */
     release_body(x);
     x->magic = 0;
     loop_bury(sub->loop, x, exchange_destroy);

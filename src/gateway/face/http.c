@@ -39,7 +39,7 @@ struct http_face {
 
 /* No exchange, but somebody who tries to get in is to be seen. */
 static void log_foreign(const struct http_face *f, const struct http_local *r,
-                        const struct http_head *head)
+                        const struct http_head *head, size_t bytes)
 {
     char client[ADDR_TEXT_MAX];
     const struct access_record record = {
@@ -54,6 +54,7 @@ static void log_foreign(const struct http_face *f, const struct http_local *r,
         .code = mcp_error_name(MCP_EUNAUTHORIZED),
         .status = STATUS_FOREIGN,
     };
+        .bytes_out = slice_eq(head->method, SLICE("HEAD")) ? 0 : bytes,
 
     addr_format_host(http_request_peer(r->request), client);
     access_log_write(&record);
@@ -70,7 +71,7 @@ static void refuse_foreign(const struct http_face *f, struct http_local *r,
 {
     take_id(f, head, r->id);
     counter_add(COUNTER_HTTP_BAD, 1);
-    log_foreign(f, r, head);
+    log_foreign(f, r, head, text.len);
     http_local_plain(r, STATUS_FOREIGN, text);
 }
 

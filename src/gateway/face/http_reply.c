@@ -296,6 +296,14 @@ static struct slice whole_seconds(uint64_t ms, char text[24])
     return slice_of(text, (size_t)len);
 }
 
+/* The error is what the client gets, or the end of it. */
+static void end_with_body(struct http_exchange *h, struct slice body)
+{
+    h->exchange->bytes_out += h->exchange->is_head ? 0 : body.len;
+    http_reply_body(h->request, body);
+    http_reply_end(&h->request);
+}
+
 /* Of an answer that has begun: an error that its stream can carry, else it breaks off. */
 static void end_with_event(struct http_exchange *h, unsigned status, struct slice text)
 {
@@ -303,8 +311,7 @@ static void end_with_event(struct http_exchange *h, unsigned status, struct slic
 
     if (h->stream != SHAPE_STREAM_NONE &&
         shape_stream_error(h->route->shape, h->stream, status, text, id_of(h), &event)) {
-        http_reply_body(h->request, buf_slice(&event));
-        http_reply_end(&h->request);
+        end_with_body(h, buf_slice(&event));
     } else {
         http_reply_abort(&h->request);
     }
@@ -336,8 +343,7 @@ static void reply_error(struct http_exchange *h, const struct exchange_result *r
         (void)shape_error(h->route->shape, status, text, id_of(h),
                           &body); /* failed: an empty body */
         http_reply_head(h->request, status, headers, count, (int64_t)buf_len(&body));
-        http_reply_body(h->request, buf_slice(&body));
-        http_reply_end(&h->request);
+        end_with_body(h, buf_slice(&body));
     } else {
         end_with_event(h, status, text);
     }

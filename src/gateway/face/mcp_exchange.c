@@ -115,6 +115,9 @@ static void put_error(struct mcp_exchange *m, int code, struct slice body)
         error_body_mcp(&shorter, code, slice_str(mcp_error_text(code)), 0, ERROR_NO_SESSION)) {
         body = buf_slice(&shorter);
     }
+    if (m->exchange != NULL) {
+        m->exchange->bytes_out += body.len;
+    }
     mcp_out_aside(out, &m->lane, WIRE_OP_RESPONSE, body);
     buf_fini(&shorter);
 }
@@ -138,11 +141,11 @@ void mcp_exchange_end(struct mcp_exchange *m, int code, const char *text)
 {
     const struct exchange_result result = {.code = code, .text = slice_str(text)};
 
+    (void)mcp_out_drop(&m->conn->out, &m->lane);
+    put_result(m, &result);
     if (m->state == MCP_RUNNING) {
         exchange_cancel(&m->exchange);
     }
-    (void)mcp_out_drop(&m->conn->out, &m->lane);
-    put_result(m, &result);
     leave(m);
 }
 
