@@ -14,13 +14,25 @@
 #include "gateway/sub.h"
 #include "http/parse/sse.h"
 
-enum { NODE_ERROR_BYTES_MAX = 1024 * 1024, LINE_END_BYTES_MAX = 2 };
+enum {
+    NODE_ERROR_BYTES_MAX = 1024 * 1024,
+    LINE_END_BYTES_MAX = 2,
+    COLLECT_FREE_BYTES = 256 * 1024, /* of an answer in one piece, that count against nothing */
+};
 
 void answer_fini(struct exchange *x)
 {
     splitter_fini(&x->splitter);
     buf_fini(&x->collect);
     buf_fini(&x->scratch);
+}
+
+void answer_give_back(struct exchange *x)
+{
+    if (x->collect_held_bytes > 0) {
+        body_memory_give(x->sub->bodies, x->collect_held_bytes);
+        x->collect_held_bytes = 0;
+    }
 }
 
 static void start_splitting(struct exchange *x, enum split_kind kind)
@@ -330,6 +342,33 @@ static void split_body(struct exchange *x, struct slice bytes)
     }
 }
 
+/* What goes in one piece is collected first, whatever credit there is for it. So that many of them
+ * cannot take all memory, what is large is taken from that for bodies. */
+static bool account_collected(struct exchange *x)
+{
+    size_t cap = x->collect.cap;
+
+    if (cap <= COLLECT_FREE_BYTES || cap <= x->collect_held_bytes) {
+        return true;
+    }
+    if (!body_memory_take(x->sub->bodies, cap - x->collect_held_bytes)) {
+        return false;
+    }
+    x->collect_held_bytes = cap;
+    return true;
+}
+
+static void collect(struct exchange *x, struct slice bytes)
+{
+    if (!buf_append(&x->collect, bytes)) {
+        if (x->answer != ANSWER_NODE_ERROR) { /* of that the beginning will do */
+            exchange_fail(x, MCP_ETOO_LARGE, "the node's answer is too large for one frame");
+        }
+    } else if (!account_collected(x)) {
+        exchange_fail(x, MCP_EQUEUE_FULL, "the memory for requests and large answers is used up");
+    }
+}
+
 static void on_body(void *owner, struct slice bytes)
 {
     struct exchange *x = owner;
@@ -344,8 +383,8 @@ static void on_body(void *owner, struct slice bytes)
             exchange_note_part(x, bytes.len);
             x->sink->bytes(x->owner, bytes);
         }
-    } else if (!buf_append(&x->collect, bytes) && x->answer != ANSWER_NODE_ERROR) {
-        exchange_fail(x, MCP_ETOO_LARGE, "the node's answer is too large for one frame");
+    } else {
+        collect(x, bytes);
     }
 }
 

@@ -24,5 +24,7 @@ extern const struct node_call_ops answer_ops;
 
 /* Whoever waits for the answer to be complete is told so by exchange_succeed or exchange_fail. */
 void answer_fini(struct exchange *x);
+/* What was taken of the memory for bodies. */
+void answer_give_back(struct exchange *x);
 
 #endif

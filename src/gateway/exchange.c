@@ -177,6 +177,7 @@ static void exchange_end(struct exchange *x, bool tell)
         x->sink->ended(x->owner, &result);
     }
     account_end(x); /* with what the client was told */
+    answer_give_back(x);
     release_body(x);
     x->magic = 0;
     loop_bury(sub->loop, x, exchange_destroy);
@@ -289,6 +290,7 @@ void exchange_begin_anew(struct exchange *x)
     x->splitting = false;
     x->saw_error = false;
     steps_go_back(x);
+    answer_give_back(x);
     answer_fini(x);
     openai_call_free(&x->openai);
     openai_assembly_free(&x->assembly);

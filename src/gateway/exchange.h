@@ -111,6 +111,7 @@ struct exchange {
     struct buf key;               /* the credential */
     struct buf body;              /* as it came; every change of its memory is followed by */
     size_t body_held_bytes;       /* exchange_account_body: what is taken of body_memory */
+    size_t collect_held_bytes;    /* the same of an answer that is collected (answer.c) */
     bool body_is_json;            /* `request` is valid */
     bool retrieves;               /* GET /v1/models/MODEL: `model` is set */
     struct buf model;             /* unescaped; empty: none */
