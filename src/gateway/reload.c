@@ -63,11 +63,22 @@ static void tell(struct reload *r, int code, struct slice text)
     }
 }
 
+/* It may name files and keys as the configuration wrote them. */
+static void log_warning(const char *text)
+{
+    struct buf pair = {0};
+
+    if (logfmt_pair(&pair, "text", slice_str(text))) {
+        LOG_WARN("config", "%.*s", SLICE_ARG(slice_skip(buf_slice(&pair), strlen(" "))));
+    }
+    buf_fini(&pair);
+}
+
 static void succeeded(struct reload *r, struct slice changed)
 {
     counter_add(COUNTER_RELOADED, 1);
     for (size_t i = 0; i < r->gateway->config->warning_count; i++) {
-        LOG_WARN("config", "text=\"%s\"", r->gateway->config->warnings[i]);
+        log_warning(r->gateway->config->warnings[i]);
     }
     LOG_INFO("reload", "changed=%.*s", SLICE_ARG(changed));
     tell(r, MCP_OK, changed);

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Log lines stop nobody, and hold nothing that a peer could write into them."""
+import json
 import os
+import pathlib
 import re
 import shlex
 import subprocess
 
 from engine import die_with_parent
 from gateway import LOOPBACK, Gateway
-from http_bytes import HttpClient, encode_json, wait_until
+from http_bytes import HttpClient, ask, encode_json, wait_until
 from mcp_client import McpClient, encode
 from mcp_negotiated import HELLO, WELCOME
 from node import answer
@@ -60,3 +62,18 @@ def test_why_a_connection_is_closed_is_one_value():
         (line,) = [line for line in gateway.errors().splitlines() if "mcp_close" in line]
         pairs = dict(word.split("=", 1) for word in shlex.split(line))
         assert (pairs["reason"], pairs["text"]) == ("bad_request", 'HELLO: none of "codecs" is known here; "json" is')
+
+
+def test_what_a_configuration_names_stays_one_value():
+    with OllamaNode() as node, Gateway(node, config={}) as gateway:
+        folder = pathlib.Path(gateway.folder.name)
+        key = folder / 'a "key"\nts=x level=error event=forged'
+        key.write_text("secret")
+        key.chmod(0o644)
+        (folder / "mcpgate.yaml").write_text(json.dumps({"keys": [{"name": "a", "key_file": key.name}]}))
+        assert ask(gateway.admin, "POST", "/admin/reload").status == 200
+        (line,) = wait_until(lambda: [line for line in gateway.errors().splitlines() if "event=config " in line],
+                             "the warning")
+        pairs = dict(word.split("=", 1) for word in shlex.split(line))
+        assert (pairs["event"], pairs["level"]) == ("config", "warn") and 'a "key"' in pairs["text"]
+        assert "event=forged" not in [word for line in gateway.errors().splitlines() for word in shlex.split(line)]
