@@ -81,9 +81,12 @@ void banner_nodes(const struct gateway *g)
     for (size_t i = 0; i < nodes_count(g->nodes); i++) {
         print_node(nodes_at(g->nodes, i));
     }
-    (void)puts(
-        nodes_up(g->nodes) > 0
-            ? "ready"
-            : "not ready: no node is up, trying again; start one or name another: --node URL");
+    if (nodes_serving(g->nodes) > 0) {
+        (void)puts("ready");
+    } else if (nodes_up(g->nodes) > 0) {
+        (void)puts("not ready: every node that is up is cordoned; mcpgate node uncordon NAME");
+    } else {
+        (void)puts("not ready: no node is up, trying again; start one or name another: --node URL");
+    }
     (void)fflush(stdout);
 }

@@ -36,7 +36,7 @@ size_t gateway_counters(const struct gateway *g, const struct counters *sets[])
 
 bool gateway_ready(const struct gateway *g)
 {
-    return !g->draining && nodes_all_polled(g->nodes) && nodes_up(g->nodes) > 0;
+    return !g->draining && nodes_all_polled(g->nodes) && nodes_serving(g->nodes) > 0;
 }
 
 static void log_node_state(const struct node *n)

@@ -161,6 +161,16 @@ size_t nodes_up(const struct nodes *set)
     return up;
 }
 
+size_t nodes_serving(const struct nodes *set)
+{
+    size_t serving = 0;
+
+    for (size_t i = 0; i < set->count; i++) {
+        serving += node_takes_work(set->list[i]);
+    }
+    return serving;
+}
+
 static bool is_stale(const struct nodes *set, const struct node *n)
 {
     return n->state == NODE_UP &&

@@ -62,6 +62,8 @@ void nodes_expect(struct nodes *set, bool more);
 /* Every node was polled at least once, and none is to come that would be the first one up. */
 bool nodes_all_polled(const struct nodes *set);
 size_t nodes_up(const struct nodes *set);
+/* Of those, the ones that take new exchanges: not cordoned, not warming. */
+size_t nodes_serving(const struct nodes *set);
 
 /* Reads the catalogues of all nodes that are up (while none is: of those never polled, whose first
  * poll is waited for), unless that was done within the last second (or runs already); `done` comes

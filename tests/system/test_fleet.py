@@ -208,11 +208,16 @@ def test_cordoned_holds_after_a_restart_and_without_others_it_is_said(tmp_path):
             kept = tmp_path / "deep" / "er" / "nodes.json"
             assert json.loads(kept.read_text())["nodes"][0]["cordoned"]
             assert kept.stat().st_mode & 0o777 == 0o600
-        with Gateway(config=config) as gateway:
+        with Gateway(config=config, wait=False) as gateway:
+            assert gateway.wait_line("node ").startswith("node   one up, cordoned (ollama")
+            gateway.wait_line("not ready: every node that is up is cordoned; mcpgate node uncordon NAME$")
+            ready = ask(gateway.admin, "GET", "/readyz")
+            assert (ready.status, ready.body) == (503, b"every node that is up is cordoned\n")
             refused = generate(gateway)
             assert refused.status == 503
             assert b"cordoned" in refused.body
             cli(gateway, "node", "uncordon", "one")
+            wait_until(lambda: gateway.ready_status() == 200, "it serves")
             assert generate(gateway).status == 200
         with Gateway(config=config) as gateway:
             assert generate(gateway).status == 200

@@ -82,7 +82,10 @@ static void get_readyz(const struct gateway *g, struct admin_reply *r)
     } else if (g->draining) {
         reply_text(r, 503, "shutting down\n");
     } else {
-        reply_text(r, 503, nodes_all_polled(g->nodes) ? "no node is up\n" : "starting\n");
+        reply_text(r, 503,
+                   !nodes_all_polled(g->nodes) ? "starting\n"
+                   : nodes_up(g->nodes) == 0   ? "no node is up\n"
+                                               : "every node that is up is cordoned\n");
     }
 }
 
