@@ -235,7 +235,7 @@ static void put_config_item(const struct config_item *item)
 {
     char expected[CONFIG_EXPECTED_MAX], line[CONFIG_EXPECTED_MAX + 64];
 
-    (void)snprintf(line, sizeof(line), "%s.%s", item->section, item->key);
+    config_item_name(item, line, sizeof(line));
     put_item(line, "", item->help);
     config_item_expected(item, expected);
     if (item->initial != NULL) {

@@ -51,6 +51,7 @@ static void print_head(yyjson_val *r)
 {
     struct slice op = cli_member_text(r, "op");
     struct slice model = cli_member_text(r, "model");
+    struct slice client = cli_member_text(r, "client");
 
     (void)fputs(cli_style(stdout, CLI_BOLD), stdout);
     cli_put(stdout, cli_member_text(r, "id"));
@@ -62,8 +63,12 @@ static void print_head(yyjson_val *r)
         (void)fputs("  ", stdout);
         cli_put(stdout, model);
     }
-    (void)printf("  over %.*s, received %.*s\n", SLICE_ARG(cli_member_text(r, "face")),
-                 SLICE_ARG(cli_member_text(r, "received")));
+    (void)printf("  over %.*s", SLICE_ARG(cli_member_text(r, "face")));
+    if (client.len > 0) {
+        (void)fputs(" from ", stdout);
+        cli_put(stdout, client);
+    }
+    (void)printf(", received %.*s\n", SLICE_ARG(cli_member_text(r, "received")));
 }
 
 static void print_events(yyjson_val *r)

@@ -117,7 +117,7 @@ int config_set_values(struct config_load *l, const char *section, char *const *v
     for (size_t i = 0; i < CONFIG_ITEM_COUNT; i++) {
         const struct config_item *item = &config_items[i];
         bool here =
-            item->type != CONFIG_TYPE_MODELS &&
+            !config_item_is_list(item) &&
             (section == NULL ? config_item_is_single(item) : strcmp(item->section, section) == 0);
         char key[2 * CONFIG_KEY_MAX];
 
@@ -202,6 +202,26 @@ static int set_resident(struct config_load *l, struct config_node *node,
         node->resident_count++;
     }
     return node->resident == NULL ? MCP_ENOMEM : MCP_OK;
+}
+
+static int set_trusted(struct config_load *l, const struct config_yaml_values *values)
+{
+    char *const *list = (char *const *)(const void *)values->value[CONFIG_ITEM_TRUSTED_PROXIES];
+    unsigned count = values->count[CONFIG_ITEM_TRUSTED_PROXIES];
+
+    for (unsigned i = 0; i < count; i++) {
+        char key[CONFIG_KEY_MAX];
+        struct err why;
+        int rc = trust_add(&l->c->trusted, slice_str(list[i]), &why);
+
+        if (rc != MCP_OK) {
+            (void)snprintf(key, sizeof(key), "trusted_proxies[%u]", i);
+            return rc == MCP_ENOMEM ? no_memory(l) : config_fail(l, key, "%s", why.text);
+        }
+    }
+    return trust_has_all(&l->c->trusted)
+               ? warn(l, "trusted_proxies: anybody can say to be anybody; name the proxies alone")
+               : MCP_OK;
 }
 
 static int add_node(struct config_load *l, const struct config_yaml_entry *from, const char *prefix)
@@ -314,6 +334,9 @@ static int set_from_file(struct config_load *l)
     const struct config_yaml_values *values = config_yaml_values(l->yaml);
     int rc = config_set_values(l, NULL, values->value, l->c, "");
 
+    if (rc == MCP_OK) {
+        rc = set_trusted(l, values);
+    }
     if (rc == MCP_OK && l->args->node_count == 0) {
         rc = add_file_nodes(l, values);
     }
@@ -547,6 +570,7 @@ static void config_free(struct config *c)
         free(*config_listen_member(c, i));
     }
     config_free_routes(c);
+    trust_fini(&c->trusted);
     free(c->nodes);
     free(c->keys);
     free(c->warnings);

@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "codec/request.h"
+#include "gateway/trust.h"
 #include "reactor/loop.h"
 
 /* MAIN_SUB: each sub reactor has a thread; SINGLE: one thread does everything. */
@@ -116,8 +117,11 @@ struct config {
     char *nodes_file;                /* more nodes; NULL: none */
     struct config_stamp nodes_stamp; /* that file's, before it was read */
     uint64_t discovery_interval_ms;
-    char *resolver; /* of names of nodes; NULL: the system's */
-    bool strict;    /* see ignored.h */
+    char *resolver;       /* of names of nodes; NULL: the system's */
+    bool strict;          /* see ignored.h */
+    struct trust trusted; /* proxies that say for whom they speak */
+    bool mcp_proxied;     /* connections begin with a PROXY header */
+    bool http_proxied;
     struct config_key *keys;
     size_t key_count;
     struct config_route *routes;

@@ -89,6 +89,8 @@ static bool same_value(const struct config_item *item, const struct config *a,
     case CONFIG_TYPE_STICKY:
     case CONFIG_TYPE_TIMING:
         return *(const unsigned *)x == *(const unsigned *)y; /* all are enums, as config_item.c */
+    case CONFIG_TYPE_NETWORKS:
+        return trust_same(x, y);
     default:
         return same_text(*(char *const *)x, *(char *const *)y);
     }

@@ -168,6 +168,10 @@ int config_check(const struct config_load *l)
             return MCP_EARGUMENT;
         }
     }
+    if ((c->mcp_proxied || c->http_proxied) && trust_is_empty(&c->trusted)) {
+        return config_fail(l, c->mcp_proxied ? "mcp.proxy_protocol" : "http.proxy_protocol",
+                           "without trusted_proxies nobody could connect");
+    }
     if (c->max_body_bytes > c->body_memory_bytes) {
         return config_fail(l, "limits.body_memory", "smaller than limits.max_body");
     }

@@ -143,6 +143,8 @@ static const char *expected_form(enum config_type type)
         return "key, session or request";
     case CONFIG_TYPE_NAME:
         return "a name of at most 64 printable ASCII characters without blanks";
+    case CONFIG_TYPE_NETWORKS:
+        return "a list of addresses and networks such as 10.0.0.0/8 or fd00::7, and unix";
     case CONFIG_TYPE_ORIGINS:
         return "origins such as https://chat.example or http://*.lan, with commas between them";
     case CONFIG_TYPE_QUEUE:
@@ -484,6 +486,16 @@ static int set_path(const struct config_item *item, char **member, const char *t
     return rc;
 }
 
+bool config_item_is_list(const struct config_item *item)
+{
+    return item->type == CONFIG_TYPE_MODELS || item->type == CONFIG_TYPE_NETWORKS;
+}
+
+void config_item_name(const struct config_item *item, char *out, size_t cap)
+{
+    (void)snprintf(out, cap, "%s%s%s", item->section, item->key[0] == '\0' ? "" : ".", item->key);
+}
+
 bool config_item_is_single(const struct config_item *item)
 {
     return strcmp(item->section, "nodes") != 0 && strcmp(item->section, "headers") != 0 &&
@@ -539,6 +551,7 @@ int config_item_set(const struct config_item *item, void *owner, const char *tex
     case CONFIG_TYPE_LOG:
         return set_log(item, member, text, dir, e);
     case CONFIG_TYPE_MODELS:
+    case CONFIG_TYPE_NETWORKS:
         break; /* a list, not a text: config.c */
     case CONFIG_TYPE_PATH:
         return set_path(item, member, text, dir, e);

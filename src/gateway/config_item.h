@@ -26,6 +26,7 @@ enum config_type {
     CONFIG_TYPE_MODELS,       /* char **, and how many in the member behind it */
     CONFIG_TYPE_MODEL,        /* char * */
     CONFIG_TYPE_NAME,         /* char * */
+    CONFIG_TYPE_NETWORKS,     /* struct trust */
     CONFIG_TYPE_OPTION,       /* char *, JSON */
     CONFIG_TYPE_ORIGINS,      /* char * */
     CONFIG_TYPE_PATH,         /* char * */
@@ -70,6 +71,10 @@ extern const struct config_item config_items[CONFIG_ITEM_COUNT];
 int config_item_set(const struct config_item *item, void *owner, const char *text, const char *dir,
                     bool *exposed, struct err *e);
 
+/* Its value is a list of texts, not a text: for config.c to put together. */
+bool config_item_is_list(const struct config_item *item);
+/* "section.key", or the section alone where it has no keys. */
+void config_item_name(const struct config_item *item, char *out, size_t cap);
 /* A member of struct config itself: not of an entry of one of its lists. */
 bool config_item_is_single(const struct config_item *item);
 

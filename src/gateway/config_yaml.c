@@ -40,7 +40,7 @@ struct schema {
     cyaml_schema_field_t pin[SECTION_KEYS_MAX + 1];
     cyaml_schema_field_t model[2];
     cyaml_schema_field_t *named[NAMED_COUNT];
-    cyaml_schema_field_t top[SECTIONS + 3 + NAMED_COUNT + 1];
+    cyaml_schema_field_t top[SECTIONS + 4 + NAMED_COUNT + 1];
     cyaml_schema_value_t header_entry;
     cyaml_schema_value_t node_entry;
     cyaml_schema_value_t key_entry;
@@ -91,7 +91,7 @@ static size_t add_items(const struct schema *s, cyaml_schema_field_t *fields, co
     for (size_t i = 0; i < CONFIG_ITEM_COUNT; i++) {
         if (strcmp(config_items[i].section, section) == 0) {
             ASSERT(count < SECTION_KEYS_MAX);
-            if (config_items[i].type == CONFIG_TYPE_MODELS) {
+            if (config_item_is_list(&config_items[i])) {
                 fields[count++] = texts_field(s, i);
                 continue;
             }
@@ -212,6 +212,8 @@ static void make_schema(struct config_yaml *y)
     }
     s->top[top++] = list_field("keys", &s->key_entry, offsetof(struct config_yaml_values, keys),
                                offsetof(struct config_yaml_values, key_count));
+    s->top[top] = texts_field(s, CONFIG_ITEM_TRUSTED_PROXIES);
+    s->top[top++].key = config_items[CONFIG_ITEM_TRUSTED_PROXIES].section;
     s->top[top++] =
         named_field(y, NAMED_ROUTES, s->route, offsetof(struct config_yaml_values, routes));
     s->top[top++] =

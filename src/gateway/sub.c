@@ -83,6 +83,7 @@ void sub_fini(struct sub *s)
 
     timer_cancel(s->loop, &s->drain_limit);
     timer_cancel(s->loop, &s->drain_poll);
+    proxied_drop_all(s);
     http_face_free(&s->http);
     mcp_face_free(&s->mcp);
     flight_sub_fini(s);
@@ -104,11 +105,20 @@ void sub_fini(struct sub *s)
 
 static void take(struct sub *s, enum exchange_face face, int fd, const struct addr *peer)
 {
-    if (face == FACE_MCP) {
+    if (proxied_is_wanted(s->config, face)) {
+        proxied_accept(s, face, fd, peer);
+    } else if (face == FACE_MCP) {
         mcp_face_accept(s->mcp, fd, peer);
     } else {
         http_face_accept(s->http, fd, peer);
     }
+}
+
+bool sub_take_sock(struct sub *s, enum exchange_face face, struct sock *sock,
+                   const struct addr *client)
+{
+    return face == FACE_MCP ? mcp_face_take(s->mcp, sock, client)
+                            : http_face_take(s->http, sock, client);
 }
 
 static struct handoff *next_handed(struct sub *s)
@@ -225,6 +235,7 @@ void sub_drain(struct sub *s)
     s->draining = true;
     route_shadows_drop(s);
     batch_sub_drain(s);
+    proxied_drop_all(s);
     mcp_face_drain(s->mcp);
     http_face_drain(s->http);
     timer_arm(s->loop, &s->drain_limit, s->config->drain_timeout_ms);

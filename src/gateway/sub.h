@@ -20,6 +20,7 @@
 #include "gateway/config.h"
 #include "gateway/exchange.h"
 #include "gateway/flight.h"
+#include "gateway/proxied.h"
 #include "gateway/trace.h"
 #include "gateway/turns.h"
 #include "node/registry.h"
@@ -30,6 +31,7 @@ struct http_face;
 struct mcp_face;
 struct recorder;
 struct route_book;
+struct sock;
 
 /* A connection on its way from the main reactor. */
 struct handoff {
@@ -57,6 +59,7 @@ struct sub {
     uint64_t exchange_step; /* counts in steps, so that no two sub reactors give the same */
     struct mcp_face *mcp;
     struct http_face *http;
+    struct proxied_list proxied; /* not yet a face's */
     struct trace_ring trace;
     struct sub *siblings; /* all sub reactors, this one among them */
     size_t sibling_count;
@@ -111,6 +114,9 @@ void sub_hand(struct sub *s, enum exchange_face face, int fd, const struct addr 
  * `drain_timeout` ends as shutting_down. Again: it ends now, but for a moment in which clients that
  * read are told. */
 void sub_drain(struct sub *s);
+/* A connection that turned out to be of that client (proxied.h); false: it is closed. */
+bool sub_take_sock(struct sub *s, enum exchange_face face, struct sock *sock,
+                   const struct addr *client);
 /* A connection has closed (for the faces). */
 void sub_closed(struct sub *s);
 

@@ -181,6 +181,7 @@ static void fill(struct trace_record *record, const struct exchange *x, uint64_t
     record->status = status;
     record->op = (uint8_t)x->op;
     slice_copy(slice_str(x->id), record->id, sizeof(record->id));
+    slice_copy(slice_str(x->client), record->client, sizeof(record->client));
     slice_copy(buf_slice(&x->model), record->model, sizeof(record->model));
     slice_copy(exchange_asked_model(x), record->route, sizeof(record->route));
     slice_copy(x->text_is_nodes ? SLICE("") : slice_str(x->result_text), record->text,
@@ -297,6 +298,7 @@ static void append_record(struct buf *out, const struct sub *sub, const struct t
     append_pair(out, "{\"id\":", slice_str(r->id));
     append_pair(out, ",\"state\":", has_ended ? SLICE("ended") : SLICE("running"));
     append_pair(out, ",\"face\":", r->is_mcp ? SLICE("mcp") : SLICE("http"));
+    append_pair(out, ",\"client\":", slice_str(r->client));
     append_pair(
         out, ",\"op\":", r->op == OP_NONE ? SLICE("") : slice_str(op_info((enum op)r->op)->name));
     append_pair(out, ",\"model\":", slice_str(r->model));

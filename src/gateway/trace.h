@@ -30,6 +30,7 @@ enum {
     TRACE_MODEL_BYTES = 64,
     TRACE_TEXT_BYTES = 128,
     TRACE_ID_BYTES = 65,
+    TRACE_CLIENT_BYTES = 48, /* an address; longer names are cut */
     TRACE_FOUND_MAX = 8
 };
 
@@ -56,7 +57,8 @@ struct trace_record {
     uint8_t event_count;
     uint8_t op; /* enum op */
     bool is_mcp;
-    char id[TRACE_ID_BYTES]; /* this and the next three: once it has ended */
+    char id[TRACE_ID_BYTES]; /* this and the next four: once it has ended */
+    char client[TRACE_CLIENT_BYTES];
     char model[TRACE_MODEL_BYTES];
     char route[TRACE_MODEL_BYTES]; /* the model as the client named it, where that is a route */
     char text[TRACE_TEXT_BYTES];   /* of the error */

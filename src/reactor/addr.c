@@ -300,6 +300,35 @@ unsigned addr_port(const struct addr *a)
     return a->ss.ss_family == AF_INET6 ? ntohs(get_in6(a).sin6_port) : 0;
 }
 
+bool addr_get_ip(const struct addr *a, struct ip *ip)
+{
+    struct in_addr ip4;
+    struct in6_addr ip6;
+
+    if (a->ss.ss_family == AF_INET) {
+        ip4 = get_in4(a).sin_addr;
+        *ip = (struct ip){{[10] = 0xff, [11] = 0xff}};
+        memcpy(ip->bytes + sizeof(ip->bytes) - sizeof(ip4), &ip4, sizeof(ip4));
+        return true;
+    }
+    if (a->ss.ss_family == AF_INET6) {
+        ip6 = get_in6(a).sin6_addr;
+        memcpy(ip->bytes, &ip6, sizeof(ip->bytes));
+        return true;
+    }
+    return false;
+}
+
+struct addr addr_of_ip(const struct ip *ip, unsigned port)
+{
+    struct in6_addr ip6;
+    struct addr a;
+
+    memcpy(&ip6, ip->bytes, sizeof(ip6));
+    set_in6(&a, ip6, port);
+    return a;
+}
+
 bool addr_is_local(const struct addr *a)
 {
     struct in_addr ip4;

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "base/err.h"
+#include "base/ip.h"
 #include "base/slice.h"
 
 enum { ADDR_TEXT_MAX = 128 };
@@ -38,6 +39,9 @@ void addr_format(const struct addr *a, char out[ADDR_TEXT_MAX]);
 /* Without the port; for logs and limits by client. "unix" for unix sockets. */
 void addr_format_host(const struct addr *a, char out[ADDR_TEXT_MAX]);
 unsigned addr_port(const struct addr *a); /* 0 for unix */
+/* Its IP without the port. False: it has none. */
+bool addr_get_ip(const struct addr *a, struct ip *ip);
+struct addr addr_of_ip(const struct ip *ip, unsigned port);
 /* Only this machine can reach it: 127.0.0.0/8, ::1, unix. */
 bool addr_is_local(const struct addr *a);
 bool addr_same(const struct addr *a, const struct addr *b);

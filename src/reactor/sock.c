@@ -208,6 +208,21 @@ struct sock *sock_adopt(struct loop *loop, int fd, const struct sock_ops *ops, v
     return s;
 }
 
+void sock_own(struct sock *s, const struct sock_ops *ops, void *owner)
+{
+    OBJ_CHECK(s, SOCK_MAGIC);
+    s->ops = ops;
+    s->owner = owner;
+}
+
+void sock_pass(struct sock *s, struct slice rest)
+{
+    OBJ_CHECK(s, SOCK_MAGIC);
+    if (rest.len > 0) {
+        s->ops->data(s->owner, rest);
+    }
+}
+
 void sock_drop(struct loop *loop, int fd)
 {
     struct backend *b = loop->backend;

@@ -52,9 +52,14 @@ enum {
         4 * 1024, /* fewer bytes are copied, so that one call takes those of a turn */
 };
 
-/* Takes a connected descriptor (made non-blocking) and reads from it. NULL: out of memory, fd
- * closed. */
+/* Takes a connected descriptor (made non-blocking) and reads from it; `ops` may be given by
+ * sock_own before the loop goes on. NULL: out of memory, fd closed. */
 struct sock *sock_adopt(struct loop *loop, int fd, const struct sock_ops *ops, void *owner);
+/* From now on it is another's, who is told everything. For who reads the beginning to find out
+ * whose it is: sock_pass hands what it read too much, within data(), to the new owner (who may
+ * close). */
+void sock_own(struct sock *s, const struct sock_ops *ops, void *owner);
+void sock_pass(struct sock *s, struct slice rest);
 /* Closes a descriptor that a listener gave and that nobody adopts. Any thread that may adopt it. */
 void sock_drop(struct loop *loop, int fd);
 /* Starts connecting; NULL with errno only when no socket can be made. Failure to connect comes as

@@ -142,7 +142,7 @@ def test_the_way_of_a_request(gateway, node):
     assert told["bytes_in"] == len(encode_json(GENERATE))
     assert {event["node"] for event in told["events"] if "node" in event} == {node.name}
     text = run(gateway, "second").stdout
-    assert re.match(r"second  generate  m  over http, received \d{4}-\S+Z\n", text)
+    assert re.match(r"second  generate  m  over http from 127\.0\.0\.1, received \d{4}-\S+Z\n", text)
     for event in told["events"]:
         assert re.search(rf"^ *{event['ms']:.3f} ms  {re.escape(event['text'])}$", text, re.M), text
     assert "private" not in text + json.dumps(told)

@@ -6,6 +6,7 @@
 #include "wire/conn.h"
 
 struct mcp_peer peer;
+bool mcp_peer_is_proxied;
 
 static struct wire_conn conn;
 static uint32_t agreed;
@@ -130,6 +131,8 @@ int mcp_peer_open(const struct virtual_profile *profile)
     world.gateway_loop = virtual_loop_new(world.net);
     world.config = config_load(&args, &e);
     assert_non_null(world.config);
+    world.config->mcp_proxied = mcp_peer_is_proxied;
+    assert_int_equal(trust_add(&world.config->trusted, SLICE("127.0.0.1"), &e), MCP_OK);
     assert_int_equal(gateway_open(&world.gateway, world.config, NULL, world.gateway_loop, &e), 0);
     gateway_start(&world.gateway);
     assert_int_equal(addr_parse(&at, SLICE(MCP_ADDRESS), NULL), 0);

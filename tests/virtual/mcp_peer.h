@@ -20,6 +20,8 @@ struct mcp_peer {
 };
 
 extern struct mcp_peer peer;
+/* The gateway wants a PROXY header of it. */
+extern bool mcp_peer_is_proxied;
 
 /* The gateway, and the client, which connects. */
 int mcp_peer_open(const struct virtual_profile *profile);

@@ -19,6 +19,7 @@
 #include "gateway/keys.h"
 #include "gateway/origin.h"
 #include "gateway/sub.h"
+#include "gateway/trust.h"
 #include "http/io/server.h"
 #include "http/parse/url.h"
 #include "node/poll.h"
@@ -53,10 +54,10 @@ static void log_foreign(const struct http_face *f, const struct http_local *r,
         .node = "",
         .code = mcp_error_name(MCP_EUNAUTHORIZED),
         .status = STATUS_FOREIGN,
-    };
         .bytes_out = slice_eq(head->method, SLICE("HEAD")) ? 0 : bytes,
+    };
 
-    addr_format_host(http_request_peer(r->request), client);
+    trust_client(&f->sub->config->trusted, http_request_peer(r->request), head, client);
     access_log_write(&record);
 }
 
@@ -211,7 +212,7 @@ static bool fill_exchange(struct http_exchange *h, const struct http_head *head,
     if (request_id_is_fine(id)) {
         slice_copy(id, x->id, sizeof(x->id));
     }
-    addr_format_host(http_request_peer(q), x->client);
+    trust_client(&x->sub->config->trusted, http_request_peer(q), head, x->client);
     if (slice_eq(head->method, SLICE("OPTIONS"))) {
         x->relay_any_kind = true; /* what a node says of itself, whatever it serves there */
     } else {
@@ -412,6 +413,13 @@ void http_face_accept(struct http_face *f, int fd, const struct addr *peer)
     counter_add(COUNTER_CONN_HTTP, 1);
     counter_add(COUNTER_OPEN_HTTP, 1);
     http_server_accept(f->server, fd, peer);
+}
+
+bool http_face_take(struct http_face *f, struct sock *sock, const struct addr *client)
+{
+    counter_add(COUNTER_CONN_HTTP, 1);
+    counter_add(COUNTER_OPEN_HTTP, 1);
+    return http_server_take(f->server, sock, client);
 }
 
 void http_face_drain(struct http_face *f)

@@ -27,21 +27,34 @@ static void on_closed(void *owner, struct mcp_conn *c)
 
 void mcp_face_accept(struct mcp_face *f, int fd, const struct addr *peer)
 {
+    struct sock *sock = sock_adopt(f->sub->loop, fd, NULL, NULL); /* owned before it tells */
+
+    if (sock == NULL) {
+        counter_add(COUNTER_CONN_MCP, 1);
+        sub_closed(f->sub);
+        return;
+    }
+    (void)mcp_face_take(f, sock, peer);
+}
+
+bool mcp_face_take(struct mcp_face *f, struct sock *sock, const struct addr *client)
+{
     struct mcp_conn *c = NULL;
 
     counter_add(COUNTER_CONN_MCP, 1);
     f->last_number += f->sub->exchange_step;
     if (f->draining) {
-        sock_drop(f->sub->loop, fd);
+        sock_close(&sock, false);
     } else {
-        c = mcp_conn_new(f->sub, fd, f->last_number, peer, on_closed, f);
+        c = mcp_conn_new(f->sub, sock, f->last_number, client, on_closed, f);
     }
     if (c == NULL) {
         sub_closed(f->sub);
-        return;
+        return false;
     }
     counter_add(COUNTER_OPEN_MCP, 1);
     mcp_conn_list_push(&f->conns, c);
+    return true;
 }
 
 struct mcp_face *mcp_face_new(struct sub *sub)

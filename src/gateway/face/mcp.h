@@ -4,12 +4,14 @@
 #ifndef MCP_GATEWAY_FACE_MCP_H
 #define MCP_GATEWAY_FACE_MCP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "reactor/addr.h"
 
 struct mcp_conn;
 struct mcp_face;
+struct sock;
 struct sub;
 
 struct mcp_face *mcp_face_new(struct sub *sub);
@@ -17,6 +19,8 @@ struct mcp_face *mcp_face_new(struct sub *sub);
 void mcp_face_free(struct mcp_face **f);
 /* Takes the descriptor. */
 void mcp_face_accept(struct mcp_face *f, int fd, const struct addr *peer);
+/* The same for one whose first bytes were read already. False: it is closed. */
+bool mcp_face_take(struct mcp_face *f, struct sock *sock, const struct addr *client);
 /* The sub reactor's configuration is another one. */
 void mcp_face_reconfigured(struct mcp_face *f);
 /* Idle connections close now, others with their last exchange, new ones at once. */

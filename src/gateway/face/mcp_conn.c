@@ -73,25 +73,22 @@ static void init_timers(struct mcp_conn *c)
     timer_init(&c->expiry, on_expiry, c);
 }
 
-struct mcp_conn *mcp_conn_new(struct sub *sub, int fd, uint64_t number, const struct addr *peer,
+struct mcp_conn *mcp_conn_new(struct sub *sub, struct sock *sock, uint64_t number,
+                              const struct addr *peer,
                               void (*closed)(void *owner, struct mcp_conn *c), void *owner)
 {
     struct mcp_conn *c = calloc(1, sizeof(*c));
     char client[ADDR_TEXT_MAX];
 
-    watch_peer(fd);
     addr_format_host(peer, client);
     if (c == NULL || (c->client = strdup(client)) == NULL) {
-        sock_drop(sub->loop, fd);
+        sock_close(&sock, false);
         free(c);
         return NULL;
     }
-    c->sock = sock_adopt(sub->loop, fd, &sock_ops, c);
-    if (c->sock == NULL) {
-        free(c->client);
-        free(c);
-        return NULL;
-    }
+    watch_peer(sock_fd(sock));
+    c->sock = sock;
+    sock_own(sock, &sock_ops, c);
     c->magic = MCP_CONN_MAGIC;
     c->sub = sub;
     c->number = number;

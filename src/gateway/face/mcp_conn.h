@@ -99,9 +99,10 @@ LIST_DECLARE(mcp_conn_list, struct mcp_conn, link);
 
 /* --- mcp_conn.c */
 
-/* Takes the descriptor. NULL: out of memory, closed. `closed` is called once, then the connection
+/* Takes the socket. NULL: out of memory, closed. `closed` is called once, then the connection
  * is gone. */
-struct mcp_conn *mcp_conn_new(struct sub *sub, int fd, uint64_t number, const struct addr *peer,
+struct mcp_conn *mcp_conn_new(struct sub *sub, struct sock *sock, uint64_t number,
+                              const struct addr *peer,
                               void (*closed)(void *owner, struct mcp_conn *c), void *owner);
 /* Section 5's close: exchanges are cancelled without a part, what is queued is still written. */
 void mcp_conn_close(struct mcp_conn *c);

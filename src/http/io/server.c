@@ -514,21 +514,18 @@ void http_server_free(struct http_server **sp)
     loop_bury(s->loop, s, server_destroy);
 }
 
-void http_server_accept(struct http_server *s, int fd, const struct addr *peer)
+/* NULL: none more, or out of memory. */
+static struct http_conn *conn_new(struct http_server *s, const struct addr *peer)
 {
     struct http_conn *c = s->draining ? NULL : calloc(1, sizeof(*c));
 
     if (c == NULL) {
-        goto fail_fd;
+        return NULL;
     }
     c->parser = http_parser_new(HTTP_PARSE_REQUESTS);
     if (c->parser == NULL) {
-        goto fail_conn;
-    }
-    c->sock = sock_adopt(s->loop, fd, &conn_sock_ops, c);
-    fd = -1; /* closed by sock_adopt where it failed */
-    if (c->sock == NULL) {
-        goto fail_parser;
+        free(c);
+        return NULL;
     }
     c->magic = CONN_MAGIC;
     c->server = s;
@@ -537,21 +534,42 @@ void http_server_accept(struct http_server *s, int fd, const struct addr *peer)
     c->reading = true;
     timer_init(&c->timer, on_timer, c);
     task_init(&c->again, on_again, c);
-    conn_list_push(&s->conns, c);
-    arm(c, s->limits.idle_timeout_ms);
-    return;
+    return c;
+}
 
-fail_parser:
-    http_parser_free(&c->parser);
-fail_conn:
-    free(c);
-fail_fd:
-    if (fd >= 0) {
-        sock_drop(s->loop, fd);
-    }
+/* It came to nothing. */
+static void tell_closed(struct http_server *s)
+{
     if (s->ops->closed != NULL) {
         s->ops->closed(s->owner);
     }
+}
+
+void http_server_accept(struct http_server *s, int fd, const struct addr *peer)
+{
+    struct sock *sock = sock_adopt(s->loop, fd, NULL, NULL); /* owned before it tells */
+
+    if (sock == NULL) {
+        tell_closed(s);
+        return;
+    }
+    (void)http_server_take(s, sock, peer);
+}
+
+bool http_server_take(struct http_server *s, struct sock *sock, const struct addr *peer)
+{
+    struct http_conn *c = conn_new(s, peer);
+
+    if (c == NULL) {
+        sock_close(&sock, false);
+        tell_closed(s);
+        return false;
+    }
+    c->sock = sock;
+    sock_own(sock, &conn_sock_ops, c);
+    conn_list_push(&s->conns, c);
+    arm(c, s->limits.idle_timeout_ms);
+    return true;
 }
 
 void http_server_drain(struct http_server *s)

@@ -22,6 +22,7 @@
 
 struct http_server; /* what one listener's connections share; owned by the face */
 struct http_request;
+struct sock;
 
 /* `request`, `body`, `body_end` and `gone` are needed, the others may be NULL. */
 struct http_server_ops {
@@ -66,6 +67,9 @@ struct http_server *http_server_new(struct loop *loop, const struct http_server_
 void http_server_free(struct http_server **s);
 /* A connection from a listener; takes the descriptor. */
 void http_server_accept(struct http_server *s, int fd, const struct addr *peer);
+/* The same for a socket of which the first bytes were read already; takes it. False: it is closed.
+ */
+bool http_server_take(struct http_server *s, struct sock *sock, const struct addr *peer);
 /* No new requests: idle connections close, others after their reply, which gets Connection: close.
  */
 void http_server_drain(struct http_server *s);

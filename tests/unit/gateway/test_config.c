@@ -375,14 +375,12 @@ static void test_structure(void **state)
         {"log: {}\nlisten: 1\n",
          "c.yaml:2: listen: unknown key; expected one of node, nodes, mcp, http, admin, reactor, "
          "limits, queue, placement, batch, share, timeouts, log, trace, state, discovery, keys, "
-         "routes, "
-         "models"},
+         "trusted_proxies, routes, models"},
         {"mcp.listen: 127.0.0.1:1\n",
          "c.yaml:1: mcp.listen: unknown key; expected one of node, nodes, mcp, http, admin, "
          "reactor, limits, queue, placement, batch, share, timeouts, log, trace, state, discovery, "
          "keys, "
-         "routes, "
-         "models"},
+         "trusted_proxies, routes, models"},
         {"nodes:\n  - url: a\n  - url: b\n    knd: auto\n",
          "c.yaml:4: nodes[1].knd: unknown key; expected one of url, kind, name, api_key, "
          "api_key_file, resident, slots, memory, headers"},
@@ -394,21 +392,20 @@ static void test_structure(void **state)
         {"<<: {a: b}\n",
          "c.yaml:1: <<: unknown key; expected one of node, nodes, mcp, http, "
          "admin, reactor, limits, queue, placement, batch, share, timeouts, log, trace, state, "
-         "discovery, keys, routes, models"},
+         "discovery, keys, trusted_proxies, routes, models"},
         {"mcp: {}\nmcp: {}\n", "c.yaml:2: mcp: given twice"},
         {"log:\n  level: info\n  level: info\n", "c.yaml:3: log.level: given twice"},
         /* the wrong kind of value */
         {"- a\n",
          "c.yaml:1: expected keys below it: node, nodes, mcp, http, admin, "
          "reactor, limits, queue, placement, batch, share, timeouts, log, trace, state, discovery, "
-         "keys, routes, "
-         "models, not a list"},
+         "keys, trusted_proxies, routes, models, not a list"},
         {"a\n", "c.yaml:1: expected keys below it: node, nodes, mcp, http, admin, reactor, limits, "
                 "queue, placement, batch, share, timeouts, log, trace, state, discovery, keys, "
-                "routes, models, not a "
+                "trusted_proxies, routes, models, not a "
                 "single value"},
         {"mcp: 127.0.0.1:8080\n",
-         "c.yaml:1: mcp: expected keys below it: listen, not a single value"},
+         "c.yaml:1: mcp: expected keys below it: listen, proxy_protocol, not a single value"},
         {"log:\n", "c.yaml:1: log: expected keys below it: level, access, not a single value"},
         {"mcp:\n  listen:\n    - 127.0.0.1:1\n",
          "c.yaml:3: mcp.listen: expected host:port, [v6]:port, unix:PATH or off, not a list"},
@@ -701,13 +698,13 @@ static void test_page_is_the_table(void **state)
     (void)close(fd);
     for (size_t i = 0; i < CONFIG_ITEM_COUNT; i++) {
         const struct config_item *item = &config_items[i];
-        char expected[CONFIG_EXPECTED_MAX], row[512];
+        char name[64], expected[CONFIG_EXPECTED_MAX], row[512];
 
+        config_item_name(item, name, sizeof(name));
         config_item_expected(item, expected);
-        (void)snprintf(row, sizeof(row), "\n| `%s.%s` | %s | %s%s%s | %s |\n", item->section,
-                       item->key, expected, item->initial == NULL ? "" : "`",
-                       item->initial == NULL ? "" : item->initial, item->initial == NULL ? "" : "`",
-                       item->help);
+        (void)snprintf(row, sizeof(row), "\n| `%s` | %s | %s%s%s | %s |\n", name, expected,
+                       item->initial == NULL ? "" : "`", item->initial == NULL ? "" : item->initial,
+                       item->initial == NULL ? "" : "`", item->help);
         if (strstr(page, row) == NULL) {
             fail_msg("docs/configuration.md lacks this line:%s", row);
         }

@@ -29,6 +29,7 @@ static const char before[] = LISTEN "log: {access: before.log}\n"
 static const char after[] = LISTEN
     "log: {access: after.log}\n"
     "limits: {max_body: 1MiB}\n"
+    "trusted_proxies: [10.0.0.0/8, unix, 'fd00::7']\n"
     "keys: [{name: alice, key: one-key, tenant: t, weight: 2}, {name: bob, key_file: bob.key}]\n"
     "routes: {r: {arms: [{model: a}, {model: b, shadow: 5}], fallback: [c, d]}}\n"
     "models: {a: {pin: {num_ctx: 4096}}}\n"
