@@ -27,6 +27,7 @@ enum {
     OPTION_SPEED,
     OPTION_MODEL_MIB,
     OPTION_LOAD_MS,
+    OPTION_COLD,
     OPTION_MIN_RESIDENT,
     OPTION_MAX_LOAD_WAIT,
     OPTION_JSON,
@@ -75,6 +76,8 @@ static const struct argp_option options[] = {
     {"speed", OPTION_SPEED, "N", 0, "The recording comes so many times as fast (1)", 21},
     {"model-mib", OPTION_MODEL_MIB, "A,B", 0, "Memory that models take, MiB, repeated (5120)", 30},
     {"load-ms", OPTION_LOAD_MS, "A,B", 0, "Milliseconds to load them, repeated (2000)", 30},
+    {"cold", OPTION_COLD, NULL, 0,
+     "Nodes begin with nothing in memory (with as many models as there is room for)", 36},
     {"min-resident", OPTION_MIN_RESIDENT, "TIME", 0, "queue.min_resident of the gateway (2s)", 40},
     {"max-load-wait", OPTION_MAX_LOAD_WAIT, "TIME", 0, "queue.max_load_wait of the gateway (10s)",
      40},
@@ -276,6 +279,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case OPTION_LOAD_MS:
         o->load_count = cli_farm_list(state, "load-ms", arg, 0, LOAD_MS_MOST, o->load_ms);
+        return 0;
+    case OPTION_COLD:
+        o->cold = true;
         return 0;
     case OPTION_MIN_RESIDENT:
         o->min_resident_us = read_time(state, "min-resident", slice_str(arg));

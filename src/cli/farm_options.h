@@ -22,6 +22,7 @@ struct cli_farm {
     unsigned long weights[CLI_FARM_LIST_MAX], model_mib[CLI_FARM_LIST_MAX];
     unsigned long load_ms[CLI_FARM_LIST_MAX];
     size_t weight_count, mib_count, load_count;
+    bool cold;
     const char *trace_path, *json_path, *svg_path;
 #define FARM_NUMBER(field, option, initial, least, most, help) unsigned long field;
 #include "cli/farm_numbers.def"

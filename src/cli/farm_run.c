@@ -107,6 +107,7 @@ void cli_farm_run(const struct cli_farm *o, const struct farm_node *nodes, size_
         .model_count = o->model_count,
         .nodes = nodes,
         .node_count = node_count,
+        .warm = !o->cold,
         .policy = policy,
         .limits = limits_of(o),
         .poll_us = (uint64_t)POLL_S * 1000 * 1000,

@@ -128,7 +128,7 @@ const struct argp cli_sim_cluster_argp = {
         "Simulates a cluster in virtual time: the same requests under the gateway's own scheduler "
         "and under simple policies, and what came of it. Nothing is sent anywhere.\vRequests are "
         "made up, or those of a recording. Times are as 2s or 250ms. The first tenth of the "
-        "requests is not counted, as nodes begin with nothing in memory. docs/planning.md has an "
+        "requests is not counted, as no node has computed a prompt yet. docs/planning.md has an "
         "example and says what is simulated and what is not.",
 };
 

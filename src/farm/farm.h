@@ -97,6 +97,7 @@ struct farm_options {
     size_t model_count;
     const struct farm_node *nodes; /* copied */
     size_t node_count;
+    bool warm; /* nodes begin with as many models in memory as there is room for, else with none */
     enum farm_policy policy;
     struct sched_limits limits;
     uint64_t poll_us; /* each node is asked so often what it has; 0: a second */

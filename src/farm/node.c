@@ -8,6 +8,21 @@
 static const double ALMOST = 1e-6;     /* of a token: rounding */
 static const double LEAST_STEP = 1e-3; /* us for a token, so that time goes on */
 
+/* From one node to the next with another model as the first. */
+static void fill_memory(struct farm *f, struct node *n)
+{
+    size_t count = f->o.model_count, first = (size_t)(n - f->nodes) % count;
+
+    for (size_t i = 0; i < count; i++) {
+        size_t m = (first + i) % count;
+
+        if (n->resident_bytes + f->o.models[m].bytes <= n->spec.memory_bytes) {
+            n->resident_bytes += f->o.models[m].bytes;
+            n->members[m].resident = true;
+        }
+    }
+}
+
 void node_init(struct farm *f, struct node *n, const struct farm_node *spec)
 {
     n->spec = *spec;
@@ -15,6 +30,9 @@ void node_init(struct farm *f, struct node *n, const struct farm_node *spec)
     prompts_init(n);
     for (size_t m = 0; m < f->o.model_count && spec->memory_bytes == 0; m++) {
         n->members[m].resident = true;
+    }
+    if (f->o.warm && spec->memory_bytes > 0) {
+        fill_memory(f, n);
     }
 }
 

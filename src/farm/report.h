@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What came of the requests of a farm: times, loads, prompts that were known, and how even tenants
- * and nodes were served. The first requests are not counted, as nodes begin with nothing in memory.
+ * and nodes were served. The first requests are not counted, as nodes begin with no prompts and
+ * perhaps no models in memory.
  *
  * Fairness is looked at in windows of time: of the tenants that had a request waiting for a model
  * all through a window, how much service each had of it, by weight (prompt tokens and twice answer

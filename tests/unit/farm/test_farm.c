@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -14,6 +13,7 @@
 #include "farm/farm.h"
 #include "farm/random.h"
 #include "farm/report.h"
+#include "farm_runs.h"
 
 enum { SECOND_US = 1000000, MIB = 1 << 20, NODES_MOST = 16 };
 
@@ -58,68 +58,6 @@ static struct farm_node node_of(uint32_t slots)
     };
 }
 
-/* Watches for itself, and lets the report watch. */
-struct seen {
-    struct farm_report report;
-    uint64_t arrived, ended;
-    unsigned char *stages; /* by tag */
-};
-
-static void watch(void *owner, struct farm *f, enum farm_event event, const struct farm_live *l)
-{
-    struct seen *s = owner;
-    unsigned char *stage = &s->stages[l->request.tag];
-
-    switch (event) {
-    case FARM_ARRIVED:
-        assert_int_equal(*stage, 0);
-        s->arrived++;
-        break;
-    case FARM_BEGUN:
-        assert_int_equal(*stage, 1 + FARM_ARRIVED);
-        assert_true(l->granted_us >= l->request.due_us && l->begun_us >= l->granted_us);
-        break;
-    case FARM_FIRST:
-        assert_int_equal(*stage, 1 + FARM_BEGUN);
-        assert_true(l->first_us > l->begun_us);
-        break;
-    default:
-        assert_in_range(*stage, 1 + FARM_ARRIVED, 1 + FARM_FIRST);
-        assert_true(l->cancelled || l->verdict != SCHED_GRANTED || *stage == 1 + FARM_FIRST);
-        assert_true(l->cancelled || l->cached_tokens <= l->request.prompt_tokens);
-        s->ended++;
-    }
-    *stage = (unsigned char)(1 + event);
-    farm_report_watch(&s->report, f, event, l);
-}
-
-static struct seen run(struct farm_options o, uint64_t requests)
-{
-    struct seen s = {.report = {.warm_up = requests / 10,
-                                .node_count = o.node_count,
-                                .model_count = o.model_count,
-                                .tenant_count = 3}};
-    struct farm *f;
-
-    s.stages = calloc(requests, 1);
-    assert_non_null(s.stages);
-    farm_report_init(&s.report);
-    o.limits = sched_limits_default();
-    o.limits.queue_jobs = o.limits.queue_jobs_all = o.limits.queue_bytes = UINT64_MAX / 2;
-    o.watch = watch;
-    o.watch_owner = &s;
-    f = farm_new(&o);
-    while (farm_run(f, 1000)) {
-    }
-    assert_int_equal(s.arrived, requests);
-    assert_int_equal(s.ended, requests);
-    assert_true(farm_is_empty(f));
-    farm_report_settle(&s.report, f);
-    farm_free(&f);
-    free(s.stages);
-    return s;
-}
-
 static struct seen run_load(const struct farm_load *load, const struct farm_node *node,
                             size_t node_count, enum farm_policy policy)
 {
@@ -130,15 +68,15 @@ static struct seen run_load(const struct farm_load *load, const struct farm_node
     for (size_t i = 0; i < node_count; i++) {
         nodes[i] = *node;
     }
-    s = run((struct farm_options){.models = models,
-                                  .model_count = load->model_count,
-                                  .nodes = nodes,
-                                  .node_count = node_count,
-                                  .policy = policy,
-                                  .seed = load->seed,
-                                  .next = farm_arrivals_next,
-                                  .next_owner = a},
-            load->requests);
+    s = run_farm((struct farm_options){.models = models,
+                                       .model_count = load->model_count,
+                                       .nodes = nodes,
+                                       .node_count = node_count,
+                                       .policy = policy,
+                                       .seed = load->seed,
+                                       .next = farm_arrivals_next,
+                                       .next_owner = a},
+                 load->requests);
     farm_arrivals_free(&a);
     return s;
 }
@@ -214,122 +152,19 @@ static void each_request_ends_once(void **state)
             nodes[i].prompts_in_turn = seed % 2 == 0;
             nodes[i].prompts = seed % 3 == 0 ? 0 : 64;
         }
-        s = run((struct farm_options){.models = models,
-                                      .model_count = 3,
-                                      .nodes = nodes,
-                                      .node_count = 1 + seed % 3,
-                                      .policy = (enum farm_policy)(seed % FARM_POLICY_COUNT),
-                                      .seed = seed,
-                                      .next = next_cancelling,
-                                      .next_owner = &c},
-                load.requests);
+        s = run_farm((struct farm_options){.models = models,
+                                           .model_count = 3,
+                                           .nodes = nodes,
+                                           .node_count = 1 + seed % 3,
+                                           .policy = (enum farm_policy)(seed % FARM_POLICY_COUNT),
+                                           .seed = seed,
+                                           .next = next_cancelling,
+                                           .next_owner = &c},
+                     load.requests);
         assert_true(s.report.cancelled > 0 && s.report.first.count > 0);
         farm_report_fini(&s.report);
         farm_arrivals_free(&c.arrivals);
     }
-}
-
-/* --- against theory --------------------------------------------------------------------------- */
-
-struct markov {
-    uint64_t left, rng, made;
-    double due_us, gap_us, service_us;
-};
-
-static bool next_markov(void *owner, struct farm_request *out)
-{
-    struct markov *m = owner;
-
-    if (m->left == 0) {
-        return false;
-    }
-    m->left--;
-    m->due_us += farm_random_exponential(&m->rng, m->gap_us);
-    *out = (struct farm_request){
-        .due_us = 1 + (uint64_t)m->due_us,
-        .tag = m->made++,
-        .tenant = tenants[0],
-        .class = SCHED_CLASS_NORMAL,
-        .prompt_tokens = (uint32_t)farm_random_exponential(&m->rng, m->service_us),
-    };
-    return true;
-}
-
-/* So many servers, one queue: requests of exponential length (a microsecond for each token). */
-static struct seen run_markov(size_t servers, double load, uint64_t requests,
-                              enum farm_policy policy)
-{
-    struct markov m = {.left = requests, .rng = 3, .service_us = 100000};
-    struct farm_node nodes[NODES_MOST];
-
-    m.gap_us = m.service_us / (load * (double)servers);
-    for (size_t i = 0; i < servers; i++) {
-        nodes[i] = (struct farm_node){.slots = 1, .told_slots = 1, .prompt_us = 1, .token_us = 1};
-    }
-    return run((struct farm_options){.models = models,
-                                     .model_count = 1,
-                                     .nodes = nodes,
-                                     .node_count = servers,
-                                     .policy = policy,
-                                     .seed = 1,
-                                     .next = next_markov,
-                                     .next_owner = &m},
-               requests);
-}
-
-/* Probability that all of `servers` are busy (Erlang C); `load` of each. */
-static double erlang_c(size_t servers, double load)
-{
-    double offered = load * (double)servers, blocked = 1;
-
-    for (size_t k = 1; k <= servers; k++) { /* Erlang B, one by one */
-        blocked = offered * blocked / ((double)k + offered * blocked);
-    }
-    return blocked / (1 - load * (1 - blocked));
-}
-
-static void assert_near(double found, double expected, double share)
-{
-    if (fabs(found - expected) > share * expected) {
-        fail_msg("%f is not near %f", found, expected);
-    }
-}
-
-static void one_server_is_as_theory_says(void **state)
-{
-    static const enum farm_policy policies[] = {FARM_ROUND_ROBIN, FARM_OURS};
-
-    (void)state;
-    for (size_t i = 0; i < 2; i++) {
-        struct seen s = run_markov(1, 0.6, 150000, policies[i]);
-        double stay_us = 100000 / (1 - 0.6);
-
-        print_message("M/M/1: %.0f us, in theory %.0f; p99 %.0f, in theory %.0f\n",
-                      farm_histogram_mean(&s.report.first), stay_us,
-                      farm_histogram_quantile(&s.report.first, 0.99), stay_us * log(100));
-        assert_near(farm_histogram_mean(&s.report.first), stay_us, 0.03);
-        assert_near(farm_histogram_quantile(&s.report.first, 0.99), stay_us * log(100), 0.05);
-        assert_near((double)s.report.busy_us, 0.6 * 1e6 * farm_report_seconds(&s.report), 0.02);
-        farm_report_fini(&s.report);
-    }
-}
-
-/* What the scheduler makes of several nodes is one queue before all of them. */
-static void one_queue_before_many_is_as_theory_says(void **state)
-{
-    struct seen ours = run_markov(4, 0.8, 150000, FARM_OURS);
-    struct seen turns = run_markov(4, 0.8, 150000, FARM_ROUND_ROBIN);
-    double wait_us = erlang_c(4, 0.8) * 100000 / (4 * (1 - 0.8));
-
-    (void)state;
-    print_message("M/M/4: waits %.0f us, in theory %.0f; in turn %.0f\n",
-                  farm_histogram_mean(&ours.report.wait), wait_us,
-                  farm_histogram_mean(&turns.report.wait));
-    assert_near(farm_histogram_mean(&ours.report.wait), wait_us, 0.05);
-    assert_true(farm_histogram_mean(&turns.report.wait) >
-                2 * farm_histogram_mean(&ours.report.wait));
-    farm_report_fini(&ours.report);
-    farm_report_fini(&turns.report);
 }
 
 /* --- what a node does ------------------------------------------------------------------------- */
@@ -465,6 +300,40 @@ static void loads_and_what_is_known(void **state)
     assert_true(ended[1].begun_us == 10 * SECOND_US);
 }
 
+static bool add_resident(void *owner, const struct sched_node_view *view)
+{
+    if (view->resident) {
+        (void)strncat(owner, view->model.ptr, view->model.len);
+    }
+    return true;
+}
+
+/* Two fit on a node: m and n on the first, n and o on the second. */
+static void warm_nodes_have_models(void **state)
+{
+    struct farm_load load = load_of(1, 1);
+    struct farm_node nodes[2] = {node_of(1), node_of(1)};
+    struct farm_arrivals *a = farm_arrivals_new(&load);
+    const struct farm_options o = {.models = models,
+                                   .model_count = 3,
+                                   .nodes = nodes,
+                                   .node_count = 2,
+                                   .warm = true,
+                                   .policy = FARM_OURS,
+                                   .limits = sched_limits_default(),
+                                   .next = farm_arrivals_next,
+                                   .next_owner = a};
+    struct farm *f = farm_new(&o);
+    char found[8] = "";
+
+    (void)state;
+    sched_node_walk(farm_sched(f), 1, add_resident, found);
+    sched_node_walk(farm_sched(f), 2, add_resident, found);
+    assert_string_equal(found, "mnno");
+    farm_free(&f);
+    farm_arrivals_free(&a);
+}
+
 /* --- ours beside the others ------------------------------------------------------------------- */
 
 static const struct scenario {
@@ -512,11 +381,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_same_seed_is_the_same_run),
         cmocka_unit_test(each_request_ends_once),
-        cmocka_unit_test(one_server_is_as_theory_says),
-        cmocka_unit_test(one_queue_before_many_is_as_theory_says),
         cmocka_unit_test(answers_share_a_node),
         cmocka_unit_test(prompts_one_after_the_other),
         cmocka_unit_test(loads_and_what_is_known),
+        cmocka_unit_test(warm_nodes_have_models),
         cmocka_unit_test(ours_is_no_worse),
     };
 
