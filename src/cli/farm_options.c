@@ -36,7 +36,9 @@ enum {
     MIB_BITS = 20,
     NAME_BYTES = 16,
     LOAD_MS_MOST = 3600 * 1000,
-    TRACE_BYTES_MAX = INT_MAX
+    TRACE_BYTES_MAX = INT_MAX,
+    US_MOST = 10 * 1000 * 1000,
+    PAIRS_MOST = 2 * 1000 * 1000 /* of models and nodes, each some 400 bytes; or tenants */
 };
 
 enum number {
@@ -409,6 +411,11 @@ int cli_farm_make(struct cli_farm *o)
     }
     make_models(o);
     make_load(o);
+    if (o->model_count * o->tenant_count > PAIRS_MOST) {
+        cli_error("%zu models of %zu tenants: at most %d of both multiplied", o->model_count,
+                  o->tenant_count, PAIRS_MOST);
+        return CLI_EXIT_USAGE;
+    }
     if (o->trace != NULL) {
         o->requests = farm_trace_requests(o->trace);
         farm_trace_means(o->trace, &o->prompt_tokens, &o->answer_tokens);
@@ -430,6 +437,13 @@ void cli_farm_fini(struct cli_farm *o)
     free(o->tenant_weights);
 }
 
+size_t cli_farm_nodes_most(const struct cli_farm *o)
+{
+    size_t most = PAIRS_MOST / o->model_count;
+
+    return most < FARM_NODES_MAX ? most : FARM_NODES_MAX;
+}
+
 struct farm_node cli_farm_node(const struct cli_farm *o, uint32_t slots)
 {
     return (struct farm_node){
@@ -448,6 +462,9 @@ bool cli_farm_node_set(struct farm_node *node, struct slice name, unsigned long 
 {
     double decode_us = node->token_us - node->batch_us;
 
+    if (value > US_MOST) {
+        return false;
+    }
     if (slice_eq(name, SLICE("slots")) && value > 0) {
         node->slots = node->told_slots = (uint32_t)value;
     } else if (slice_eq(name, SLICE("memory-mib"))) {

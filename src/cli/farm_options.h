@@ -47,6 +47,8 @@ extern const struct argp_child cli_farm_children[];
 int cli_farm_make(struct cli_farm *o);
 void cli_farm_fini(struct cli_farm *o);
 
+/* How many nodes there is room for in this machine's memory: models times nodes are bounded. */
+size_t cli_farm_nodes_most(const struct cli_farm *o);
 /* The node that the options describe. */
 struct farm_node cli_farm_node(const struct cli_farm *o, uint32_t slots);
 /* One of its numbers, by the name of its option; false: it has none of that name. */

@@ -476,6 +476,18 @@ static int plan(struct plan *p)
     return rc == CLI_EXIT_OK && best == NULL ? CLI_EXIT_FAILED : rc;
 }
 
+/* Fewer nodes are tried than --most says where there are very many models. */
+static bool fits(struct plan *p)
+{
+    size_t most = cli_farm_nodes_most(&p->farm);
+
+    p->most = p->most < most ? p->most : most;
+    if (p->now_nodes > most) {
+        cli_error("--now: at most %zu nodes for %zu models", most, p->farm.model_count);
+    }
+    return p->now_nodes <= most;
+}
+
 int cli_plan(int argc, char **argv)
 {
     struct plan p = {.slots = {1, 2, 4, 8}, .slots_count = 4, .most = 2000};
@@ -486,7 +498,7 @@ int cli_plan(int argc, char **argv)
     cli_farm_watch_interrupt();
     rc = cli_farm_make(&p.farm);
     if (rc == CLI_EXIT_OK) {
-        rc = plan(&p);
+        rc = fits(&p) ? plan(&p) : CLI_EXIT_USAGE;
     }
     for (size_t i = 0; i < p.point_count; i++) {
         cli_farm_result_fini(p.points[i].result);

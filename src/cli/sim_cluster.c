@@ -185,6 +185,11 @@ static int make_nodes(struct sim_cluster *c)
             return CLI_EXIT_USAGE;
         }
     }
+    if (c->node_count > cli_farm_nodes_most(&c->farm)) {
+        cli_error("--nodes: at most %zu of them for %zu models", cli_farm_nodes_most(&c->farm),
+                  c->farm.model_count);
+        return CLI_EXIT_USAGE;
+    }
     for (size_t i = 0; i < c->node_count; i++) {
         per_s += cli_farm_node_per_s(&c->farm, &c->nodes[i]);
     }
