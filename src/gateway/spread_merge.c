@@ -17,10 +17,11 @@ struct spread_item {
     char *status; /* JSON texts, with their quotes */
     char *digest; /* NULL: a status */
     uint64_t size_bytes;
-    uint64_t told_bytes; /* `completed`, as it was told last */
+    uint64_t sum_bytes;  /* that all nodes have of it */
+    uint64_t told_bytes; /* of those, as it was told last */
     bool was_told;
-    bool may_be_told; /* a status: every node has come to it */
-    uint64_t *done;   /* of each node: bytes, or that it has come to the status */
+    size_t come;    /* a status: nodes that have come to it, or will tell no more */
+    uint64_t *done; /* of each node while it runs: bytes, or whether it has come to it */
 };
 
 bool spread_merge_init(struct spread_merge *m, size_t nodes)
@@ -118,34 +119,38 @@ static struct spread_item *add(struct spread_merge *m, const struct told *t)
     if (!item_init(&m->items[m->count], t, m->nodes)) {
         return NULL;
     }
+    m->items[m->count].come = m->ended_nodes;
     return &m->items[m->count++];
 }
 
-static void note_file(struct spread_item *it, size_t node, const struct told *t)
+/* What is larger than it was known to be, nodes that are done have all the same. */
+static void note_size(const struct spread_merge *m, struct spread_item *it, uint64_t bytes)
 {
-    uint64_t size = t->total < FILE_BYTES_MAX ? t->total : FILE_BYTES_MAX;
-    uint64_t done = t->completed;
+    uint64_t size = bytes < FILE_BYTES_MAX ? bytes : FILE_BYTES_MAX;
 
-    it->size_bytes = size > it->size_bytes ? size : it->size_bytes;
-    done = done < it->size_bytes ? done : it->size_bytes;
-    it->done[node] = done > it->done[node] ? done : it->done[node];
-}
-
-/* Whether every node has come to the status, or has nothing more to tell. */
-static bool is_everywhere(const struct spread_merge *m, const struct spread_item *it)
-{
-    for (size_t i = 0; i < m->nodes; i++) {
-        if (it->done[i] == 0 && m->ends[i] == SPREAD_RUNS) {
-            return false;
-        }
+    if (size > it->size_bytes) {
+        it->sum_bytes += (size - it->size_bytes) * m->done_nodes;
+        it->size_bytes = size;
     }
-    return true;
 }
 
-static void note_status(const struct spread_merge *m, struct spread_item *it, size_t node)
+static void note_file(const struct spread_merge *m, struct spread_item *it, size_t node,
+                      const struct told *t)
 {
+    uint64_t done;
+
+    note_size(m, it, t->total);
+    done = t->completed < it->size_bytes ? t->completed : it->size_bytes;
+    if (m->ends[node] == SPREAD_RUNS && done > it->done[node]) {
+        it->sum_bytes += done - it->done[node];
+        it->done[node] = done;
+    }
+}
+
+static void note_status(struct spread_item *it, size_t node)
+{
+    it->come += it->done[node] == 0;
     it->done[node] = 1;
-    it->may_be_told = it->may_be_told || it == &m->items[0] || is_everywhere(m, it);
 }
 
 bool spread_merge_take(struct spread_merge *m, size_t node, struct slice object)
@@ -168,9 +173,9 @@ bool spread_merge_take(struct spread_merge *m, size_t node, struct slice object)
         return false;
     }
     if (it->digest != NULL) {
-        note_file(it, node, &t);
+        note_file(m, it, node, &t);
     } else {
-        note_status(m, it, node);
+        note_status(it, node);
     }
     return true;
 }
@@ -178,31 +183,27 @@ bool spread_merge_take(struct spread_merge *m, size_t node, struct slice object)
 void spread_merge_ended(struct spread_merge *m, size_t node, bool ok)
 {
     m->ends[node] = ok ? SPREAD_DONE : SPREAD_FAILED;
+    m->done_nodes += ok;
+    m->ended_nodes++;
     for (size_t i = 0; i < m->count; i++) {
         struct spread_item *it = &m->items[i];
 
-        it->may_be_told = it->may_be_told || (it->digest == NULL && is_everywhere(m, it));
+        if (it->digest == NULL) {
+            note_status(it, node);
+        } else if (ok) {
+            it->sum_bytes += it->size_bytes - it->done[node];
+        }
     }
 }
 
 /* --- out -------------------------------------------------------------------------------------- */
 
-static uint64_t sum_of(const struct spread_merge *m, const struct spread_item *it)
-{
-    uint64_t sum = 0;
-
-    for (size_t i = 0; i < m->nodes; i++) {
-        sum += m->ends[i] == SPREAD_DONE ? it->size_bytes : it->done[i];
-    }
-    return sum;
-}
-
 static bool is_due(const struct spread_merge *m, const struct spread_item *it)
 {
     if (it->digest == NULL) {
-        return it->may_be_told && !it->was_told;
+        return !it->was_told && (it == &m->items[0] || it->come == m->nodes);
     }
-    return !it->was_told || sum_of(m, it) > it->told_bytes;
+    return !it->was_told || it->sum_bytes > it->told_bytes;
 }
 
 /* Numbers that are 0 are left out, as Ollama does. */
@@ -212,7 +213,7 @@ static void write_item(const struct spread_merge *m, struct spread_item *it, str
     if (it->digest != NULL) {
         uint64_t total = it->size_bytes * m->nodes;
 
-        it->told_bytes = sum_of(m, it);
+        it->told_bytes = it->sum_bytes;
         (void)buf_printf(out, ",\"digest\":%s", it->digest);
         if (total > 0) {
             (void)buf_printf(out, ",\"total\":%" PRIu64, total);

@@ -27,6 +27,8 @@ struct spread_merge {
     size_t count;
     size_t room;
     unsigned char *ends; /* enum spread_end of each node */
+    size_t ended_nodes;
+    size_t done_nodes; /* of those, well */
 };
 
 /* False: out of memory. */

@@ -129,8 +129,12 @@ static void a_node_that_is_done_has_everything(void **state)
     assert_string_equal(told(), FILE_OF("x", ",\"total\":20,\"completed\":10"));
     file(1, 'y', 6, 6); /* which the first one has never named */
     assert_string_equal(told(), FILE_OF("y", ",\"total\":12,\"completed\":12"));
-    file(1, 'x', 10, 10);
-    assert_string_equal(told(), FILE_OF("x", ",\"total\":20,\"completed\":20"));
+    file(1, 'x', 20, 5); /* larger than the first one said */
+    assert_string_equal(told(), FILE_OF("x", ",\"total\":40,\"completed\":25"));
+    file(1, 'x', 20, 20);
+    assert_string_equal(told(), FILE_OF("x", ",\"total\":40,\"completed\":40"));
+    spread_merge_ended(&merge, 1, true);
+    assert_string_equal(told(), "");
     spread_merge_fini(&merge);
 }
 
