@@ -226,7 +226,8 @@ def test_the_engine_closing_idle_connections_is_not_seen(gateway, engine, mcp):
     """One of three may live on: the gateway's polls use it, each just before the engine's 5 s are over."""
     def three_at_once():
         for session in (1, 2, 3):
-            mcp.request(session, body_of("/api/generate", 8))
+            # equal requests would share one call
+            mcp.request(session, body_of("/api/generate", 8, prompt=f"{session}. {COUNT}"))
         return [mcp.parts(session)[-1].json()["eval_count"] for session in (1, 2, 3)]
 
     evicted = gateway.metric("mcpgate_node_pool_evictions_total")
