@@ -22,7 +22,7 @@ test: build ## installs what the tests need and runs all of them under ASan and 
 
 # The system tests that race most: ends, cancels, many at once, nodes that come and go, what loops share.
 RACY = system.(backends|batch|chaos|fleet|hostile_neighbours|http_gone|keys|limits|mcp_cancel|mcp_keys|nodes|observability
-RACY := $(RACY)|queue|reload|request_trace|routes|share)|regress.second_signal
+RACY := $(RACY)|queue|reload|request_trace|routes|share|soak)|regress.second_signal
 
 test-threads: build ## the unit tests and the system tests that race most, under ThreadSanitizer
 	@tools/deps test
