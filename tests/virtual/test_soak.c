@@ -26,8 +26,10 @@ static size_t held_bytes(void)
 static size_t requests(void)
 {
     const char *text = getenv("MCPGATE_SOAK");
+    size_t count = text == NULL ? REQUESTS : strtoul(text, NULL, 10);
 
-    return text == NULL ? REQUESTS : strtoul(text, NULL, 10);
+    assert_true(count > 0); /* MCPGATE_SOAK is no number */
+    return count;
 }
 
 static void tell(uint64_t seed)
