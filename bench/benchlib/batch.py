@@ -43,7 +43,7 @@ def measure_row(bench, engine, at, row, seconds, warmup):
         "--mcp", "off", "--admin", "off"], banner=rb"^ready$")
     try:
         return load.run([bench.build / "bench/bench-load", gateway.address(r"http\s+"), "--embed", "-c", row.clients,
-                         "-t", seconds, "--warmup", warmup, "-m", engine.model,
+                         "-t", seconds, "--warmup", warmup, "-m", engine.model, "--timeout", 120,
                          *(("--long", engine.words) if engine.words else ())])
     finally:
         gateway.stop()

@@ -29,7 +29,7 @@ ENGINES = {
                    "client's has 400 words", words=400,
                    options=("--slots", "1", "--call-us", "5000", "--prompt-us", "10", "--pads", "1")),
     "llama": Engine("llama.cpp, gemma3:270m, one thread, 4 slots", "gemma3:270m", simulated=False),
-    "ollama": Engine("Ollama 0.17.4, gemma3:270m, one thread", "gemma3:270m", simulated=False),
+    "ollama": Engine("Ollama 0.17.4, a small BERT with random weights, one thread", "tinyembed", simulated=False),
 }
 
 
@@ -47,7 +47,7 @@ def start_ollama(stack):
     if not BINARY.exists():
         raise Failed("no Ollama: make test-ollama builds one")
     server = stack.enter_context(Ollama())
-    server.create("gemma3:270m")
+    server.create(ENGINES["ollama"].model)
     return server.url.removeprefix("http://")
 
 
