@@ -64,7 +64,7 @@ class Load:
             words += ["-m", model]
         for pid in watched.pids() if watched else ():
             words += ["-w", pid]
-        return words
+        return [str(word) for word in words]
 
     def run(self, at, options, watched=None):
         return run(self.command(at, options, watched))
