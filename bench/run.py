@@ -18,10 +18,10 @@ import sys
 import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from benchlib import bars, batch, cases, chart, copies, engines, figures, idle, load, rounds, servers, slots, start  # noqa: E402
+from benchlib import bars, batch, cases, chart, copies, engines, figures, idle, load, queues, rounds, servers, slots, start  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-NAMES = ("all", "http", "streams", "mcp", "backends", "idle", "start", "batch", "slots")
+NAMES = ("all", "http", "streams", "mcp", "backends", "idle", "start", "batch", "slots", "queue")
 
 
 class Bench:
@@ -93,7 +93,11 @@ def progress(text):
 
 def choose(args):
     chosen = cases.GROUPS.get(args.name, [])
-    if args.case:
+    if args.name == "queue":
+        unknown = set(args.case or ()) - set(queues.PARTS)
+        if unknown:
+            raise servers.Failed(f"queue has no case {', '.join(sorted(unknown))}; it has {', '.join(queues.PARTS)}")
+    elif args.case:
         unknown = set(args.case) - {c.name for c in chosen}
         if unknown:
             raise servers.Failed(f"{args.name} has no case {', '.join(sorted(unknown))}; it has "
@@ -155,6 +159,10 @@ def measure(args, bench, results):
         results["slots"], more = slots.measure(bench, args.seconds, args.warmup, args.rounds, progress)
         errors += more
         print(slots.text(results["slots"]), "\n", flush=True)
+    if args.name == "queue":
+        results["queue"], more = queues.measure(bench, args.seconds, args.rounds, progress, args.case)
+        errors += more
+        print(queues.text(results["queue"], bench.simulated), "\n", flush=True)
     results["missing"] = bench.missing
     return errors
 

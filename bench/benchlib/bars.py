@@ -3,7 +3,7 @@
 median of the rounds decides."""
 import dataclasses
 
-from benchlib import batch, cases, table
+from benchlib import batch, cases, queues, table
 from benchlib.cases import DIRECT, EPOLL, HAPROXY, HTTP, IO_URING, MCP_1, MCP_EACH, NGINX, RELAY
 from benchlib.figures import spread
 
@@ -54,6 +54,7 @@ class Found:
         self.copies = results.get("copies", {})
         self.slots = {row["row"]: row for row in results.get("slots", ())}
         self.batch = {row["row"]: row for row in results.get("batch", ())}
+        self.queue = results.get("queue", {})
 
     def compared(self, case, figure, target, other, compare=divided):
         """Within each round: the target to another."""
@@ -144,11 +145,18 @@ def gaps(f):
               f.slots.get("ready", {}).get("p99_us"))
 
 
+def queue(f):
+    """Not of `all`: what takes minutes, and says nothing of how fast the gateway is."""
+    for part, name, title, relation, limit in queues.BARS:
+        if part in f.queue:
+            yield Bar("queue", title, part, relation, limit, queues.figure(f.queue, part, name))
+
+
 def judge(results, whole):
     """[{group, bar, where, relation, limit, value, holds, why}]; `whole`: those that were not measured too."""
     found, missing = Found(results), results.get("missing", {})
     out = []
-    for part in (simulator, http, mcp, backends, streams, idle, start, batches, gaps):
+    for part in (simulator, http, mcp, backends, streams, idle, start, batches, gaps, queue):
         for bar in part(found):
             if bar.value is None and not whole:
                 continue

@@ -4,7 +4,7 @@ most. A card of its own colour, so that it can be read on any page."""
 import dataclasses
 import math
 
-from benchlib import bars, cases
+from benchlib import bars, cases, queues
 from benchlib.cases import DIRECT, EPOLL, HAPROXY, HTTP, IO_URING, MAIN_SUB, MCP_1, MCP_8, NGINX, RELAY, SINGLE
 
 SHORT = [c.name for c in cases.SHORT]
@@ -41,6 +41,12 @@ def share_of(spread, limit):
     return spread and {name: n / limit for name, n in spread.items()}
 
 
+def allowed(spread, relation, limit):
+    """Below 1 where it holds, whichever way the bar goes."""
+    return share_of(spread, limit) if relation == "<=" else spread and {
+        "median": limit / spread["median"], "min": limit / spread["max"], "max": limit / spread["min"]}
+
+
 def charts(found):
     def to(other, figure):
         return lambda case, target: found.compared(case, figure, target, other)
@@ -73,6 +79,10 @@ def charts(found):
                 1.0)
     yield Chart("batch", "embeddings that share calls: requests/s, as a share of what is possible", list(found.batch),
                 {"mcpgate": [row["of_ceiling"] for row in found.batch.values()]}, 0.97)
+    yield Chart("queue", "the scheduler on a running gateway: measured, as a share of what the bar allows",
+                [f"{part}: {name.replace('_', ' ')}" for part, name, *_ in queues.BARS],
+                {"mcpgate": [allowed(queues.figure(found.queue, part, name), relation, limit)
+                             for part, name, _, relation, limit in queues.BARS]}, 1.0)
 
 
 def ticks(least, most):

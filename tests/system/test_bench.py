@@ -14,7 +14,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("MCPGATE_BIN", "build/asan/mcpgate")).resolve().parent
 sys.path.insert(0, str(ROOT / "bench"))
-from benchlib import affinity, bars, cases, chart, copies, counts, figures, load as load_runs, servers, table  # noqa: E402
+from benchlib import affinity, bars, cases, chart, copies, counts, figures, load as load_runs, queues, servers, table  # noqa: E402
 
 ALWAYS = {"direct", "relay", "mcpgate http"}
 FIGURES = {"requests_per_s", "p50_us", "p99_us", "p99.9_us", "max_us"}
@@ -243,6 +243,22 @@ def test_nobody_there_is_an_error():
     status, result = load(f"127.0.0.1:{servers.free_port()}")
     assert status == 1
     assert result["first_error"] == "Connection refused"
+
+
+def test_the_scheduler_on_a_running_gateway(tmp_path):
+    results, printed = bench(tmp_path, "queue")
+    assert {name: len(rounds) for name, rounds in results["queue"].items()} == dict.fromkeys(queues.PARTS, 1)
+    assert [(b["where"], b["bar"]) for b in results["bars"]] == [(part, title) for part, _, title, _, _ in queues.BARS]
+    assert all(b["value"]["median"] >= 0 and b["holds"] in (True, False) for b in results["bars"])
+    assert results["queue"]["models"][0]["first_come_loads"] >= 2
+    assert "queue: the scheduler on a running gateway (simulated: true)" in printed
+    check_charts(tmp_path / "queue", {"queue"})
+
+
+def test_a_part_of_the_queue_that_is_not_there(tmp_path):
+    run = run_bench(tmp_path, "queue", "--case", "tennants")
+    assert run.returncode == 1
+    assert run.stderr == "bench: queue has no case tennants; it has " + ", ".join(queues.PARTS) + "\n"
 
 
 def test_ratios_are_taken_within_a_round():
