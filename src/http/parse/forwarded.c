@@ -21,7 +21,7 @@ static bool is_letter(char c)
 static bool is_obfuscated(struct slice s)
 {
     for (size_t i = 1; i < s.len; i++) {
-        if (!is_digit(s.ptr[i]) && !is_letter(s.ptr[i]) && strchr("._-", s.ptr[i]) == NULL) {
+        if (!is_digit(s.ptr[i]) && !is_letter(s.ptr[i]) && memchr("._-", s.ptr[i], 3) == NULL) {
             return false;
         }
     }

@@ -109,6 +109,22 @@ static void parameters_of_each_hop(void **state)
     }
 }
 
+/* A byte 0 is no letter of a name, and ends no text. */
+static void zeroes(void **state)
+{
+    static const struct slice values[] = {SLICE("_x\0"), SLICE("_x:_\0"), SLICE("192.0.2.1\0"),
+                                          SLICE("[::1]\0"), SLICE("\0")};
+    struct forwarded_hop hop;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+        struct slice value = values[i];
+
+        assert_true(x_forwarded_for_next(&value, &hop));
+        assert_int_equal(hop.kind, FORWARDED_UNKNOWN);
+    }
+}
+
 /* No byte behind the end of the value is read (which is seen by the sanitizer). */
 static void every_beginning_of_a_value(void **state)
 {
@@ -137,6 +153,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lists_of_addresses),
         cmocka_unit_test(parameters_of_each_hop),
+        cmocka_unit_test(zeroes),
         cmocka_unit_test(every_beginning_of_a_value),
     };
 
