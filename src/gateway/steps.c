@@ -110,12 +110,27 @@ static bool choose(struct exchange *x, enum choose_verdict *verdict, struct node
         candidates[i] = candidate(x, nodes_at(set, i));
     }
     *verdict = choose_node(candidates, count, needs_model, x->prefer_node_id, &i);
-    trace_candidates(x, candidates, count, needs_model, *verdict, i);
     *chosen = *verdict == CHOOSE_OK ? nodes_at(set, i) : NULL;
     if (candidates != few) {
         block_put(candidates, count * sizeof(*candidates));
     }
     return true;
+}
+
+/* Why the others will not do, as far as there is room. */
+static void trace_all_but(struct exchange *x, const struct node *chosen)
+{
+    struct nodes *set = x->sub->nodes;
+    struct choose_node others[CANDIDATES_AT_HAND];
+    size_t count = 0;
+
+    for (size_t i = 0; x->trace != NULL && i < nodes_count(set) && count < CANDIDATES_AT_HAND;
+         i++) {
+        if (nodes_at(set, i) != chosen) {
+            others[count++] = candidate(x, nodes_at(set, i));
+        }
+    }
+    trace_others(x, others, count, x->needs_model && buf_len(&x->model) > 0);
 }
 
 static enum step_result fail_none_up(struct exchange *x)
@@ -196,6 +211,7 @@ enum step_result step_wait_for_nodes(struct exchange *x)
 
 enum step_result step_no_node(struct exchange *x, enum choose_verdict verdict)
 {
+    trace_all_but(x, NULL);
     switch (verdict) {
     case CHOOSE_NONE_UP:
         if (x->refreshed || nodes_all_polled(x->sub->nodes)) {
@@ -225,19 +241,9 @@ static void take_node(struct exchange *x, const struct node *n)
 
 void step_granted(struct exchange *x, const struct node *n, enum trace_kind why)
 {
-    struct nodes *set = x->sub->nodes;
-    struct choose_node others[CANDIDATES_AT_HAND];
-    size_t count = 0;
-
     take_node(x, n);
-    for (size_t i = 0; x->trace != NULL && i < nodes_count(set) && count < CANDIDATES_AT_HAND;
-         i++) {
-        if (nodes_at(set, i) != n) {
-            others[count++] = candidate(x, nodes_at(set, i));
-        }
-    }
     trace_note(x, why);
-    trace_others(x, others, count, true);
+    trace_all_but(x, n);
 }
 
 static enum step_result choose_pinned(struct exchange *x, uint64_t node_id)
@@ -280,7 +286,9 @@ static enum step_result step_choose(struct exchange *x)
     if (verdict != CHOOSE_OK) {
         return step_no_node(x, verdict);
     }
-    take_node(x, n);
+    step_granted(x, n,
+                 x->prefer_node_id != 0 && n->id == x->prefer_node_id ? TRACE_NODE_KEPT
+                                                                      : TRACE_NODE_CHOSEN);
     return STEP_NEXT;
 }
 

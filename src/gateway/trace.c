@@ -103,25 +103,6 @@ void trace_number(struct exchange *x, enum trace_kind kind, uint64_t number)
     }
 }
 
-void trace_candidates(struct exchange *x, const struct choose_node *nodes, size_t count,
-                      bool needs_model, enum choose_verdict verdict, size_t chosen)
-{
-    bool found = verdict == CHOOSE_OK;
-
-    if (x->trace == NULL) {
-        return;
-    }
-    if (found) {
-        bool kept = x->prefer_node_id != 0 && nodes[chosen].id == x->prefer_node_id;
-
-        add(x, kept ? TRACE_NODE_KEPT : TRACE_NODE_CHOSEN, nodes[chosen].id);
-    }
-    trace_others(x, nodes, found ? chosen : count, needs_model);
-    if (found) {
-        trace_others(x, nodes + chosen + 1, count - chosen - 1, needs_model);
-    }
-}
-
 void trace_sent(struct exchange *x)
 {
     x->sent_us = loop_now_us(x->sub->loop);

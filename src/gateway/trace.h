@@ -81,9 +81,6 @@ void trace_begin(struct exchange *x);
 void trace_note(struct exchange *x, enum trace_kind kind);
 /* About the arm or fallback of that number, instead of a node. */
 void trace_number(struct exchange *x, enum trace_kind kind, uint64_t number);
-/* Which nodes there were and why not each; `chosen` is an index where the verdict is OK. */
-void trace_candidates(struct exchange *x, const struct choose_node *nodes, size_t count,
-                      bool needs_model, enum choose_verdict verdict, size_t chosen);
 /* Why not these. */
 void trace_others(struct exchange *x, const struct choose_node *nodes, size_t count,
                   bool needs_model);
