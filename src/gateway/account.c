@@ -83,8 +83,8 @@ void account_end(struct exchange *x)
     };
 
     route_note_end(x);
-    counter_add(COUNTER_EXCHANGES_RUNNING, -1);
     if (!x->inner) {
+        counter_add(COUNTER_EXCHANGES_RUNNING, -1);
         counter_add(outcome(x), 1);
         histogram_record(HISTOGRAM_EXCHANGE_US, record.total_us);
         access_log_write(&record);

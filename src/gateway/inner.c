@@ -2,6 +2,7 @@
 #include "gateway/inner.h"
 
 #include "base/block.h"
+#include "base/counter.h"
 #include "gateway/exchange.h"
 
 struct exchange *inner_new(struct sub *sub, const struct exchange_sink *sink, void *owner)
@@ -10,6 +11,7 @@ struct exchange *inner_new(struct sub *sub, const struct exchange_sink *sink, vo
 
     if (x != NULL) {
         x->inner = true;
+        counter_add(COUNTER_EXCHANGES_RUNNING, -1); /* of clients */
     }
     return x;
 }

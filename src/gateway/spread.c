@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/counter.h"
 #include "codec/error_body.h"
+#include "gateway/inner.h"
 #include "gateway/spread_answer.h"
 #include "gateway/spread_plan.h"
 #include "gateway/sub.h"
@@ -148,7 +149,6 @@ static bool write_body(const struct exchange *from, struct buf *body)
 
 static bool fill(struct exchange *x, const struct exchange *from, uint64_t node_id)
 {
-    x->inner = true;
     x->native = true;
     x->op = from->op;
     x->streams = from->streams;
@@ -172,7 +172,7 @@ static bool add_call(struct spread *s, const struct node *n)
 
     *c = (struct spread_call){.spread = s, .node_id = n->id};
     slice_copy(slice_str(n->spec->name), c->node_name, sizeof(c->node_name));
-    c->run = exchange_new(s->exchange->sub, FACE_MCP, &call_sink, c);
+    c->run = inner_new(s->exchange->sub, &call_sink, c);
     if (c->run == NULL) {
         return false;
     }
