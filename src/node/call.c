@@ -471,6 +471,9 @@ static void on_failed(void *owner, enum http_failure why, int error, const char 
         }
         return;
     case HTTP_FAIL_CUT:
+        /* If the node is gone its other connections are, too; who then connects anew knows that it
+         * was sent nothing, and goes elsewhere. */
+        node_pool_evict(&c->node->pool);
         call_fail(c, MCP_ESTREAM_INTERRUPTED, "closed the connection within its answer", false);
         return;
     case HTTP_FAIL_GARBAGE:

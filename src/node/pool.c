@@ -175,6 +175,18 @@ void node_pool_prepare(struct node_pool *p, const struct addr *to)
 
 /* ---------------------------------------------------------------------------------------------- */
 
+void node_pool_evict(struct node_pool *p)
+{
+    struct pooled *e;
+
+    if (p->preparing != NULL) {
+        give_up(p->preparing);
+    }
+    while ((e = pooled_list_first(&p->unused)) != NULL) {
+        pooled_evict(e);
+    }
+}
+
 void node_pool_fini(struct node_pool *p)
 {
     struct pooled *e;

@@ -42,6 +42,8 @@ void node_pool_init(struct node_pool *p, struct loop *loop, size_t max_idle, uin
                     _Atomic size_t *idle_count);
 /* Other limits for what is returned, and grows idle, from now on. */
 void node_pool_limit(struct node_pool *p, size_t max_idle, uint64_t max_idle_ms);
+/* Closes what is unused, as it may lead nowhere any more. */
+void node_pool_evict(struct node_pool *p);
 /* Closes what is in it. */
 void node_pool_fini(struct node_pool *p);
 /* Somebody will soon want a connection: where none is unused, one is made. It may fail, which

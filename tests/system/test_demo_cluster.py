@@ -34,14 +34,16 @@ def test_what_each_client_saw(tmp_path):
     assert dead and drained and dead[1] != drained[1]
     assert f"{drained[1]} is empty and could be upgraded; requests that failed meanwhile: 0\n" in out
     assert f"{drained[1]} serves again: mcpgate node uncordon {drained[1]}\n" in out
-    assert re.search(r" s  waiting \d+: nightly \d+;  running on one \d/2  two \d/2  three \d/2$", out, re.M)
+    assert re.search(r" s  waiting \d+: (anna 1 )?nightly \d+;  running on one \d/2  two \d/2  three \d/2$", out, re.M)
     rows = rows_of(out)
     assert list(rows) == ["anna", "nightly"]
     cut = re.fullmatch(r"([12]) \((\d+)(?:, (\d+))? parts\)", rows["nightly"]["cut"])
     assert cut and max(int(parts) for parts in cut.groups()[1:] if parts) >= int(dead[2])
     for row in rows.values():
         asked, answered, lost = int(row["asked"]), int(row["answered"]), int(row["cut"].split()[0]) + int(row["failed"])
-        assert asked == answered + lost and lost <= 2  # the slots of the node that was killed; asked again
+        # The slots of the node that was killed; and as many that followed on a connection of another loop that had
+        # died with it, which is not to be told from a node that dies of a request. All were asked again.
+        assert asked == answered + lost and lost <= 4
     assert int(rows["anna"]["answered"]) >= 4 and int(rows["nightly"]["answered"]) >= 16
     assert list(tmp_path.iterdir()) == []
     demo.assert_nothing_left()
