@@ -26,7 +26,8 @@ set(data ${CMAKE_INSTALL_DATADIR})
 set(record ${data}/mcpgate/installed)
 set(folders ${CMAKE_INSTALL_BINDIR} ${lib}/pkgconfig ${lib}/cmake/mcp ${CMAKE_INSTALL_INCLUDEDIR}/mcp lib/systemd/system
     ${CMAKE_INSTALL_MANDIR}/man1 ${CMAKE_INSTALL_MANDIR}/man5 ${data}/mcpgate ${CMAKE_INSTALL_DOCDIR}/examples
-    ${CMAKE_INSTALL_DOCDIR}/docs/performance ${data}/bash-completion/completions ${data}/zsh/site-functions
+    ${CMAKE_INSTALL_DOCDIR}/docs/performance ${CMAKE_INSTALL_DOCDIR}/docs/planning
+    ${data}/bash-completion/completions ${data}/zsh/site-functions
     ${data}/fish/vendor_completions.d)
 install(CODE "set(mcpgate_record \"${record}\")\nset(mcpgate_folders \"${folders}\")")
 install(CODE [[

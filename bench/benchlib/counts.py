@@ -29,7 +29,7 @@ def mean(one, other):
 
 
 def run_load(command, before=()):
-    run = subprocess.run([*before, *command], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    run = subprocess.run([*before, *map(str, command)], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     return json.loads(run.stdout)
 
 

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from engine import Engine
-from engine_asks import LONG, NATIVE, V1, assert_counts, body_of, data_of, text_of_event, text_of_part
+from engine_asks import COUNT, LONG, NATIVE, V1, assert_counts, body_of, data_of, text_of_event, text_of_part
 from gateway import Gateway
 from http_bytes import HttpClient, ask, wait_until
 from mcp_client import McpClient
@@ -16,6 +16,11 @@ ENGINE = True
 SOON_S = 5  # until a slot is idle; what was asked for takes a minute
 WAYS = {"closes": lambda client: client.close(), "resets": lambda client: client.reset(),
         "half-closes": lambda client: client.half_close()}
+
+
+def long_one(number, path="/api/generate"):
+    """Requests that are equal would share one call, and its slot."""
+    return body_of(path, LONG, prompt=f"{number}. {COUNT}")
 
 
 def assert_only_begun(engine, count=1):
@@ -58,7 +63,7 @@ def test_a_part_comes_as_it_is_made_and_a_client_that_leaves_frees_the_slot(gate
 def test_an_mcp_client_that_leaves_frees_the_slots_of_all_its_sessions(gateway, engine, path, way):
     with McpClient(gateway.mcp) as client:
         for session in (1, 2, 3):
-            client.request(session, body_of(path, LONG))
+            client.request(session, long_one(session, path))
         for session in (1, 2, 3):
             assert client.frame(session).json()["done"] is False
         assert_only_begun(engine, 3)
@@ -107,12 +112,12 @@ def test_a_client_that_leaves_while_the_prompt_is_read_frees_the_slot(gateway, e
 
 def test_who_leaves_the_engines_queue_leaves_the_others_alone(gateway, engine, mcp):
     clients = [HttpClient(gateway.http) for _ in range(engine.parallel)]
-    for client in clients:
-        client.request("POST", "/api/generate", body_of("/api/generate", LONG))
+    for number, client in enumerate(clients):
+        client.request("POST", "/api/generate", long_one(number))
     for client in clients:
         read_first_text(client, "/api/generate")
     with McpClient(gateway.mcp) as waiting:
-        waiting.request(1, body_of("/api/generate", LONG))
+        waiting.request(1, long_one("waiting"))
         gateway.wait_metric("mcpgate_exchanges_running", engine.parallel + 1)
     gateway.wait_metric("mcpgate_exchanges_running", engine.parallel)
     clients.pop().close()  # its slot is the next one's, and not that of the one that left
