@@ -415,9 +415,8 @@ static void test_structure(void **state)
         {"nodes:\n  - http://a\n",
          "c.yaml:2: nodes[0]: expected keys below it: url, kind, name, "
          "api_key, api_key_file, resident, slots, memory, headers, not a single value"},
-        {"node:\n  url: {a: b}\n",
-         "c.yaml:2: node.url: expected http://host:port, unix:PATH, "
-         "dns://NAME:PORT or srv://_SERVICE._tcp.NAME, not a mapping"},
+        {"node:\n  url: {a: b}\n", "c.yaml:2: node.url: expected http://host:port, unix:PATH, "
+                                   "dns://NAME:PORT or srv://_SERVICE._tcp.NAME, not a mapping"},
         {"nodes: []\n", "c.yaml:1: nodes: an empty list; give an entry or leave it out"},
         {"log: {}\nkeys: []\n", "c.yaml:2: keys: an empty list; give an entry or leave it out"},
         {"node: {url: a, headers: []}\n",
