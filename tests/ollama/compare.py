@@ -76,7 +76,8 @@ def models_of(key, value):
 RULES = {"times": time_of, "durations": duration_of, "ids": id_of, "numbers": number_of, "parameters": parameters_of,
          "models": models_of}
 GO_CHUNKS_BEYOND = 2048  # bytes of a body
-ADDED = ("x-request-id", "server-timing", "x-mcpgate-ignored")
+ADDED = ("x-request-id", "server-timing", "x-mcpgate-ignored", "x-mcpgate-queue-position", "x-mcpgate-queue-depth",
+         "x-mcpgate-queue-wait")
 HEADER_RULES = {"date": lambda value: "<date>", "content-length": lambda value: "<length>" if value != "0" else value}
 
 
