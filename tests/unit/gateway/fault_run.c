@@ -125,7 +125,11 @@ static void check_calls(enum call_fault fault)
         close_gateway();
     } while (count >= at);
     assert_true(at > 15);
-    assert_int_equal(fatal > 3, fault == CALL_FAULT_ECONNRESET || fault == CALL_FAULT_ENOMEM);
+    if (fault == CALL_FAULT_ECONNRESET || fault == CALL_FAULT_ENOMEM) {
+        assert_true(fatal > 3);
+    } else {
+        assert_true(fatal < at / 2); /* connects alone, as many as polls there was time for */
+    }
 }
 
 static void short_calls(void **state)

@@ -63,6 +63,20 @@ static void fill(struct sock *s, size_t n)
     buf_fini(&b);
 }
 
+static void assert_told_but(const struct end *e, char left_out, const char *expected)
+{
+    char rest[sizeof(e->told)];
+    size_t len = 0;
+
+    for (size_t i = 0; i < e->told_len; i++) {
+        if (e->told[i] != left_out) {
+            rest[len++] = e->told[i];
+        }
+    }
+    rest[len] = '\0';
+    assert_string_equal(rest, expected);
+}
+
 /* A client is still uploading when it is refused: plainly closing over its unread bytes would reset
  * the connection and could destroy the answer on its way. */
 static void the_last_message_reaches_a_peer_still_sending(void **state)
@@ -85,7 +99,7 @@ static void the_last_message_reaches_a_peer_still_sending(void **state)
     sock_shutdown(client.sock);
     sock_notify_sent(client.sock);
     run_until(gentle_is_done, NULL);
-    assert_string_equal(client.told[0] == 'h' ? client.told + 1 : client.told, "ls");
+    assert_told_but(&client, 'h', "ls"); /* the peer's end is heard of before, between or after */
     sock_resume(client.sock);
     run_until(end_has_eof, &client);
     assert_true(slice_eq(buf_slice(&client.in), SLICE("413 too large")));
